@@ -1,0 +1,140 @@
+package domain
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// Observed is what a partition's Redis server says of itself.
+type Observed struct {
+	Gen      int64  // generation set there; 0: none
+	Server   string // the server it was raised on, as stored beside it
+	Identity string // the server that answered: its master_replid, new at every start and promotion
+}
+
+// Generation is a partition's row in MySQL.
+type Generation struct {
+	Gen     int64 // never falls
+	Server  string
+	Settled int64 // the highest generation that may accept appends; rows of older ones are refused from then on
+}
+
+// Agrees reports whether Redis is still in the history that this row names.
+func (g Generation) Agrees(o Observed) bool {
+	return g.Gen > 0 && o.Gen == g.Gen && o.Server == g.Server && o.Identity == g.Server
+}
+
+// GenerationCache is the Redis side of generations.
+type GenerationCache interface {
+	Observe(ctx context.Context, partition int) (Observed, error)
+	// SetGeneration sets gen if it is higher and the server still has this identity; it reports whether gen is
+	// now the one that is set.
+	SetGeneration(ctx context.Context, partition int, gen int64, identity string) (bool, error)
+}
+
+// GenerationStore is the MySQL side of generations.
+type GenerationStore interface {
+	// Renew locks the partition's row, observes Redis, and raises the generation unless the two agree.
+	Renew(ctx context.Context, partition int, observe func(context.Context) (Observed, error)) (Generation, error)
+	// Settle lets gen accept appends, and nothing older be inserted any more.
+	Settle(ctx context.Context, partition int, gen int64) error
+}
+
+// Drainer writes what logs of generations before gen still hold in a partition's Redis to MySQL.
+type Drainer interface {
+	Drain(ctx context.Context, partition int, gen int64) error
+}
+
+// Generations knows the generation of every partition. Of is for the hot path: one atomic load.
+type Generations struct {
+	partitions Partitions
+	current    []atomic.Int64
+	renewing   []sync.Mutex // one per partition; held while Redis and MySQL are asked
+	cache      GenerationCache
+	store      GenerationStore
+	drainer    Drainer
+	raised     func(partition int, gen int64) // called when a generation becomes current; may be nil
+}
+
+// NewGenerations knows no generation yet: every partition is at 0 until its first Renew.
+func NewGenerations(n Partitions, cache GenerationCache, store GenerationStore, drainer Drainer, raised func(int, int64)) *Generations {
+	return &Generations{
+		partitions: n,
+		current:    make([]atomic.Int64, n),
+		renewing:   make([]sync.Mutex, n),
+		cache:      cache,
+		store:      store,
+		drainer:    drainer,
+		raised:     raised,
+	}
+}
+
+// Partitions is how many there are.
+func (g *Generations) Partitions() Partitions { return g.partitions }
+
+// Of is the partition's generation; 0 while it is not known.
+func (g *Generations) Of(partition int) int64 { return g.current[partition].Load() }
+
+// OfGroup is the generation of the group's partition.
+func (g *Generations) OfGroup(group string) int64 { return g.Of(g.partitions.Of(group)) }
+
+// Renew makes Redis and MySQL agree on a generation that is newer than seen, or still right, and settles it.
+// Callers that come while another is at it wait and take its result. It fails with unavailable when one of the
+// two cannot be asked: never a guess.
+func (g *Generations) Renew(ctx context.Context, partition int, seen int64) error {
+	g.renewing[partition].Lock()
+	defer g.renewing[partition].Unlock()
+	if g.Of(partition) > seen {
+		return nil
+	}
+	row, err := g.store.Renew(ctx, partition, func(ctx context.Context) (Observed, error) {
+		return g.cache.Observe(ctx, partition)
+	})
+	if err != nil {
+		return Unavailable(fmt.Errorf("renew generation of partition %d: %w", partition, err), "MySQL or Redis")
+	}
+	set, err := g.cache.SetGeneration(ctx, partition, row.Gen, row.Server)
+	if err != nil {
+		return Unavailable(fmt.Errorf("set generation %d of partition %d: %w", row.Gen, partition, err), "Redis")
+	}
+	if !set {
+		return Unavailable(fmt.Errorf("partition %d: generation %d was overtaken", partition, row.Gen), "Redis")
+	}
+	if err := g.settle(ctx, partition, row); err != nil {
+		return err
+	}
+	if row.Gen > g.Of(partition) { // in an instance a generation never falls
+		g.current[partition].Store(row.Gen)
+		if g.raised != nil {
+			g.raised(partition, row.Gen)
+		}
+	}
+	return nil
+}
+
+func (g *Generations) settle(ctx context.Context, partition int, row Generation) error {
+	if row.Settled >= row.Gen {
+		return nil
+	}
+	if err := g.drainer.Drain(ctx, partition, row.Gen); err != nil {
+		return Unavailable(fmt.Errorf("drain partition %d before generation %d: %w", partition, row.Gen, err), "MySQL")
+	}
+	if err := g.store.Settle(ctx, partition, row.Gen); err != nil {
+		return Unavailable(fmt.Errorf("settle generation %d of partition %d: %w", row.Gen, partition, err), "MySQL")
+	}
+	return nil
+}
+
+// RenewAll renews every partition whose generation is not known yet.
+func (g *Generations) RenewAll(ctx context.Context) error {
+	for p := range g.current {
+		if g.Of(p) == 0 {
+			if err := g.Renew(ctx, p, 0); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

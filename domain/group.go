@@ -1,0 +1,138 @@
+package domain
+
+import "encoding/json"
+
+// GroupType says who may enter.
+type GroupType string
+
+const (
+	Room    GroupType = "room"   // open: whoever is not blocked may read and send without joining
+	Private GroupType = "group"  // members only
+	Direct  GroupType = "direct" // two users, id dm:<lower>:<higher>
+)
+
+// Role of a member. The zero value is an outsider.
+type Role string
+
+const (
+	Outsider  Role = ""
+	Owner     Role = "owner"
+	Admin     Role = "admin"
+	Member    Role = "member"
+	BlockedIn Role = "blocked" // kept out, also of an open group
+)
+
+// Who may join without being added.
+const (
+	JoinOpen   = "open"
+	JoinInvite = "invite"
+)
+
+// MuteForever as a mute's end means it has none.
+const MuteForever = -1
+
+// Group is a conversation as MySQL holds it.
+type Group struct {
+	ID          string
+	Type        GroupType
+	Name        string
+	Avatar      string
+	Join        string // JoinOpen or JoinInvite
+	Owner       string // "" for a group without one
+	Attributes  json.RawMessage
+	Muted       bool // only owner, admins and app servers may send
+	Dismissed   bool
+	MemberLimit int
+	MemberCount int
+	Version     int64 // raised by every change of the group or its members; orders cache fills
+	CreatedMS   int64
+	CreatedGen  int64 // generation of its partition at creation: its first seed there is 0
+}
+
+// Membership is one user's place in a group.
+type Membership struct {
+	User        string
+	Role        Role
+	MuteUntilMS int64 // 0: not muted; MuteForever
+	JoinedMS    int64
+}
+
+// GroupSnapshot is a group with all its members at one version, as a cache fill needs it.
+type GroupSnapshot struct {
+	Group
+	Members []Membership
+}
+
+// Actor is who asks: a user, or an app server by its key, perhaps on behalf of a user.
+type Actor struct {
+	User string // who acts; "" for an app server that acts for nobody
+	Key  string // id of the app server's key; "" for a user
+}
+
+// IsServer reports whether an app server asks: it may do everything, for anyone.
+func (a Actor) IsServer() bool { return a.Key != "" }
+
+// Name is what events and rows call the one who acted.
+func (a Actor) Name() string {
+	if a.IsServer() {
+		return a.Key
+	}
+	return a.User
+}
+
+// Action is something one may or may not do in a group.
+type Action string
+
+const (
+	Read          Action = "read" // pull, subscribe, read marks
+	Send          Action = "send"
+	AddMembers    Action = "add members"
+	RemoveMembers Action = "remove members"
+	ListMembers   Action = "list members"
+	SeeGroup      Action = "see the group"
+	Dismiss       Action = "dismiss"
+	Leave         Action = "leave"
+)
+
+// Allow is the permission table of PROTOCOL.md §4 for what does not depend on a second member: nil, or the error
+// that tells why not.
+func Allow(actor Actor, do Action, typ GroupType, join string, role Role) error {
+	if actor.IsServer() {
+		return nil
+	}
+	if role == BlockedIn {
+		return Errorf(CodeForbidden, "you are blocked in this group")
+	}
+	if role == Outsider {
+		if typ == Room && (do == Read || do == Send || do == ListMembers || do == SeeGroup) {
+			return nil
+		}
+		return Errorf(CodeNotMember, "you are not a member of this group")
+	}
+	switch do {
+	case Read, Send, ListMembers, SeeGroup:
+		return nil
+	case Leave:
+		if role == Owner {
+			return Errorf(CodeConflict, "the owner leaves after handing the group over")
+		}
+		return nil
+	case AddMembers:
+		if typ == Direct {
+			return Errorf(CodeForbidden, "a direct conversation has two members")
+		}
+		if role == Member && typ != Room && join != JoinOpen {
+			return Errorf(CodeForbidden, "members may add others to rooms and open groups only")
+		}
+		return nil
+	case RemoveMembers:
+		if role == Owner || role == Admin {
+			return nil
+		}
+	case Dismiss:
+		if role == Owner {
+			return nil
+		}
+	}
+	return Errorf(CodeForbidden, "your role does not allow this")
+}

@@ -1,0 +1,398 @@
+package domain
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+const (
+	MaxMembersACall    = 500
+	DefaultMemberLimit = 100_000
+	MaxNameBytes       = 256
+	MaxURLBytes        = 2048
+	MaxAttributeBytes  = 4 << 10
+	maxListPage        = 200
+)
+
+// GroupChange is what one transaction did to a group; Group carries the version it raised.
+type GroupChange struct {
+	Group
+	Put     []Membership // members as they are now: new, changed, or asked for
+	Joined  []string     // those of Put who were not in before; their read marks were set anew
+	Removed []string
+}
+
+// GroupStore is the MySQL side of groups. Each change is one transaction that raises the version.
+type GroupStore interface {
+	// Create stores a new group with its members: conflict when the id is in use, gone when it was dismissed.
+	Create(ctx context.Context, g Group, members []string) (*GroupChange, error)
+	// Group reads one: not_found when there is none. Dismissed ones are returned.
+	Group(ctx context.Context, group string) (*Group, error)
+	// Groups lists groups above the id after, by id; those of a user, or with user "" all. Dismissed ones are left out.
+	Groups(ctx context.Context, user, after string, limit int) ([]Group, error)
+	// AddMembers puts users in with the role member and the read mark readSeq; who is in stays as he is. Blocked
+	// users: forbidden. Over the limit: too_large.
+	AddMembers(ctx context.Context, group string, users []string, readSeq int64) (*GroupChange, error)
+	// RemoveMember takes one out, if he is in and not blocked.
+	RemoveMember(ctx context.Context, group, user string) (*GroupChange, error)
+	Dismiss(ctx context.Context, group string) (*GroupChange, error)
+	// Members lists the members of a group above the user after, by user id; blocked ones are left out.
+	Members(ctx context.Context, group, after string, limit int) ([]Membership, error)
+	// Member is one user's place; the zero Membership if he has none.
+	Member(ctx context.Context, group, user string) (Membership, error)
+}
+
+// GroupCache is the Redis side of groups.
+type GroupCache interface {
+	// Changed brings a change to the cached group, or drops what is cached when it does not follow on it.
+	Changed(ctx context.Context, c *GroupChange) error
+}
+
+// Groups are the use cases around groups and their members: MySQL first, then Redis.
+type Groups struct {
+	store GroupStore
+	cache GroupCache
+	heads *Heads
+	newID func() string
+}
+
+// NewGroups wires the use cases; newID names groups whose creator does not.
+func NewGroups(store GroupStore, cache GroupCache, heads *Heads, newID func() string) *Groups {
+	return &Groups{store: store, cache: cache, heads: heads, newID: newID}
+}
+
+// NewGroup is what a creator says of a group.
+type NewGroup struct {
+	ID         string // "": one is made
+	Type       GroupType
+	Name       string
+	Avatar     string
+	Join       string // "": open for rooms, invite for groups
+	Members    []string
+	Attributes json.RawMessage
+	Owner      string // "" for a user: himself; for an app server: none
+}
+
+// GroupView is a group with its current head.
+type GroupView struct {
+	Group
+	MaxSeq int64
+}
+
+// Create makes a group: conflict when the id is in use, gone when it was.
+func (g *Groups) Create(ctx context.Context, actor Actor, n NewGroup) (*GroupView, error) {
+	if !actor.IsServer() {
+		if n.Owner != "" && n.Owner != actor.User {
+			return nil, &Error{Code: CodeForbidden, Field: "owner", Message: "owner: users create groups of their own only"}
+		}
+		n.Owner = actor.User
+	}
+	if n.ID == "" {
+		n.ID = g.newID()
+	}
+	if err := n.check(); err != nil {
+		return nil, err
+	}
+	change, err := g.store.Create(ctx, Group{
+		ID: n.ID, Type: n.Type, Name: n.Name, Avatar: n.Avatar, Join: n.Join, Owner: n.Owner,
+		Attributes: n.Attributes, MemberLimit: DefaultMemberLimit,
+	}, n.Members)
+	if err != nil {
+		return nil, asStoreError(err, "create group "+n.ID)
+	}
+	if err := g.cache.Changed(ctx, change); err != nil {
+		return nil, Unavailable(fmt.Errorf("cache group %s: %w", n.ID, err), "Redis")
+	}
+	return &GroupView{Group: change.Group}, nil
+}
+
+func (n *NewGroup) check() error {
+	if err := CheckNewGroup("group", n.ID); err != nil {
+		return err
+	}
+	switch n.Type {
+	case Room:
+		n.Join = orDefault(n.Join, JoinOpen)
+	case Private:
+		n.Join = orDefault(n.Join, JoinInvite)
+	default:
+		return BadField("type", "must be room or group")
+	}
+	if n.Join != JoinOpen && n.Join != JoinInvite {
+		return BadField("join", "must be open or invite")
+	}
+	if n.Name == "" {
+		return BadField("name", "is required")
+	}
+	if len(n.Name) > MaxNameBytes {
+		return TooLarge("name", "at most %d bytes", MaxNameBytes)
+	}
+	if len(n.Avatar) > MaxURLBytes {
+		return TooLarge("avatar", "at most %d bytes", MaxURLBytes)
+	}
+	if len(n.Attributes) > MaxAttributeBytes {
+		return TooLarge("attributes", "at most %d bytes", MaxAttributeBytes)
+	}
+	if n.Owner != "" {
+		if err := CheckUser("owner", n.Owner); err != nil {
+			return err
+		}
+	}
+	return checkUsers(n.Members)
+}
+
+func orDefault(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
+}
+
+func checkUsers(users []string) error {
+	if len(users) > MaxMembersACall {
+		return TooLarge("members", "at most %d a call", MaxMembersACall)
+	}
+	for i, user := range users {
+		if err := CheckUser(fmt.Sprintf("members[%d]", i), user); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// asStoreError passes domain errors on and calls everything else MySQL being away.
+func asStoreError(err error, doing string) error {
+	if e := AsError(err); e.Code != CodeInternal {
+		return err
+	}
+	return Unavailable(fmt.Errorf("%s: %w", doing, err), "MySQL")
+}
+
+// enter reads a group and the actor's place in it, and checks that he may do this.
+func (g *Groups) enter(ctx context.Context, actor Actor, group string, do Action) (*Group, error) {
+	if err := CheckGroup("group", group); err != nil {
+		return nil, err
+	}
+	got, err := g.store.Group(ctx, group)
+	if err != nil {
+		return nil, asStoreError(err, "read group "+group)
+	}
+	if got.Dismissed {
+		return nil, Errorf(CodeGone, "the group was dismissed")
+	}
+	member, err := g.store.Member(ctx, group, actor.User)
+	if err != nil {
+		return nil, asStoreError(err, "read member of "+group)
+	}
+	return got, Allow(actor, do, got.Type, got.Join, member.Role)
+}
+
+// Get shows a group: rooms to everybody, groups to members.
+func (g *Groups) Get(ctx context.Context, actor Actor, group string) (*GroupView, error) {
+	got, err := g.enter(ctx, actor, group, SeeGroup)
+	if err != nil {
+		return nil, err
+	}
+	head, err := g.heads.One(ctx, "", group)
+	if err != nil {
+		return nil, err
+	}
+	return &GroupView{Group: *got, MaxSeq: head.MaxSeq}, nil
+}
+
+// List is a user's groups, or all for an app server that acts for nobody, by id; next is "" at the end.
+func (g *Groups) List(ctx context.Context, actor Actor, cursor string, limit int) (views []GroupView, next string, err error) {
+	if cursor != "" {
+		if err := CheckGroup("cursor", cursor); err != nil {
+			return nil, "", BadField("cursor", "is not one that this server gave")
+		}
+	}
+	limit, err = listLimit(limit)
+	if err != nil {
+		return nil, "", err
+	}
+	list, err := g.store.Groups(ctx, actor.User, cursor, limit+1)
+	if err != nil {
+		return nil, "", asStoreError(err, "list groups")
+	}
+	if len(list) > limit {
+		list = list[:limit]
+		next = list[limit-1].ID
+	}
+	ids := make([]string, len(list))
+	for i := range list {
+		ids[i] = list[i].ID
+	}
+	heads, err := g.heads.Get(ctx, "", ids)
+	if err != nil {
+		return nil, "", err
+	}
+	for i := range list {
+		views = append(views, GroupView{Group: list[i], MaxSeq: heads[i].MaxSeq})
+	}
+	return views, next, nil
+}
+
+func listLimit(limit int) (int, error) {
+	if limit < 0 {
+		return 0, BadField("limit", "must be at least 1")
+	}
+	if limit == 0 {
+		return DefaultPage, nil
+	}
+	return min(limit, maxListPage), nil
+}
+
+// Join puts the actor's user into an open group. Who is in already stays as he is.
+func (g *Groups) Join(ctx context.Context, actor Actor, group string) (*Membership, error) {
+	if actor.User == "" {
+		return nil, BadField("user", "is required: who joins")
+	}
+	if err := CheckGroup("group", group); err != nil {
+		return nil, err
+	}
+	got, err := g.store.Group(ctx, group)
+	if err != nil {
+		return nil, asStoreError(err, "read group "+group)
+	}
+	if got.Dismissed {
+		return nil, Errorf(CodeGone, "the group was dismissed")
+	}
+	member, err := g.store.Member(ctx, group, actor.User)
+	if err != nil {
+		return nil, asStoreError(err, "read member of "+group)
+	}
+	switch {
+	case member.Role == BlockedIn:
+		return nil, Errorf(CodeForbidden, "you are blocked in this group")
+	case member.Role != Outsider:
+		return &member, nil
+	case got.Join != JoinOpen && !actor.IsServer():
+		return nil, Errorf(CodeForbidden, "this group is entered by being added")
+	}
+	members, err := g.add(ctx, group, []string{actor.User})
+	if err != nil {
+		return nil, err
+	}
+	return &members[0], nil
+}
+
+// AddMembers puts users in; the answer has all of them as they are now.
+func (g *Groups) AddMembers(ctx context.Context, actor Actor, group string, users []string) ([]Membership, error) {
+	if len(users) == 0 {
+		return nil, BadField("members", "is required: at least one user")
+	}
+	if err := checkUsers(users); err != nil {
+		return nil, err
+	}
+	if _, err := g.enter(ctx, actor, group, AddMembers); err != nil {
+		return nil, err
+	}
+	return g.add(ctx, group, users)
+}
+
+func (g *Groups) add(ctx context.Context, group string, users []string) ([]Membership, error) {
+	users = slices.Compact(slices.Sorted(slices.Values(users)))
+	head, err := g.heads.One(ctx, "", group)
+	if err != nil {
+		return nil, err
+	}
+	change, err := g.store.AddMembers(ctx, group, users, head.MaxSeq)
+	if err != nil {
+		return nil, asStoreError(err, "add members to "+group)
+	}
+	if err := g.changed(ctx, change); err != nil {
+		return nil, err
+	}
+	return change.Put, nil
+}
+
+func (g *Groups) changed(ctx context.Context, change *GroupChange) error {
+	if err := g.cache.Changed(ctx, change); err != nil {
+		return Unavailable(fmt.Errorf("cache change of %s: %w", change.ID, err), "Redis")
+	}
+	return nil
+}
+
+// Leave takes the actor's user out.
+func (g *Groups) Leave(ctx context.Context, actor Actor, group string) error {
+	if actor.User == "" {
+		return BadField("user", "is required: who leaves")
+	}
+	asUser := Actor{User: actor.User}
+	if _, err := g.enter(ctx, asUser, group, Leave); err != nil {
+		return err
+	}
+	return g.remove(ctx, group, actor.User)
+}
+
+// RemoveMember takes somebody out: not oneself, not the owner, and admins only by the owner.
+func (g *Groups) RemoveMember(ctx context.Context, actor Actor, group, user string) error {
+	if err := CheckUser("user", user); err != nil {
+		return err
+	}
+	if _, err := g.enter(ctx, actor, group, RemoveMembers); err != nil {
+		return err
+	}
+	target, err := g.store.Member(ctx, group, user)
+	if err != nil {
+		return asStoreError(err, "read member of "+group)
+	}
+	if target.Role == Outsider || target.Role == BlockedIn {
+		return Errorf(CodeNotFound, "this user is not a member")
+	}
+	if !actor.IsServer() {
+		mine, err := g.store.Member(ctx, group, actor.User)
+		if err != nil {
+			return asStoreError(err, "read member of "+group)
+		}
+		if target.Role == Owner || target.Role == Admin && mine.Role != Owner {
+			return Errorf(CodeForbidden, "your role does not allow removing this member")
+		}
+	}
+	return g.remove(ctx, group, user)
+}
+
+func (g *Groups) remove(ctx context.Context, group, user string) error {
+	change, err := g.store.RemoveMember(ctx, group, user)
+	if err != nil {
+		return asStoreError(err, "remove member of "+group)
+	}
+	return g.changed(ctx, change)
+}
+
+// Dismiss ends a group for ever; its id is never used again.
+func (g *Groups) Dismiss(ctx context.Context, actor Actor, group string) error {
+	if _, err := g.enter(ctx, actor, group, Dismiss); err != nil {
+		return err
+	}
+	change, err := g.store.Dismiss(ctx, group)
+	if err != nil {
+		return asStoreError(err, "dismiss "+group)
+	}
+	return g.changed(ctx, change)
+}
+
+// Members lists members by user id; next is "" at the end.
+func (g *Groups) Members(ctx context.Context, actor Actor, group, cursor string, limit int) (list []Membership, next string, err error) {
+	if cursor != "" && !ValidID(cursor) {
+		return nil, "", BadField("cursor", "is not one that this server gave")
+	}
+	if limit, err = listLimit(limit); err != nil {
+		return nil, "", err
+	}
+	if _, err := g.enter(ctx, actor, group, ListMembers); err != nil {
+		return nil, "", err
+	}
+	list, err = g.store.Members(ctx, group, cursor, limit+1)
+	if err != nil {
+		return nil, "", asStoreError(err, "list members of "+group)
+	}
+	if len(list) > limit {
+		list = list[:limit]
+		next = list[limit-1].User
+	}
+	return list, next, nil
+}

@@ -1,0 +1,219 @@
+package domain
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	DefaultHotLimit = 50
+	MaxHotLimit     = 200
+	// hotPaging is how long a cursor pages through its snapshot.
+	hotPaging = 60 * time.Second
+)
+
+// AllTypes as a ranking's type takes rooms and groups together.
+const AllTypes = "all"
+
+// HotEntry is one line of the ranking.
+type HotEntry struct {
+	Rank   int       `json:"rank"`
+	Group  string    `json:"group"`
+	Name   string    `json:"name"`
+	Type   GroupType `json:"type"`
+	Heat   int       `json:"heat"`
+	Online int       `json:"online"`
+	LastMS int64     `json:"last_message_ms"`
+}
+
+// HotSnapshot is a ranking at one moment, or a part of it.
+type HotSnapshot struct {
+	ID      string // also tells when it was taken; opaque to clients
+	TimeMS  int64
+	Entries []HotEntry
+}
+
+// HeatCache is the Redis side of the ranking.
+type HeatCache interface {
+	// Heat expires what is older than the window, then gives every group's number of distinct speakers.
+	Heat(ctx context.Context) (scores map[string]int, nowMS int64, err error)
+	// CurrentSnapshot is the id of the type's snapshot that is still fresh; "" if there is none.
+	CurrentSnapshot(ctx context.Context, typ string) (string, error)
+	// SaveSnapshot keeps a snapshot for paging and makes it the type's current one for ttl.
+	SaveSnapshot(ctx context.Context, typ string, s HotSnapshot, ttl, paging time.Duration) error
+	// SnapshotPage reads lines from a snapshot, ok false when it is gone.
+	SnapshotPage(ctx context.Context, typ, id string, from, limit int) (s HotSnapshot, total int, ok bool, err error)
+}
+
+// HotQuery asks for a page of the ranking.
+type HotQuery struct {
+	Type   string // "" is room
+	Limit  int    // 0: DefaultHotLimit; above MaxHotLimit: MaxHotLimit
+	Cursor string
+}
+
+// HotPage is a part of a snapshot; Cursor pages on through the same one and is empty at its end.
+type HotPage struct {
+	HotSnapshot
+	Cursor string
+}
+
+// Ranking lists groups by heat.
+type Ranking struct {
+	cache HeatCache
+	heads *Heads
+	ttl   time.Duration // how long a snapshot serves everybody
+}
+
+// NewRanking wires the ranking; snapshotTTL is heat.snapshot_ttl.
+func NewRanking(cache HeatCache, heads *Heads, snapshotTTL time.Duration) *Ranking {
+	return &Ranking{cache: cache, heads: heads, ttl: snapshotTTL}
+}
+
+// Page answers one page of the ranking.
+func (r *Ranking) Page(ctx context.Context, actor Actor, q HotQuery) (*HotPage, error) {
+	if err := q.check(actor); err != nil {
+		return nil, err
+	}
+	id, from, err := parseHotCursor(q.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	if id == "" {
+		if id, err = r.current(ctx, q.Type); err != nil {
+			return nil, err
+		}
+	}
+	s, total, ok, err := r.cache.SnapshotPage(ctx, q.Type, id, from, q.Limit)
+	if err != nil {
+		return nil, Unavailable(fmt.Errorf("page of hot snapshot: %w", err), "Redis")
+	}
+	if !ok {
+		return nil, Errorf(CodeGone, "cursor: its snapshot is no longer kept, start again without a cursor")
+	}
+	page := &HotPage{HotSnapshot: s}
+	if next := from + len(s.Entries); next < total {
+		page.Cursor = id + "." + strconv.Itoa(next)
+	}
+	page.Entries, err = r.withoutDismissed(ctx, s.Entries)
+	return page, err
+}
+
+func (q *HotQuery) check(actor Actor) error {
+	switch q.Type {
+	case "":
+		q.Type = string(Room)
+	case string(Room):
+	case string(Private), AllTypes:
+		if !actor.IsServer() {
+			return &Error{Code: CodeForbidden, Field: "type", Message: "type: users see the ranking of rooms only"}
+		}
+	default:
+		return BadField("type", "must be room, group or all")
+	}
+	if q.Limit < 0 {
+		return BadField("limit", "must be at least 1")
+	}
+	if q.Limit == 0 {
+		q.Limit = DefaultHotLimit
+	}
+	q.Limit = min(q.Limit, MaxHotLimit)
+	return nil
+}
+
+func parseHotCursor(cursor string) (id string, from int, err error) {
+	if cursor == "" {
+		return "", 0, nil
+	}
+	id, offset, ok := strings.Cut(cursor, ".")
+	from, err = strconv.Atoi(offset)
+	if !ok || err != nil || from < 0 || !ValidID(id) {
+		return "", 0, BadField("cursor", "is not one that this server gave")
+	}
+	return id, from, nil
+}
+
+// current is the id of a fresh snapshot, taken now if there is none.
+func (r *Ranking) current(ctx context.Context, typ string) (string, error) {
+	id, err := r.cache.CurrentSnapshot(ctx, typ)
+	if err != nil {
+		return "", Unavailable(fmt.Errorf("current hot snapshot: %w", err), "Redis")
+	}
+	if id != "" {
+		return id, nil
+	}
+	s, err := r.take(ctx, typ)
+	if err != nil {
+		return "", err
+	}
+	if err := r.cache.SaveSnapshot(ctx, typ, s, r.ttl, hotPaging); err != nil {
+		return "", Unavailable(fmt.Errorf("save hot snapshot: %w", err), "Redis")
+	}
+	return s.ID, nil
+}
+
+func (r *Ranking) take(ctx context.Context, typ string) (HotSnapshot, error) {
+	scores, nowMS, err := r.cache.Heat(ctx)
+	if err != nil {
+		return HotSnapshot{}, Unavailable(fmt.Errorf("heat: %w", err), "Redis")
+	}
+	groups := make([]string, 0, len(scores))
+	for group := range scores {
+		groups = append(groups, group)
+	}
+	entries := make([]HotEntry, 0, len(groups))
+	for start := 0; start < len(groups); start += MaxSyncGroups {
+		heads, err := r.heads.Get(ctx, "", groups[start:min(start+MaxSyncGroups, len(groups))])
+		if err != nil {
+			return HotSnapshot{}, err
+		}
+		for _, h := range heads {
+			if h.Err == nil && h.Type != Direct && (typ == AllTypes || typ == string(h.Type)) {
+				entries = append(entries, HotEntry{Group: h.Group, Name: h.Name, Type: h.Type, Heat: scores[h.Group], LastMS: h.LastMS})
+			}
+		}
+	}
+	RankHot(entries)
+	id := strconv.FormatInt(nowMS, 36) + "-" + strconv.Itoa(len(entries))
+	return HotSnapshot{ID: id, TimeMS: nowMS, Entries: entries}, nil
+}
+
+// RankHot sorts by heat, then by the time of the last message, latest first, then by id, and numbers the lines
+// from 1.
+func RankHot(entries []HotEntry) {
+	sort.Slice(entries, func(i, j int) bool {
+		a, b := &entries[i], &entries[j]
+		if a.Heat != b.Heat {
+			return a.Heat > b.Heat
+		}
+		if a.LastMS != b.LastMS {
+			return a.LastMS > b.LastMS
+		}
+		return a.Group < b.Group
+	})
+	for i := range entries {
+		entries[i].Rank = i + 1
+	}
+}
+
+func (r *Ranking) withoutDismissed(ctx context.Context, entries []HotEntry) ([]HotEntry, error) {
+	groups := make([]string, len(entries))
+	for i, e := range entries {
+		groups[i] = e.Group
+	}
+	heads, err := r.heads.Get(ctx, "", groups)
+	if err != nil {
+		return nil, err
+	}
+	kept := make([]HotEntry, 0, len(entries))
+	for i, e := range entries {
+		if heads[i].Err == nil {
+			kept = append(kept, e)
+		}
+	}
+	return kept, nil
+}

@@ -1,0 +1,254 @@
+package domain
+
+import (
+	"context"
+	"fmt"
+	"sort"
+)
+
+// Bounds of pulls and syncs, as the protocol gives them.
+const (
+	DefaultPage      = 50
+	MaxPage          = 200
+	MaxSyncGroups    = 200
+	DefaultSyncBytes = 256 << 10
+	MaxSyncBytes     = 1 << 20
+	headsPage        = 200
+)
+
+// Range asks for messages of one group with From ≤ seq ≤ To: the first Limit of them, or the last when Last is set.
+type Range struct {
+	Group    string
+	From, To int64
+	Limit    int
+	Last     bool
+}
+
+// RecentMessages is the Redis side of history: the newest messages of each group, and all that MySQL lacks.
+type RecentMessages interface {
+	// Recent answers each range in order with what it has, ascending.
+	Recent(ctx context.Context, ranges []Range) ([][]Record, error)
+}
+
+// MessageStore is the MySQL side of history.
+type MessageStore interface {
+	// Messages answers a range with the rows there are, ascending.
+	Messages(ctx context.Context, r Range) ([]Record, error)
+	// Holes are all holes of a group.
+	Holes(ctx context.Context, group string) (Holes, error)
+	// LastSeqBefore is the highest seq of a row older than the time; 0 when there is none.
+	LastSeqBefore(ctx context.Context, group string, timeMS int64) (int64, error)
+	// GroupsOf lists up to limit of a user's groups above the id after, by id. limit 0: all.
+	GroupsOf(ctx context.Context, user, after string, limit int) ([]string, error)
+}
+
+// ReadMarker moves read marks in Redis; MySQL gets them behind.
+type ReadMarker interface {
+	// MarkRead raises a user's mark to seq if it is lower and returns the mark that holds now. known is the
+	// mark the caller has seen, for a cache that lost it.
+	MarkRead(ctx context.Context, group, user string, seq, known int64) (int64, error)
+}
+
+// History answers pulls, syncs and read marks.
+type History struct {
+	heads  *Heads
+	recent RecentMessages
+	store  MessageStore
+	marks  ReadMarker
+}
+
+// NewHistory wires the sides of history together.
+func NewHistory(heads *Heads, recent RecentMessages, store MessageStore, marks ReadMarker) *History {
+	return &History{heads: heads, recent: recent, store: store, marks: marks}
+}
+
+// PullQuery is what a pull asks for; of After, Before and BeforeMS at most one is set, none means the newest page.
+type PullQuery struct {
+	Group    string
+	After    *int64
+	Before   *int64
+	BeforeMS *int64
+	Limit    int // 0: DefaultPage; above MaxPage: MaxPage
+}
+
+func (q PullQuery) check() error {
+	set := 0
+	for name, bound := range map[string]*int64{"after_seq": q.After, "before_seq": q.Before, "before_ms": q.BeforeMS} {
+		if bound == nil {
+			continue
+		}
+		set++
+		if *bound < 0 || *bound >= 1<<53 {
+			return BadField(name, "must be from 0 to 2^53-1")
+		}
+	}
+	if set > 1 {
+		return BadField("after_seq", "give only one of after_seq, before_seq and before_ms")
+	}
+	if q.Limit < 0 {
+		return BadField("limit", "must be at least 1")
+	}
+	return CheckGroup("group", q.Group)
+}
+
+// pageLimit gives a page's size: 0 means the default, more than MaxPage is clamped.
+func pageLimit(limit int) int {
+	if limit == 0 {
+		return DefaultPage
+	}
+	return min(limit, MaxPage)
+}
+
+// Pull answers one page of a group: ascending, with the holes among the messages.
+func (h *History) Pull(ctx context.Context, actor Actor, q PullQuery) (*Head, Page, error) {
+	if err := q.check(); err != nil {
+		return nil, Page{}, err
+	}
+	head, err := h.Enter(ctx, actor, q.Group)
+	if err != nil {
+		return nil, Page{}, err
+	}
+	limit := pageLimit(q.Limit)
+	var page Page
+	switch {
+	case q.After != nil:
+		page, err = h.After(ctx, head, *q.After, head.MaxSeq, limit)
+	case q.Before != nil:
+		page, err = h.before(ctx, head, min(*q.Before, head.MaxSeq+1), limit)
+	case q.BeforeMS != nil:
+		page, err = h.beforeTime(ctx, head, *q.BeforeMS, limit)
+	default:
+		page, err = h.before(ctx, head, head.MaxSeq+1, limit)
+	}
+	return head, page, err
+}
+
+// Enter is the head of a group that the actor may read.
+func (h *History) Enter(ctx context.Context, actor Actor, group string) (*Head, error) {
+	if err := CheckGroup("group", group); err != nil {
+		return nil, err
+	}
+	head, err := h.heads.One(ctx, actor.User, group)
+	if err != nil {
+		return nil, err
+	}
+	return head, Allow(actor, Read, head.Type, head.Join, head.Role)
+}
+
+// One is the message with this seq, or not_found.
+func (h *History) One(ctx context.Context, actor Actor, group string, seq int64) (*Record, error) {
+	after, limit := seq-1, 1
+	if seq < 1 {
+		return nil, BadField("seq", "must be at least 1")
+	}
+	_, page, err := h.Pull(ctx, actor, PullQuery{Group: group, After: &after, Limit: limit})
+	if err != nil {
+		return nil, err
+	}
+	if len(page.Messages) == 0 || page.Messages[0].Seq != seq {
+		return nil, Errorf(CodeNotFound, "there is no message with this seq")
+	}
+	return &page.Messages[0], nil
+}
+
+// After is the page of messages in (after, top], from Redis where it has them all.
+func (h *History) After(ctx context.Context, head *Head, after, top int64, limit int) (Page, error) {
+	if after >= top {
+		return Page{}, nil
+	}
+	r := Range{Group: head.Group, From: after + 1, To: top, Limit: limit}
+	recent, err := h.recent.Recent(ctx, []Range{r})
+	if err != nil {
+		return Page{}, Unavailable(fmt.Errorf("recent of %s: %w", head.Group, err), "Redis")
+	}
+	return h.completeAfter(ctx, head, r, recent[0])
+}
+
+func (h *History) completeAfter(ctx context.Context, head *Head, r Range, recent []Record) (Page, error) {
+	page := PageAfter(recent, head.Holes, r.From-1, r.To, r.Limit)
+	if !page.Unexplained {
+		return page, nil
+	}
+	records, holes, err := h.complete(ctx, r, recent)
+	if err != nil {
+		return Page{}, err
+	}
+	return PageAfter(records, holes, r.From-1, r.To, r.Limit), nil
+}
+
+func (h *History) before(ctx context.Context, head *Head, before int64, limit int) (Page, error) {
+	if before <= 1 {
+		return Page{}, nil
+	}
+	r := Range{Group: head.Group, From: 1, To: before - 1, Limit: limit, Last: true}
+	recent, err := h.recent.Recent(ctx, []Range{r})
+	if err != nil {
+		return Page{}, Unavailable(fmt.Errorf("recent of %s: %w", head.Group, err), "Redis")
+	}
+	page := PageBefore(recent[0], head.Holes, before, limit)
+	if !page.Unexplained {
+		return page, nil
+	}
+	records, holes, err := h.complete(ctx, r, recent[0])
+	if err != nil {
+		return Page{}, err
+	}
+	return PageBefore(records, holes, before, limit), nil
+}
+
+// beforeTime finds the last message older than the time, then pages backwards from it. Times never fall within
+// a group, so the seq tells.
+func (h *History) beforeTime(ctx context.Context, head *Head, timeMS int64, limit int) (Page, error) {
+	recent, err := h.recent.Recent(ctx, []Range{{Group: head.Group, From: 1, To: head.MaxSeq, Limit: 1000, Last: true}})
+	if err != nil {
+		return Page{}, Unavailable(fmt.Errorf("recent of %s: %w", head.Group, err), "Redis")
+	}
+	older := sort.Search(len(recent[0]), func(i int) bool { return recent[0][i].TimeMS >= timeMS })
+	if older > 0 {
+		return h.before(ctx, head, recent[0][older-1].Seq+1, limit)
+	}
+	last, err := h.store.LastSeqBefore(ctx, head.Group, timeMS)
+	if err != nil {
+		return Page{}, Unavailable(fmt.Errorf("seq of %s before a time: %w", head.Group, err), "MySQL")
+	}
+	return h.before(ctx, head, min(last, head.MaxSeq)+1, limit)
+}
+
+// complete adds to what Redis had the rows and holes that MySQL has.
+func (h *History) complete(ctx context.Context, r Range, recent []Record) ([]Record, Holes, error) {
+	rows, err := h.store.Messages(ctx, r)
+	if err != nil {
+		return nil, nil, Unavailable(fmt.Errorf("messages of %s: %w", r.Group, err), "MySQL")
+	}
+	holes, err := h.store.Holes(ctx, r.Group)
+	if err != nil {
+		return nil, nil, Unavailable(fmt.Errorf("holes of %s: %w", r.Group, err), "MySQL")
+	}
+	all := append(rows, recent...)
+	sort.SliceStable(all, func(i, j int) bool { return all[i].Seq < all[j].Seq })
+	return all, holes, nil
+}
+
+// MarkRead moves the user's read mark forward to seq (at most max_seq) and returns the head with the mark that
+// holds now.
+func (h *History) MarkRead(ctx context.Context, actor Actor, group string, seq int64) (*Head, error) {
+	if seq < 1 || seq >= 1<<53 {
+		return nil, BadField("seq", "must be from 1 to 2^53-1")
+	}
+	if actor.User == "" {
+		return nil, BadField("user", "is required: whose mark")
+	}
+	head, err := h.Enter(ctx, actor, group)
+	if err != nil {
+		return nil, err
+	}
+	seq = min(seq, head.MaxSeq)
+	if seq <= head.ReadSeq {
+		return head, nil
+	}
+	head.ReadSeq, err = h.marks.MarkRead(ctx, group, actor.User, seq, head.ReadSeq)
+	if err != nil {
+		return nil, Unavailable(fmt.Errorf("read mark in %s: %w", group, err), "Redis")
+	}
+	return head, nil
+}

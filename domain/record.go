@@ -1,0 +1,139 @@
+package domain
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+)
+
+// Record is a stored message as it travels: everything that needs no look is kept as the bytes clients get,
+// so that no hop encodes a message again.
+type Record struct {
+	Group  string
+	Seq    int64
+	TimeMS int64
+	// Tail is the message's JSON behind seq, closing brace included:
+	// `"time_ms":1700000000000,"from":"u1","body":[…]}`.
+	Tail []byte
+}
+
+// AppendJSON appends the message as PROTOCOL.md §3 shows it: {"group","seq","time_ms","from",…}.
+func (r Record) AppendJSON(dst []byte) []byte {
+	dst = append(dst, `{"group":"`...)
+	dst = append(dst, r.Group...)
+	dst = append(dst, `","seq":`...)
+	dst = strconv.AppendInt(dst, r.Seq, 10)
+	dst = append(dst, ',')
+	return append(dst, r.Tail...)
+}
+
+// MarshalJSON is AppendJSON for encoders that ask.
+func (r Record) MarshalJSON() ([]byte, error) { return r.AppendJSON(nil), nil }
+
+// Size is the number of bytes AppendJSON adds.
+func (r Record) Size() int { return len(`{"group":"","seq":,`) + len(r.Group) + 16 + len(r.Tail) }
+
+var tailTime = []byte(`"time_ms":`)
+
+// RecordFromTail makes a Record of its stored form; the time is read off the tail.
+func RecordFromTail(group string, seq int64, tail []byte) (Record, error) {
+	rest, ok := bytes.CutPrefix(tail, tailTime)
+	end := bytes.IndexByte(rest, ',')
+	if !ok || end < 0 {
+		return Record{}, fmt.Errorf("message %s/%d: tail does not start with a time", group, seq)
+	}
+	ms, err := strconv.ParseInt(string(rest[:end]), 10, 64)
+	if err != nil {
+		return Record{}, fmt.Errorf("message %s/%d: time: %w", group, seq, err)
+	}
+	return Record{Group: group, Seq: seq, TimeMS: ms, Tail: tail}, nil
+}
+
+// Message is a stored message taken apart: what the write-behind log brings to MySQL and what a row holds.
+type Message struct {
+	Group     string
+	Seq       int64
+	TimeMS    int64
+	Gen       int64
+	GroupType GroupType
+	Header
+	Body []byte // compact JSON array of elements; nil in a tombstone
+	Hash string // content hash, 32 hex digits
+}
+
+// Header is what a message says beside its body.
+type Header struct {
+	From       string   `json:"from"`
+	ClientID   string   `json:"client_id,omitempty"`
+	Mentions   []string `json:"mentions,omitempty"`
+	ReplyTo    int64    `json:"reply_to,omitempty"`
+	Operator   string   `json:"operator,omitempty"` // key id of the app server that sent it
+	RecalledMS int64    `json:"recalled_ms,omitempty"`
+	RecalledBy string   `json:"recalled_by,omitempty"`
+}
+
+// AppendJSON appends the fields without braces: `"from":"u1","client_id":"c1"`. Every value is an id or a
+// number, so nothing needs escaping.
+func (h *Header) AppendJSON(dst []byte) []byte {
+	dst = append(dst, `"from":"`...)
+	dst = append(dst, h.From...)
+	dst = append(dst, '"')
+	dst = appendIDField(dst, `,"client_id":"`, h.ClientID)
+	if len(h.Mentions) > 0 {
+		dst = append(dst, `,"mentions":["`...)
+		for i, user := range h.Mentions {
+			if i > 0 {
+				dst = append(dst, `","`...)
+			}
+			dst = append(dst, user...)
+		}
+		dst = append(dst, `"]`...)
+	}
+	dst = appendIntField(dst, `,"reply_to":`, h.ReplyTo)
+	dst = appendIDField(dst, `,"operator":"`, h.Operator)
+	dst = appendIntField(dst, `,"recalled_ms":`, h.RecalledMS)
+	return appendIDField(dst, `,"recalled_by":"`, h.RecalledBy)
+}
+
+func appendIDField(dst []byte, key, id string) []byte {
+	if id == "" {
+		return dst
+	}
+	dst = append(dst, key...)
+	dst = append(dst, id...)
+	return append(dst, '"')
+}
+
+func appendIntField(dst []byte, key string, n int64) []byte {
+	if n == 0 {
+		return dst
+	}
+	dst = append(dst, key...)
+	return strconv.AppendInt(dst, n, 10)
+}
+
+// ParseHeader reads what Header.AppendJSON wrote.
+func ParseHeader(fields []byte) (h Header, err error) {
+	object := make([]byte, 0, len(fields)+2)
+	object = append(append(append(object, '{'), fields...), '}')
+	if err := json.Unmarshal(object, &h); err != nil {
+		return Header{}, fmt.Errorf("message header: %w", err)
+	}
+	return h, nil
+}
+
+// Record is the message in the form in which it travels. A tombstone has no body.
+func (m *Message) Record() Record {
+	tail := make([]byte, 0, 128+len(m.Body))
+	tail = append(tail, tailTime...)
+	tail = strconv.AppendInt(tail, m.TimeMS, 10)
+	tail = append(tail, ',')
+	tail = m.Header.AppendJSON(tail)
+	if m.RecalledMS == 0 {
+		tail = append(tail, `,"body":`...)
+		tail = append(tail, m.Body...)
+	}
+	tail = append(tail, '}')
+	return Record{Group: m.Group, Seq: m.Seq, TimeMS: m.TimeMS, Tail: tail}
+}

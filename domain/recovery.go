@@ -1,0 +1,63 @@
+package domain
+
+import (
+	"context"
+	"fmt"
+)
+
+// Seed is where a group starts in a generation, and all its holes up to there.
+type Seed struct {
+	Start  int64 // the first message gets Start+1
+	LastMS int64 // time of the last stored message
+	Holes  Holes
+}
+
+// SeedStore is the MySQL side of seeding.
+type SeedStore interface {
+	// Seed decides, in one transaction and once for all instances, where each group starts in gen: 0 if the
+	// group was created in this very generation, otherwise well above everything ever accounted for. It records
+	// the seqs left out as holes.
+	Seed(ctx context.Context, partition int, gen int64, groups []string) (map[string]Seed, error)
+}
+
+// SeedCache is the Redis side of seeding.
+type SeedCache interface {
+	// SetSeeds sets the seqs of groups that gen does not know yet.
+	SetSeeds(ctx context.Context, partition int, gen int64, seeds map[string]Seed) error
+}
+
+// Recovery brings back into Redis what an append found missing there.
+type Recovery struct {
+	gens  *Generations
+	heads *Heads
+	store SeedStore
+	cache SeedCache
+}
+
+// NewRecovery puts the sides together.
+func NewRecovery(gens *Generations, heads *Heads, store SeedStore, cache SeedCache) *Recovery {
+	return &Recovery{gens: gens, heads: heads, store: store, cache: cache}
+}
+
+// Renew finds the partition's generation after seen turned out stale.
+func (r *Recovery) Renew(ctx context.Context, partition int, seen int64) error {
+	return r.gens.Renew(ctx, partition, seen)
+}
+
+// Load caches a group and its members: not_found when there is none.
+func (r *Recovery) Load(ctx context.Context, group string) error {
+	_, err := r.heads.Load(ctx, group)
+	return err
+}
+
+// Seed gives groups their starting seqs in gen.
+func (r *Recovery) Seed(ctx context.Context, partition int, gen int64, groups []string) error {
+	seeds, err := r.store.Seed(ctx, partition, gen, groups)
+	if err != nil {
+		return Unavailable(fmt.Errorf("seed %d groups in generation %d: %w", len(groups), gen, err), "MySQL")
+	}
+	if err := r.cache.SetSeeds(ctx, partition, gen, seeds); err != nil {
+		return Unavailable(fmt.Errorf("set %d seeds in generation %d: %w", len(seeds), gen, err), "Redis")
+	}
+	return nil
+}

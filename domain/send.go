@@ -1,0 +1,244 @@
+package domain
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// Ack is when a send is answered.
+type Ack string
+
+const (
+	AckAccepted Ack = "accepted" // in Redis, with its seq
+	AckDurable  Ack = "durable"  // committed in MySQL
+	AckBoth     Ack = "both"     // accepted at once, durable as an event
+)
+
+// Priority decides who is refused first when a group is over its rate.
+type Priority string
+
+const (
+	PriorityHigh   Priority = "high"
+	PriorityNormal Priority = "normal"
+	PriorityLow    Priority = "low" // gets none of the last 20 % of the group's rate
+)
+
+const (
+	MaxMentions       = 50
+	MentionAll        = "*"
+	DefaultAckTimeout = 3 * time.Second
+	MaxAckTimeout     = 10 * time.Second
+)
+
+// Draft is a send before it has a seq. Body is valid and compact: the decoder at the door saw to that.
+type Draft struct {
+	Group    string
+	From     string
+	Operator string // key id of the app server that sends; "" for users
+	Body     []byte
+	ClientID string // idempotency key of the sender; "" for none
+	Mentions []string
+	ReplyTo  int64
+	Priority Priority // "" is normal
+	Ack      Ack      // "" is accepted
+	// Timeout bounds the wait of AckDurable. 0: DefaultAckTimeout.
+	Timeout time.Duration
+	Conn    uint64 // sends of one non-zero Conn to one group are accepted in the order of the calls
+	Mute    string // id of the connection that gets no push of this message; "" for none
+}
+
+// Append is a checked Draft as the append script takes it.
+type Append struct {
+	Draft
+	Header []byte // Header.AppendJSON
+	Hash   string // of the content, 32 hex digits
+	Dedupe string // id of the send for repeats: of the sender's making, or internal
+}
+
+// Accepted is a message that has its seq.
+type Accepted struct {
+	Group        string
+	Gen          int64
+	Seq          int64
+	TimeMS       int64
+	Duplicate    bool
+	PersistedSeq int64
+}
+
+// Appender accepts messages: Redis, atomically.
+type Appender interface {
+	// Append queues a send. done is called once, from another goroutine, in the order of acceptance for one Conn
+	// and group; it must not block.
+	Append(a Append, done func(Accepted, error))
+}
+
+// Receipt is the answer to a send.
+type Receipt struct {
+	Accepted
+	Durable bool
+}
+
+// Sends is the path of a message up to its acceptance.
+type Sends struct {
+	appender   Appender
+	watermarks *Watermarks
+	internal   string // prefix of internal idempotency keys, unique to this instance's life
+	count      atomic.Uint64
+}
+
+// NewSends makes the use case; watermarks tell it when rows are committed.
+func NewSends(appender Appender, watermarks *Watermarks) *Sends {
+	var unique [8]byte
+	_, _ = rand.Read(unique[:]) // crypto/rand never fails since Go 1.24
+	return &Sends{appender: appender, watermarks: watermarks, internal: "i" + hex.EncodeToString(unique[:]) + "-"}
+}
+
+// Send checks the draft and queues it. reply is called once, perhaps before Send returns, perhaps from another
+// goroutine; it must not block. With AckBoth, durable is called when the row is committed, unless that is never
+// learned.
+func (s *Sends) Send(d Draft, reply func(Receipt, error), durable func(Accepted)) {
+	if err := d.check(); err != nil {
+		reply(Receipt{}, err)
+		return
+	}
+	s.appender.Append(s.prepare(d), func(a Accepted, err error) {
+		switch {
+		case err != nil:
+			reply(Receipt{}, err)
+		case a.PersistedSeq >= a.Seq:
+			reply(Receipt{Accepted: a, Durable: true}, nil)
+			if d.Ack == AckBoth {
+				durable(a)
+			}
+		case d.Ack == AckDurable:
+			s.watermarks.Wait(a, d.timeout(), func(committed bool) {
+				if committed {
+					a.PersistedSeq = max(a.PersistedSeq, a.Seq)
+				}
+				reply(Receipt{Accepted: a, Durable: committed}, nil)
+			})
+		case d.Ack == AckBoth:
+			reply(Receipt{Accepted: a}, nil)
+			s.watermarks.Wait(a, bothTimeout, func(committed bool) {
+				if committed {
+					durable(a)
+				}
+			})
+		default:
+			reply(Receipt{Accepted: a}, nil)
+		}
+	})
+}
+
+// bothTimeout is how long a durable event is waited for: MySQL may be away for a while.
+const bothTimeout = 10 * time.Minute
+
+func (d *Draft) timeout() time.Duration {
+	if d.Timeout == 0 {
+		return DefaultAckTimeout
+	}
+	return d.Timeout
+}
+
+func (d *Draft) check() error {
+	if err := CheckGroup("group", d.Group); err != nil {
+		return err
+	}
+	if d.ClientID != "" {
+		if err := CheckID("client_id", d.ClientID); err != nil {
+			return err
+		}
+	}
+	if err := checkMentions(d.Mentions); err != nil {
+		return err
+	}
+	if d.ReplyTo < 0 || d.ReplyTo >= 1<<53 {
+		return BadField("reply_to", "must be the seq of a message")
+	}
+	switch d.Priority {
+	case "", PriorityHigh, PriorityNormal, PriorityLow:
+	default:
+		return BadField("priority", "must be high, normal or low")
+	}
+	return d.checkAck()
+}
+
+func (d *Draft) checkAck() error {
+	switch d.Ack {
+	case "", AckAccepted, AckDurable, AckBoth:
+	default:
+		return BadField("ack", "must be accepted, durable or both")
+	}
+	if d.Timeout != 0 && d.Ack != AckDurable {
+		return BadField("timeout_ms", `goes with "ack":"durable" only`)
+	}
+	if d.Timeout < 0 || d.Timeout > MaxAckTimeout {
+		return BadField("timeout_ms", "must be from 1 to %d", MaxAckTimeout.Milliseconds())
+	}
+	return nil
+}
+
+func checkMentions(mentions []string) error {
+	if len(mentions) > MaxMentions {
+		return TooLarge("mentions", "at most %d users", MaxMentions)
+	}
+	if len(mentions) == 1 && mentions[0] == MentionAll {
+		return nil
+	}
+	for i, user := range mentions {
+		if err := CheckID(fmt.Sprintf("mentions[%d]", i), user); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Sends) prepare(d Draft) Append {
+	header := Header{From: d.From, ClientID: d.ClientID, Mentions: d.Mentions, ReplyTo: d.ReplyTo, Operator: d.Operator}
+	a := Append{
+		Draft:  d,
+		Header: header.AppendJSON(make([]byte, 0, 96)),
+		Hash:   ContentHash(d.Body, d.Mentions, d.ReplyTo),
+	}
+	if d.ClientID != "" {
+		a.Dedupe = DedupeID(d.Group, d.From, d.ClientID)
+	} else {
+		a.Dedupe = fmt.Sprint(s.internal, s.count.Add(1))
+	}
+	return a
+}
+
+// ContentHash identifies what a repeated send must not change: compact body, mentions and reply_to. It is the
+// first half of a SHA-256, in hex.
+func ContentHash(body []byte, mentions []string, replyTo int64) string {
+	buf := make([]byte, 0, len(body)+64)
+	buf = binary.AppendVarint(buf, replyTo)
+	buf = binary.AppendUvarint(buf, uint64(len(mentions)))
+	for _, user := range mentions {
+		buf = appendWithLength(buf, user)
+	}
+	buf = append(buf, body...)
+	sum := sha256.Sum256(buf)
+	return hex.EncodeToString(sum[:16])
+}
+
+// DedupeID is the idempotency key of a send with a client_id: a hash over (group, sender, client_id) with their
+// lengths, so that no two triples read the same.
+func DedupeID(group, from, clientID string) string {
+	buf := make([]byte, 0, 192)
+	for _, s := range [...]string{group, from, clientID} {
+		buf = appendWithLength(buf, s)
+	}
+	sum := sha256.Sum256(buf)
+	return "c" + hex.EncodeToString(sum[:16])
+}
+
+func appendWithLength(buf []byte, s string) []byte {
+	buf = binary.AppendUvarint(buf, uint64(len(s)))
+	return append(buf, s...)
+}
