@@ -51,11 +51,18 @@ type Drainer interface {
 type Generations struct {
 	partitions Partitions
 	current    []atomic.Int64
-	renewing   []sync.Mutex // one per partition; held while Redis and MySQL are asked
+	mu         sync.Mutex // guards renewals; never held while Redis and MySQL are asked
+	renewals   []*renewal // the one that is under way, per partition
 	cache      GenerationCache
 	store      GenerationStore
 	drainer    Drainer
 	raised     func(partition int, gen int64) // called when a generation becomes current; may be nil
+}
+
+// renewal is one attempt; err is set when done is closed.
+type renewal struct {
+	done chan struct{}
+	err  error
 }
 
 // NewGenerations knows no generation yet: every partition is at 0 until its first Renew.
@@ -63,7 +70,7 @@ func NewGenerations(n Partitions, cache GenerationCache, store GenerationStore, 
 	return &Generations{
 		partitions: n,
 		current:    make([]atomic.Int64, n),
-		renewing:   make([]sync.Mutex, n),
+		renewals:   make([]*renewal, n),
 		cache:      cache,
 		store:      store,
 		drainer:    drainer,
@@ -84,16 +91,40 @@ func (g *Generations) OfGroup(group string) int64 { return g.Of(g.partitions.Of(
 // Callers that come while another is at it wait and take its result. It fails with unavailable when one of the
 // two cannot be asked: never a guess.
 func (g *Generations) Renew(ctx context.Context, partition int, seen int64) error {
-	g.renewing[partition].Lock()
-	defer g.renewing[partition].Unlock()
+	g.mu.Lock()
 	if g.Of(partition) > seen {
+		g.mu.Unlock()
 		return nil
 	}
+	if r := g.renewals[partition]; r != nil {
+		g.mu.Unlock()
+		select {
+		case <-r.done:
+			return r.err
+		case <-ctx.Done():
+			return Unavailable(fmt.Errorf("wait for the generation of partition %d: %w", partition, ctx.Err()), "MySQL or Redis")
+		}
+	}
+	r := &renewal{done: make(chan struct{})}
+	g.renewals[partition] = r
+	g.mu.Unlock()
+	r.err = g.renew(ctx, partition)
+	g.mu.Lock()
+	g.renewals[partition] = nil
+	g.mu.Unlock()
+	close(r.done)
+	return r.err
+}
+
+func (g *Generations) renew(ctx context.Context, partition int) error {
 	row, err := g.store.Renew(ctx, partition, func(ctx context.Context) (Observed, error) {
 		return g.cache.Observe(ctx, partition)
 	})
 	if err != nil {
 		return Unavailable(fmt.Errorf("renew generation of partition %d: %w", partition, err), "MySQL or Redis")
+	}
+	if current := g.Of(partition); row.Gen < current { // in an instance a generation never falls
+		return Unavailable(fmt.Errorf("partition %d: MySQL is at generation %d, behind %d", partition, row.Gen, current), "MySQL")
 	}
 	set, err := g.cache.SetGeneration(ctx, partition, row.Gen, row.Server)
 	if err != nil {
@@ -105,7 +136,7 @@ func (g *Generations) Renew(ctx context.Context, partition int, seen int64) erro
 	if err := g.settle(ctx, partition, row); err != nil {
 		return err
 	}
-	if row.Gen > g.Of(partition) { // in an instance a generation never falls
+	if row.Gen > g.Of(partition) {
 		g.current[partition].Store(row.Gen)
 		if g.raised != nil {
 			g.raised(partition, row.Gen)

@@ -98,6 +98,9 @@ const (
 // that tells why not.
 func Allow(actor Actor, do Action, typ GroupType, join string, role Role) error {
 	if actor.IsServer() {
+		if do == AddMembers && typ == Direct {
+			return Errorf(CodeForbidden, "a direct conversation has two members")
+		}
 		return nil
 	}
 	if role == BlockedIn {

@@ -98,7 +98,7 @@ func (g *Groups) Create(ctx context.Context, actor Actor, n NewGroup) (*GroupVie
 	change, err := g.store.Create(ctx, Group{
 		ID: n.ID, Type: n.Type, Name: n.Name, Avatar: n.Avatar, Join: n.Join, Owner: n.Owner,
 		Attributes: n.Attributes, MemberLimit: DefaultMemberLimit,
-	}, n.Members)
+	}, distinct(n.Members, n.Owner))
 	if err != nil {
 		return nil, asStoreError(err, "create group "+n.ID)
 	}
@@ -160,6 +160,12 @@ func checkUsers(users []string) error {
 		}
 	}
 	return nil
+}
+
+// distinct is the users once each, sorted, without one who is put in another way.
+func distinct(users []string, without string) []string {
+	users = slices.Compact(slices.Sorted(slices.Values(users)))
+	return slices.DeleteFunc(users, func(user string) bool { return user == without })
 }
 
 // asStoreError passes domain errors on and calls everything else MySQL being away.
@@ -269,7 +275,7 @@ func (g *Groups) Join(ctx context.Context, actor Actor, group string) (*Membersh
 		return nil, Errorf(CodeForbidden, "you are blocked in this group")
 	case member.Role != Outsider:
 		return &member, nil
-	case got.Join != JoinOpen && !actor.IsServer():
+	case got.Type == Direct, got.Join != JoinOpen && !actor.IsServer():
 		return nil, Errorf(CodeForbidden, "this group is entered by being added")
 	}
 	members, err := g.add(ctx, group, []string{actor.User})
@@ -294,7 +300,7 @@ func (g *Groups) AddMembers(ctx context.Context, actor Actor, group string, user
 }
 
 func (g *Groups) add(ctx context.Context, group string, users []string) ([]Membership, error) {
-	users = slices.Compact(slices.Sorted(slices.Values(users)))
+	users = distinct(users, "")
 	head, err := g.heads.One(ctx, "", group)
 	if err != nil {
 		return nil, err

@@ -172,7 +172,7 @@ func (r *Ranking) take(ctx context.Context, typ string) (HotSnapshot, error) {
 			return HotSnapshot{}, err
 		}
 		for _, h := range heads {
-			if h.Err == nil && h.Type != Direct && (typ == AllTypes || typ == string(h.Type)) {
+			if h.Err == nil && scores[h.Group] > 0 && h.Type != Direct && (typ == AllTypes || typ == string(h.Type)) {
 				entries = append(entries, HotEntry{Group: h.Group, Name: h.Name, Type: h.Type, Heat: scores[h.Group], LastMS: h.LastMS})
 			}
 		}

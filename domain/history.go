@@ -2,7 +2,9 @@ package domain
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sort"
 )
 
@@ -73,13 +75,14 @@ type PullQuery struct {
 
 func (q PullQuery) check() error {
 	set := 0
-	for name, bound := range map[string]*int64{"after_seq": q.After, "before_seq": q.Before, "before_ms": q.BeforeMS} {
+	names := [...]string{"after_seq", "before_seq", "before_ms"}
+	for i, bound := range [...]*int64{q.After, q.Before, q.BeforeMS} {
 		if bound == nil {
 			continue
 		}
 		set++
 		if *bound < 0 || *bound >= 1<<53 {
-			return BadField(name, "must be from 0 to 2^53-1")
+			return BadField(names[i], "must be from 0 to 2^53-1")
 		}
 	}
 	if set > 1 {
@@ -135,17 +138,28 @@ func (h *History) Enter(ctx context.Context, actor Actor, group string) (*Head, 
 	return head, Allow(actor, Read, head.Type, head.Join, head.Role)
 }
 
-// One is the message with this seq, or not_found.
+// Head is a group's head as nobody in particular sees it.
+func (h *History) Head(ctx context.Context, group string) (*Head, error) {
+	return h.heads.One(ctx, "", group)
+}
+
+// One is the message with this seq; not_found when there is none, unavailable while that is not known.
 func (h *History) One(ctx context.Context, actor Actor, group string, seq int64) (*Record, error) {
-	after, limit := seq-1, 1
-	if seq < 1 {
-		return nil, BadField("seq", "must be at least 1")
+	if seq < 1 || seq >= 1<<53 {
+		return nil, BadField("seq", "must be from 1 to 2^53-1")
 	}
-	_, page, err := h.Pull(ctx, actor, PullQuery{Group: group, After: &after, Limit: limit})
+	head, err := h.Enter(ctx, actor, group)
 	if err != nil {
 		return nil, err
 	}
-	if len(page.Messages) == 0 || page.Messages[0].Seq != seq {
+	page, err := h.After(ctx, head, seq-1, min(seq, head.MaxSeq), 1)
+	if err != nil {
+		return nil, err
+	}
+	if page.Unexplained {
+		return nil, Unavailable(errors.New("neither a row nor a hole"), "the message")
+	}
+	if len(page.Messages) == 0 {
 		return nil, Errorf(CodeNotFound, "there is no message with this seq")
 	}
 	return &page.Messages[0], nil
@@ -199,13 +213,20 @@ func (h *History) before(ctx context.Context, head *Head, before int64, limit in
 // beforeTime finds the last message older than the time, then pages backwards from it. Times never fall within
 // a group, so the seq tells.
 func (h *History) beforeTime(ctx context.Context, head *Head, timeMS int64, limit int) (Page, error) {
-	recent, err := h.recent.Recent(ctx, []Range{{Group: head.Group, From: 1, To: head.MaxSeq, Limit: 1000, Last: true}})
-	if err != nil {
-		return Page{}, Unavailable(fmt.Errorf("recent of %s: %w", head.Group, err), "Redis")
-	}
-	older := sort.Search(len(recent[0]), func(i int) bool { return recent[0][i].TimeMS >= timeMS })
-	if older > 0 {
-		return h.before(ctx, head, recent[0][older-1].Seq+1, limit)
+	// What MySQL lacks is in Redis, and in an outage that is more than one read brings.
+	for to := head.MaxSeq; ; {
+		recent, err := h.recent.Recent(ctx, []Range{{Group: head.Group, From: 1, To: to, Limit: 1000, Last: true}})
+		if err != nil {
+			return Page{}, Unavailable(fmt.Errorf("recent of %s: %w", head.Group, err), "Redis")
+		}
+		older := sort.Search(len(recent[0]), func(i int) bool { return recent[0][i].TimeMS >= timeMS })
+		if older > 0 {
+			return h.before(ctx, head, recent[0][older-1].Seq+1, limit)
+		}
+		if len(recent[0]) == 0 || recent[0][0].Seq <= head.PersistedSeq+1 {
+			break
+		}
+		to = recent[0][0].Seq - 1
 	}
 	last, err := h.store.LastSeqBefore(ctx, head.Group, timeMS)
 	if err != nil {
@@ -214,7 +235,8 @@ func (h *History) beforeTime(ctx context.Context, head *Head, timeMS int64, limi
 	return h.before(ctx, head, min(last, head.MaxSeq)+1, limit)
 }
 
-// complete adds to what Redis had the rows and holes that MySQL has.
+// complete adds to what Redis had the rows and holes that MySQL has. Of a message that both have, Redis' form
+// counts: a recall reaches the row later.
 func (h *History) complete(ctx context.Context, r Range, recent []Record) ([]Record, Holes, error) {
 	rows, err := h.store.Messages(ctx, r)
 	if err != nil {
@@ -224,8 +246,9 @@ func (h *History) complete(ctx context.Context, r Range, recent []Record) ([]Rec
 	if err != nil {
 		return nil, nil, Unavailable(fmt.Errorf("holes of %s: %w", r.Group, err), "MySQL")
 	}
-	all := append(rows, recent...)
+	all := slices.Concat(recent, rows)
 	sort.SliceStable(all, func(i, j int) bool { return all[i].Seq < all[j].Seq })
+	all = slices.CompactFunc(all, func(a, b Record) bool { return a.Seq == b.Seq })
 	return all, holes, nil
 }
 

@@ -31,7 +31,7 @@ func (r Record) AppendJSON(dst []byte) []byte {
 // MarshalJSON is AppendJSON for encoders that ask.
 func (r Record) MarshalJSON() ([]byte, error) { return r.AppendJSON(nil), nil }
 
-// Size is the number of bytes AppendJSON adds.
+// Size is at least the number of bytes AppendJSON adds, and at most 15 more: every seq counts as 16 digits.
 func (r Record) Size() int { return len(`{"group":"","seq":,`) + len(r.Group) + 16 + len(r.Tail) }
 
 var tailTime = []byte(`"time_ms":`)

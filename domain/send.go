@@ -48,7 +48,6 @@ type Draft struct {
 	Ack      Ack      // "" is accepted
 	// Timeout bounds the wait of AckDurable. 0: DefaultAckTimeout.
 	Timeout time.Duration
-	Conn    uint64 // sends of one non-zero Conn to one group are accepted in the order of the calls
 	Mute    string // id of the connection that gets no push of this message; "" for none
 }
 
@@ -72,8 +71,8 @@ type Accepted struct {
 
 // Appender accepts messages: Redis, atomically.
 type Appender interface {
-	// Append queues a send. done is called once, from another goroutine, in the order of acceptance for one Conn
-	// and group; it must not block.
+	// Append queues a send; sends to one group are accepted in the order of the calls. done is called once,
+	// perhaps before Append returns, and must not block.
 	Append(a Append, done func(Accepted, error))
 }
 

@@ -163,7 +163,7 @@ func (h *History) syncPages(ctx context.Context, q SyncQuery, chunk []SyncResult
 // Conversation is one of a user's groups in the list of all.
 type Conversation struct {
 	Head
-	Last *Record // nil before the first message, and when Redis no longer holds it
+	Last *Record // nil before the first message, and when retention took all
 }
 
 // Conversations lists the user's groups, most recently active first, and the cursor of the next page ("" at the end).

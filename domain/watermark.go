@@ -42,11 +42,15 @@ func (w *Watermarks) Wait(a Accepted, timeout time.Duration, done func(committed
 }
 
 func (w *Watermarks) reached(a Accepted) bool {
-	m, ok := w.recent[a.Group]
-	if !ok {
-		m = w.older[a.Group]
-	}
+	m := w.newest(a.Group)
 	return m.gen == a.Gen && m.seq >= a.Seq
+}
+
+func (w *Watermarks) newest(group string) mark {
+	if m, ok := w.recent[group]; ok {
+		return m
+	}
+	return w.older[group]
 }
 
 // Raise tells that all rows of the group's generation gen up to seq are committed.
@@ -55,7 +59,11 @@ func (w *Watermarks) Raise(group string, gen, seq int64) {
 	if len(w.recent) >= maxRecentMarks || w.recent == nil {
 		w.older, w.recent = w.recent, make(map[string]mark)
 	}
-	w.recent[group] = mark{gen, seq}
+	m := w.newest(group)
+	if gen > m.gen || gen == m.gen && seq > m.seq { // Raises come from two sides, not always in order
+		m = mark{gen, seq}
+	}
+	w.recent[group] = m
 	var reached, left []*waiter
 	for _, wait := range w.waiters[group] {
 		if wait.gen == gen && wait.seq <= seq && wait.timer.Stop() {

@@ -1,0 +1,272 @@
+package domain_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"hearth/domain"
+)
+
+func TestRankHotIsTheProtocolsOrder(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		entries := rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) domain.HotEntry {
+			return domain.HotEntry{
+				Group:  rapid.StringMatching(`[aB]{1,3}`).Draw(t, "group"),
+				Heat:   rapid.IntRange(1, 3).Draw(t, "heat"),
+				LastMS: rapid.Int64Range(1, 3).Draw(t, "last_ms"),
+			}
+		}), 0, 14, func(e domain.HotEntry) string { return e.Group }).Draw(t, "entries")
+		want := naiveRanking(entries)
+		domain.RankHot(entries)
+		if diff := cmp.Diff(want, entries); diff != "" {
+			t.Fatalf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+// naiveRanking takes the hottest that is left, again and again.
+func naiveRanking(entries []domain.HotEntry) []domain.HotEntry {
+	ranked := make([]domain.HotEntry, len(entries))
+	for _, e := range entries {
+		hotter := 0
+		for _, o := range entries {
+			if o.Heat > e.Heat || o.Heat == e.Heat && (o.LastMS > e.LastMS || o.LastMS == e.LastMS && o.Group < e.Group) {
+				hotter++
+			}
+		}
+		e.Rank = hotter + 1
+		ranked[hotter] = e
+	}
+	return ranked
+}
+
+// hotWorld has rooms of heat 3, 2 and 1, a group, a direct conversation, and others that are not to be listed.
+func hotWorld() *world {
+	w := newWorld()
+	for id, typ := range map[string]domain.GroupType{
+		"warm": domain.Room, "tepid": domain.Room, "boiling": domain.Room, "cold": domain.Room,
+		"office": domain.Private, "dm:ann:bob": domain.Direct,
+	} {
+		w.add(domain.Group{ID: id, Type: typ, Name: "the " + id})
+		w.seed(id, 5, 5)
+	}
+	w.add(domain.Group{ID: "gone", Type: domain.Room, Dismissed: true})
+	w.redis.scores = map[string]int{
+		"warm": 2, "boiling": 3, "tepid": 1, "cold": 0, "office": 9, "dm:ann:bob": 2, "gone": 99, "nowhere": 99,
+	}
+	return w
+}
+
+func lines(page *domain.HotPage) (got []string) {
+	for _, e := range page.Entries {
+		got = append(got, fmt.Sprintf("%d %s %s %d", e.Rank, e.Group, e.Type, e.Heat))
+	}
+	return got
+}
+
+func TestRankingListsWhatTheActorMaySee(t *testing.T) {
+	t.Parallel()
+	rooms := []string{"1 boiling room 3", "2 warm room 2", "3 tepid room 1"}
+	for name, c := range map[string]struct {
+		actor domain.Actor
+		typ   string
+		want  []string
+	}{
+		"a user sees rooms":       {user("ann"), "", rooms},
+		"who asks for rooms too":  {user("ann"), "room", rooms},
+		"a server sees rooms":     {server, "", rooms},
+		"or groups":               {server, "group", []string{"1 office group 9"}},
+		"or all, in ranks of all": {server, "all", []string{"1 office group 9", "2 boiling room 3", "3 warm room 2", "4 tepid room 1"}},
+	} {
+		w := hotWorld()
+		page, err := w.ranking.Page(ctx, c.actor, domain.HotQuery{Type: c.typ})
+		require.NoError(t, err, name)
+		require.Equal(t, c.want, lines(page), name)
+		require.Equal(t, w.redis.nowMS, page.TimeMS)
+		require.Empty(t, page.Cursor)
+		require.True(t, domain.ValidID(page.ID), "%q", page.ID)
+		require.Equal(t, "the "+page.Entries[0].Group, page.Entries[0].Name)
+		require.Equal(t, timeOf(5), page.Entries[0].LastMS)
+	}
+}
+
+func TestRankingRefuses(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		actor domain.Actor
+		q     domain.HotQuery
+		code  domain.Code
+		field string
+	}{
+		"groups to users":                {user("ann"), domain.HotQuery{Type: "group"}, domain.CodeForbidden, "type"},
+		"all to users":                   {user("ann"), domain.HotQuery{Type: "all"}, domain.CodeForbidden, "type"},
+		"direct conversations":           {server, domain.HotQuery{Type: "direct"}, domain.CodeBadRequest, "type"},
+		"an unknown type":                {user("ann"), domain.HotQuery{Type: "x"}, domain.CodeBadRequest, "type"},
+		"a negative limit":               {user("ann"), domain.HotQuery{Limit: -1}, domain.CodeBadRequest, "limit"},
+		"a cursor without a place":       {user("ann"), domain.HotQuery{Cursor: "abc-3"}, domain.CodeBadRequest, "cursor"},
+		"a cursor without a snapshot":    {user("ann"), domain.HotQuery{Cursor: ".3"}, domain.CodeBadRequest, "cursor"},
+		"a cursor whose place is none":   {user("ann"), domain.HotQuery{Cursor: "abc-3.x"}, domain.CodeBadRequest, "cursor"},
+		"a cursor from before the start": {user("ann"), domain.HotQuery{Cursor: "abc-3.-1"}, domain.CodeBadRequest, "cursor"},
+		"a cursor with a wild id":        {user("ann"), domain.HotQuery{Cursor: "a*b.1"}, domain.CodeBadRequest, "cursor"},
+		"a cursor of a snapshot gone":    {user("ann"), domain.HotQuery{Cursor: "abc-3.1"}, domain.CodeGone, ""},
+	} {
+		_, err := hotWorld().ranking.Page(ctx, c.actor, c.q)
+		require.Error(t, err, name)
+		requireCode(t, err, c.code, c.field)
+	}
+}
+
+// manyRooms is n rooms with many ties, and their ranking.
+func manyRooms(n int) (w *world, ranking []domain.HotEntry) {
+	w = newWorld()
+	w.redis.scores = map[string]int{}
+	for i := range n {
+		id := fmt.Sprintf("room-%03d", i)
+		w.add(domain.Group{ID: id, Type: domain.Room, Name: id})
+		w.redis.seqs[id] = fakeSeqs{LastMS: int64(i % 5)}
+		w.redis.scores[id] = 1 + i%3
+		ranking = append(ranking, domain.HotEntry{Group: id, Name: id, Type: domain.Room, Heat: 1 + i%3, LastMS: int64(i % 5)})
+	}
+	return w, naiveRanking(ranking)
+}
+
+func TestRankingCursorPagesThroughOneSnapshot(t *testing.T) {
+	t.Parallel()
+	w, want := manyRooms(450) // more than one read of heads
+	var got []domain.HotEntry
+	var ids []string
+	for cursor := "start"; cursor != ""; {
+		if cursor == "start" {
+			cursor = ""
+		}
+		page, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{Limit: 7, Cursor: cursor})
+		require.NoError(t, err)
+		require.NotEmpty(t, page.Entries)
+		got, ids, cursor = append(got, page.Entries...), append(ids, page.ID), page.Cursor
+		// The world moves on under the one who scrolls.
+		delete(w.redis.current, "room")
+		w.redis.nowMS++
+		for id := range w.redis.scores {
+			w.redis.scores[id] = 1 + rand.IntN(9)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("pages, put together (-want +got):\n%s", diff)
+	}
+	for _, id := range ids {
+		require.Equal(t, ids[0], id)
+	}
+}
+
+func TestRankingIsSharedWhileItIsFresh(t *testing.T) {
+	t.Parallel()
+	w, _ := manyRooms(3)
+	for range 3 {
+		_, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{})
+		require.NoError(t, err)
+	}
+	require.Equal(t, 1, w.redis.calls["Heat"])
+	delete(w.redis.current, "room")
+	_, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{})
+	require.NoError(t, err)
+	require.Equal(t, 2, w.redis.calls["Heat"])
+}
+
+func TestRankingClampsItsLimit(t *testing.T) {
+	t.Parallel()
+	w, _ := manyRooms(250)
+	for limit, want := range map[int]int{0: 50, 1: 1, 200: 200, 201: 200} {
+		page, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{Limit: limit})
+		require.NoError(t, err)
+		require.Len(t, page.Entries, want, "limit %d", limit)
+	}
+}
+
+func TestDismissedGroupsLeaveEveryPageAtOnce(t *testing.T) {
+	t.Parallel()
+	w, want := manyRooms(6)
+	first, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{Limit: 3})
+	require.NoError(t, err)
+	for _, rank := range []int{2, 4} {
+		require.NoError(t, w.groups.Dismiss(ctx, server, want[rank-1].Group))
+	}
+	for name, c := range map[string]struct {
+		cursor string
+		want   []domain.HotEntry
+	}{
+		"the first page": {"", []domain.HotEntry{want[0], want[2]}},
+		"the next page":  {first.Cursor, []domain.HotEntry{want[4], want[5]}},
+	} {
+		page, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{Limit: 3, Cursor: c.cursor})
+		require.NoError(t, err)
+		require.Equal(t, c.want, page.Entries, "%s: the others keep their ranks", name)
+		require.Equal(t, first.ID, page.ID, name)
+	}
+}
+
+func TestAnEmptyRankingHasNoCursor(t *testing.T) {
+	t.Parallel()
+	page, err := newWorld().ranking.Page(ctx, user("ann"), domain.HotQuery{})
+	require.NoError(t, err)
+	require.NotNil(t, page.Entries)
+	require.Empty(t, page.Entries)
+	require.Empty(t, page.Cursor)
+}
+
+func TestRankingIsUnavailableWhenAStoreIsDown(t *testing.T) {
+	t.Parallel()
+	w := hotWorld()
+	w.mysql.down = errDown
+	_, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{})
+	requireCode(t, err, domain.CodeUnavailable, "")
+	for name, fails := range map[string]failing{"current": {"CurrentSnapshot"}, "heat": {"Heat"}, "save": {"SaveSnapshot"}, "page": {"SnapshotPage"}} {
+		w := hotWorld()
+		ranking := domain.NewRanking(failingHeat{w.redis, fails}, w.heads, 0)
+		_, err := ranking.Page(ctx, user("ann"), domain.HotQuery{})
+		require.ErrorIs(t, err, errDown, name)
+		requireCode(t, err, domain.CodeUnavailable, "")
+	}
+}
+
+// failingHeat is a HeatCache of which one method fails.
+type failingHeat struct {
+	domain.HeatCache
+	failing
+}
+
+type failing struct{ method string }
+
+func (f failing) err(method string) error {
+	if f.method == method {
+		return errDown
+	}
+	return nil
+}
+
+func (f failingHeat) Heat(ctx context.Context) (map[string]int, int64, error) {
+	scores, now, _ := f.HeatCache.Heat(ctx)
+	return scores, now, f.err("Heat")
+}
+
+func (f failingHeat) CurrentSnapshot(ctx context.Context, typ string) (string, error) {
+	id, _ := f.HeatCache.CurrentSnapshot(ctx, typ)
+	return id, f.err("CurrentSnapshot")
+}
+
+func (f failingHeat) SaveSnapshot(ctx context.Context, typ string, s domain.HotSnapshot, ttl, paging time.Duration) error {
+	_ = f.HeatCache.SaveSnapshot(ctx, typ, s, ttl, paging)
+	return f.err("SaveSnapshot")
+}
+
+func (f failingHeat) SnapshotPage(ctx context.Context, typ, id string, from, limit int) (domain.HotSnapshot, int, bool, error) {
+	s, total, ok, _ := f.HeatCache.SnapshotPage(ctx, typ, id, from, limit)
+	return s, total, ok, f.err("SnapshotPage")
+}

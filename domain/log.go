@@ -1,0 +1,13 @@
+package domain
+
+// LogRange names the write-behind log of one partition's generation.
+type LogRange struct {
+	Partition int
+	Gen       int64
+}
+
+// LogEntry is an accepted message that MySQL may not have yet.
+type LogEntry struct {
+	ID string // of the entry in its log
+	Message
+}

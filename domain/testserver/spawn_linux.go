@@ -1,0 +1,43 @@
+package testserver
+
+import (
+	"os/exec"
+	"runtime"
+	"sync"
+	"syscall"
+)
+
+// spawner starts processes that the kernel kills together with this one, however it ends. The kernel watches the
+// thread that started them, so one goroutine keeps one thread for all.
+var spawner struct {
+	mu    sync.Mutex // guards calls
+	calls chan func()
+}
+
+func spawn(cmd *exec.Cmd) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	spawner.mu.Lock()
+	defer spawner.mu.Unlock()
+	if spawner.calls == nil {
+		spawner.calls = make(chan func())
+		go func(calls <-chan func()) {
+			runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+			for call := range calls {
+				call()
+			}
+		}(spawner.calls)
+	}
+	started := make(chan error)
+	spawner.calls <- func() { started <- cmd.Start() }
+	return <-started
+}
+
+// endSpawner ends the goroutine, and with it every process it started.
+func endSpawner() {
+	spawner.mu.Lock()
+	defer spawner.mu.Unlock()
+	if spawner.calls != nil {
+		close(spawner.calls)
+		spawner.calls = nil
+	}
+}

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package testserver
+
+import "os/exec"
+
+func spawn(cmd *exec.Cmd) error { return cmd.Start() }
+
+func endSpawner() {}
