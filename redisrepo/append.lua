@@ -1,0 +1,149 @@
+-- Accepts the queued sends of one partition: checks each, gives it its seq, stores, logs, counts and publishes it.
+-- All of a send happens or nothing; the sends of a call do not depend on each other.
+--
+-- KEYS  1 gen  2 seq:<gen>  3 log:<gen>  4 persisted:<gen>  5 speakers  6 heat
+--       then 7 a send: recent, dedupe, meta, members, read, rate of the user, rate of the group
+-- ARGV  1 generation the caller believes in
+--       2 identity of the server, '' to ask it (a server without INFO is told)
+--       3 prefix of the group channels
+--       4 heat window in ms
+--       5 entries the log may hold
+--       6, 7 messages a second a user, burst   8 messages a second a group (burst: one second); 0 = no limit
+--       then 10 a send: group, from, header (JSON fields without braces), body (JSON), content hash,
+--       TTL of the dedupe entry in ms, 'u' (user) or 's' (app server), reply_to ('0' = none), priority,
+--       connection that gets no push ('-' = none)
+-- RETURN  {'STALE'} when the server or the generation is another one: nothing was done. Otherwise a string a send:
+--       OK <seq> <time_ms> <persisted>    accepted
+--       DUP <seq> <time_ms> <persisted>   the first result of the same send
+--       CONFLICT                          same client_id, other content
+--       LOAD                              group not cached    RESEED   seq not known in this generation
+--       GONE  NOT_MEMBER  BLOCKED  MUTED  NO_REPLY (reply_to above the last seq)
+--       USER_RATE <ms>  GROUP_RATE <ms>   over a rate, ms until there is room
+--       BACKLOG                           log is full         FULL     Redis is out of memory
+--
+-- Numbers are kept out of string joins: Lua prints 14 digits. seq:<gen> holds '<seq> <time_ms>'.
+
+local function server_identity()
+  if ARGV[2] ~= '' then return ARGV[2] end
+  return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+end
+
+local known = redis.call('HMGET', KEYS[1], 'gen', 'server')
+if known[1] ~= ARGV[1] or known[2] ~= server_identity() then return {'STALE'} end
+
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+local window = tonumber(ARGV[4])
+local room_left = tonumber(ARGV[5]) - redis.call('XLEN', KEYS[3])
+
+local function integer(n) return string.format('%.0f', n) end
+
+-- GCRA (generic cell rate algorithm): the key holds the theoretical arrival time in ms. Returns the new one, or
+-- nil and the ms to wait. share is the part of the burst that this send may use.
+local function take(key, rate, burst, share)
+  local interval = 1000 / rate
+  local arrival = math.max(tonumber(redis.call('GET', key) or 0), now)
+  local early = arrival - now - interval * (burst * share - 1)
+  if early > 0.0005 then return nil, math.ceil(early) end
+  return arrival + interval
+end
+
+local function keep_rate(key, arrival)
+  redis.call('SET', key, string.format('%.3f', arrival), 'PX', math.max(1, math.ceil(arrival - now)))
+end
+
+local function refusal(role, mute_until, flags, type, kind)
+  if string.find(flags, 'd', 1, true) then return 'GONE' end
+  if kind == 's' then return nil end
+  if role == 'blocked' then return 'BLOCKED' end
+  if not role and type ~= 'room' then return 'NOT_MEMBER' end
+  if mute_until == -1 or (mute_until or 0) > now then return 'MUTED' end
+  if string.find(flags, 'm', 1, true) and role ~= 'owner' and role ~= 'admin' then return 'MUTED' end
+  return nil
+end
+
+local function append(k, a)
+  local group, from, header, body, hash = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]
+  local kind = ARGV[a + 6]
+  local recent, dedupe, read = KEYS[k], KEYS[k + 1], KEYS[k + 4]
+  if room_left <= 0 then return 'BACKLOG' end
+
+  local first = redis.call('GET', dedupe)
+  if first then
+    local seq, time, first_hash = string.match(first, '^(%d+) (%d+) (%x+)$')
+    if first_hash ~= hash then return 'CONFLICT' end
+    return 'DUP ' .. seq .. ' ' .. time .. ' ' .. (redis.call('HGET', KEYS[4], group) or '0')
+  end
+
+  local meta = redis.call('HMGET', KEYS[k + 2], 'loaded', 'type', 'flags')
+  if meta[1] ~= ARGV[1] then return 'LOAD' end
+  local type = meta[2]
+  local role, mute_until
+  if kind == 'u' then
+    local member = redis.call('HGET', KEYS[k + 3], from)
+    if member then
+      local word, mute = string.match(member, '^(%a+):(-?%d+)$')
+      role, mute_until = word, tonumber(mute)
+    end
+  end
+  local refused = refusal(role, mute_until, meta[3], type, kind)
+  if refused then return refused end
+
+  local user_rate, group_rate = tonumber(ARGV[6]), tonumber(ARGV[8])
+  local user_arrival, group_arrival, wait
+  if user_rate > 0 and kind == 'u' then
+    user_arrival, wait = take(KEYS[k + 5], user_rate, tonumber(ARGV[7]), 1)
+    if not user_arrival then return 'USER_RATE ' .. wait end
+  end
+  if group_rate > 0 then
+    local share = ARGV[a + 8] == 'low' and 0.8 or 1
+    group_arrival, wait = take(KEYS[k + 6], group_rate, group_rate, share)
+    if not group_arrival then return 'GROUP_RATE ' .. wait end
+  end
+
+  local last = redis.call('HGET', KEYS[2], group)
+  if not last then return 'RESEED' end
+  local last_seq, last_time = string.match(last, '^(%d+) (%d+)$')
+  if tonumber(ARGV[a + 7]) > tonumber(last_seq) then return 'NO_REPLY' end
+
+  local seq = integer(tonumber(last_seq) + 1)
+  local time = integer(math.max(now, tonumber(last_time)))
+  local tail = '"time_ms":' .. time .. ',' .. header .. ',"body":' .. body .. '}'
+
+  -- The write that memory can refuse comes first: Lua has no rollback.
+  local logged = redis.pcall('XADD', KEYS[3], '*',
+    'g', group, 's', seq, 't', time, 'y', type, 'h', header, 'b', body, 'x', hash)
+  if logged['err'] then return 'FULL' end
+  room_left = room_left - 1
+  redis.call('HSET', KEYS[2], group, seq .. ' ' .. time)
+  redis.call('XADD', recent, seq .. '-0', 'm', tail)
+  redis.call('SET', dedupe, seq .. ' ' .. time .. ' ' .. hash, 'PX', ARGV[a + 5])
+  if user_arrival then keep_rate(KEYS[k + 5], user_arrival) end
+  if group_arrival then keep_rate(KEYS[k + 6], group_arrival) end
+  if kind == 'u' then redis.call('HSET', read, from, seq) end
+  if type ~= 'direct' and from ~= 'system' then
+    if redis.call('ZADD', KEYS[5], integer(now), group .. '|' .. from) == 1 then
+      redis.call('ZINCRBY', KEYS[6], 1, group)
+    end
+  end
+  redis.call('PUBLISH', ARGV[3] .. group,
+    'm ' .. ARGV[1] .. ' ' .. seq .. ' ' .. ARGV[a + 9] .. '\n{"event":"message","group":"' .. group ..
+    '","seq":' .. seq .. ',' .. tail)
+  return 'OK ' .. seq .. ' ' .. time .. ' ' .. (redis.call('HGET', KEYS[4], group) or '0')
+end
+
+local results = {}
+local sends = (#ARGV - 8) / 10
+for i = 0, sends - 1 do
+  results[i + 1] = append(7 + i * 7, 9 + i * 10)
+end
+-- Speakers whose last message is older than the window no longer count: at most 100 a call, and behind the sends,
+-- because after a first write Redis no longer refuses the next when memory is full.
+local expired = redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', integer(now - window), 'LIMIT', 0, 100)
+for _, speaker in ipairs(expired) do
+  local group = string.match(speaker, '^(.*)|')
+  redis.call('ZREM', KEYS[5], speaker)
+  if tonumber(redis.call('ZINCRBY', KEYS[6], -1, group)) <= 0 then redis.call('ZREM', KEYS[6], group) end
+end
+
+return results

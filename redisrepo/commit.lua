@@ -1,0 +1,36 @@
+-- Takes committed entries off the write-behind log: raises the watermarks, removes exactly these entries, trims
+-- the recent messages that MySQL has, and tells everybody the watermarks.
+--
+-- KEYS   1 gen  2 log:<gen>  3 persisted:<gen>  then 2 a group: recent:<gen>:<group>, read:<gen>:<group>
+-- ARGV   1 generation of the log  2 messages kept in recent  3 idle TTL of recent and read in ms
+--        4 channel of the watermarks  5 number of groups
+--        then 2 a group: group, watermark; then the ids of the entries
+-- RETURN 'OK'. The log of an older generation is drained the same way; its watermarks are of no use to anybody
+-- and are not published.
+
+local current = redis.call('HGET', KEYS[1], 'gen') == ARGV[1]
+local groups = tonumber(ARGV[5])
+local marks = {ARGV[1]}
+for i = 0, groups - 1 do
+  local group, mark = ARGV[6 + 2 * i], ARGV[7 + 2 * i]
+  local recent, read = KEYS[4 + 2 * i], KEYS[5 + 2 * i]
+  if tonumber(mark) > tonumber(redis.call('HGET', KEYS[3], group) or '0') then
+    redis.call('HSET', KEYS[3], group, mark)
+  end
+  local last = redis.call('XREVRANGE', recent, '+', '-', 'COUNT', 1)[1]
+  if last then
+    local keep_from = tonumber(string.match(last[1], '^(%d+)')) - tonumber(ARGV[2]) + 1
+    local trim_to = math.min(keep_from, tonumber(mark) + 1)
+    if trim_to > 1 then redis.call('XTRIM', recent, 'MINID', '~', string.format('%.0f', trim_to)) end
+    redis.call('PEXPIRE', recent, ARGV[3])
+  end
+  redis.call('PEXPIRE', read, ARGV[3])
+  marks[#marks + 1] = group
+  marks[#marks + 1] = mark
+end
+local first_id = 6 + 2 * groups
+for i = first_id, #ARGV, 1000 do
+  redis.call('XDEL', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV)))
+end
+if current then redis.call('PUBLISH', ARGV[4], table.concat(marks, ' ')) end
+return 'OK'

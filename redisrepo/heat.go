@@ -1,0 +1,123 @@
+package redisrepo
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"hearth/domain"
+)
+
+const expireBatch = 1000
+
+// Heat expires what has left the window, then reads every group's heat; see domain.HeatCache.
+func (s *Store) Heat(ctx context.Context) (scores map[string]int, nowMS int64, err error) {
+	for p := range int(s.cfg.Partitions) {
+		if nowMS, err = s.expireSpeakers(ctx, p); err != nil {
+			return nil, 0, err
+		}
+	}
+	pipe := s.rdb.Pipeline()
+	cmds := make([]*redis.ZSliceCmd, s.cfg.Partitions)
+	for p := range cmds {
+		cmds[p] = pipe.ZRangeWithScores(ctx, heatKey(p), 0, -1)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, 0, fmt.Errorf("read heat: %w", err)
+	}
+	scores = make(map[string]int)
+	for _, c := range cmds {
+		for _, z := range c.Val() {
+			if group, ok := z.Member.(string); ok && z.Score > 0 {
+				scores[group] = int(z.Score)
+			}
+		}
+	}
+	return scores, nowMS, nil
+}
+
+// expireSpeakers takes out what is older than the window, a bounded number at a time so that sends get between.
+func (s *Store) expireSpeakers(ctx context.Context, p int) (nowMS int64, err error) {
+	for {
+		reply, err := s.run(ctx, expireScript, []string{speakersKey(p), heatKey(p)}, s.cfg.HeatWindow.Milliseconds(), expireBatch).Slice()
+		if err != nil || len(reply) != 2 {
+			return 0, fmt.Errorf("expire speakers of partition %d: %w", p, err)
+		}
+		expired, _ := reply[0].(int64)
+		now, _ := reply[1].(string)
+		if nowMS, err = strconv.ParseInt(now, 10, 64); err != nil {
+			return 0, fmt.Errorf("expire speakers of partition %d: time: %w", p, err)
+		}
+		if expired < expireBatch {
+			return nowMS, nil
+		}
+	}
+}
+
+// CurrentSnapshot is the id of the snapshot that serves everybody now; "" when a new one is due.
+func (s *Store) CurrentSnapshot(ctx context.Context, typ string) (string, error) {
+	id, err := s.rdb.Get(ctx, hotKey(typ)).Result()
+	if err = ignoreNil(err); err != nil {
+		return "", fmt.Errorf("current snapshot: %w", err)
+	}
+	return id, nil
+}
+
+// SaveSnapshot keeps a snapshot: a list with the time first and a line a group behind it.
+func (s *Store) SaveSnapshot(ctx context.Context, typ string, snapshot domain.HotSnapshot, ttl, paging time.Duration) error {
+	lines := make([]any, 0, 1+len(snapshot.Entries))
+	lines = append(lines, snapshot.TimeMS)
+	for _, e := range snapshot.Entries {
+		line, err := json.Marshal(e)
+		if err != nil {
+			return fmt.Errorf("snapshot line of %s: %w", e.Group, err)
+		}
+		lines = append(lines, line)
+	}
+	pipe := s.rdb.TxPipeline()
+	if s.cfg.Mode == "cluster" { // the two keys lie in different slots, and nobody asks for the list before the id
+		pipe = s.rdb.Pipeline()
+	}
+	list := hotSnapshotKey(typ, snapshot.ID)
+	pipe.Del(ctx, list)
+	pipe.RPush(ctx, list, lines...)
+	pipe.PExpire(ctx, list, paging)
+	pipe.Set(ctx, hotKey(typ), snapshot.ID, ttl)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("save snapshot of %d groups: %w", len(snapshot.Entries), err)
+	}
+	return nil
+}
+
+// SnapshotPage reads limit lines from a snapshot.
+func (s *Store) SnapshotPage(ctx context.Context, typ, id string, from, limit int) (page domain.HotSnapshot, total int, ok bool, err error) {
+	list := hotSnapshotKey(typ, id)
+	pipe := s.rdb.Pipeline()
+	length := pipe.LLen(ctx, list)
+	first := pipe.LIndex(ctx, list, 0)
+	lines := pipe.LRange(ctx, list, int64(1+from), int64(from+limit))
+	if _, err := pipe.Exec(ctx); ignoreNil(err) != nil {
+		return page, 0, false, fmt.Errorf("page of snapshot: %w", err)
+	}
+	if length.Val() == 0 {
+		return page, 0, false, nil
+	}
+	page.ID = id
+	if page.TimeMS, err = strconv.ParseInt(first.Val(), 10, 64); err != nil {
+		return page, 0, false, fmt.Errorf("time of snapshot: %w", err)
+	}
+	decoder := json.NewDecoder(strings.NewReader(strings.Join(lines.Val(), "\n")))
+	for range lines.Val() {
+		var e domain.HotEntry
+		if err := decoder.Decode(&e); err != nil {
+			return page, 0, false, fmt.Errorf("line of snapshot: %w", err)
+		}
+		page.Entries = append(page.Entries, e)
+	}
+	return page, int(length.Val()) - 1, true, nil
+}

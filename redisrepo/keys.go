@@ -1,0 +1,50 @@
+package redisrepo
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Every key of a partition carries the hash tag {p}, so that a script's keys lie in one slot. Keys that hold
+// messages, or what is counted by them, carry the generation: two histories never mix. README.md has the table.
+
+func partitionKey(p int, rest string) string {
+	return "hearth:{" + strconv.Itoa(p) + "}:" + rest
+}
+
+func genKey(p int) string      { return partitionKey(p, "gen") }
+func speakersKey(p int) string { return partitionKey(p, "speakers") }
+func heatKey(p int) string     { return partitionKey(p, "heat") }
+func leaseKey(p int) string    { return partitionKey(p, "lease") }
+
+func genPart(p int, name string, gen int64) string {
+	return partitionKey(p, name+":"+strconv.FormatInt(gen, 10))
+}
+
+func seqKey(p int, gen int64) string       { return genPart(p, "seq", gen) }
+func logKey(p int, gen int64) string       { return genPart(p, "log", gen) }
+func persistedKey(p int, gen int64) string { return genPart(p, "persisted", gen) }
+func holesKey(p int, gen int64) string     { return genPart(p, "holes", gen) }
+func dirtyKey(p int, gen int64) string     { return genPart(p, "dirty", gen) }
+
+func recentKey(p int, gen int64, group string) string { return genPart(p, "recent", gen) + ":" + group }
+func readKey(p int, gen int64, group string) string   { return genPart(p, "read", gen) + ":" + group }
+func dedupeKey(p int, gen int64, id string) string    { return genPart(p, "dedupe", gen) + ":" + id }
+
+func metaKey(p int, group string) string      { return partitionKey(p, "meta:"+group) }
+func membersKey(p int, group string) string   { return partitionKey(p, "members:"+group) }
+func userRateKey(p int, user string) string   { return partitionKey(p, "rate:u:"+user) }
+func groupRateKey(p int, group string) string { return partitionKey(p, "rate:g:"+group) }
+
+func hotKey(typ string) string             { return "hearth:hot:" + typ }
+func hotSnapshotKey(typ, id string) string { return "hearth:hot:" + typ + ":" + id }
+
+func groupChannelPrefix(p int) string     { return partitionKey(p, "g:") }
+func groupChannel(p int, g string) string { return groupChannelPrefix(p) + g }
+func persistedChannel(p int) string       { return partitionKey(p, "persisted") }
+
+// channelGroup is the group whose channel this is.
+func channelGroup(channel string) (string, bool) {
+	_, group, ok := strings.Cut(channel, "}:g:")
+	return group, ok
+}

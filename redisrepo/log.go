@@ -1,0 +1,167 @@
+package redisrepo
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"hearth/domain"
+)
+
+const (
+	keepRecent = 1000
+	idleTTL    = 7 * 24 * time.Hour
+)
+
+// ReadLogs reads up to limit entries from the start of each log, in one round trip.
+func (s *Store) ReadLogs(ctx context.Context, logs []domain.LogRange, limit int) ([][]domain.LogEntry, error) {
+	pipe := s.rdb.Pipeline()
+	cmds := make([]*redis.XMessageSliceCmd, len(logs))
+	for i, l := range logs {
+		cmds[i] = pipe.XRangeN(ctx, logKey(l.Partition, l.Gen), "-", "+", int64(limit))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, fmt.Errorf("read %d logs: %w", len(logs), err)
+	}
+	entries := make([][]domain.LogEntry, len(logs))
+	for i, l := range logs {
+		for _, m := range cmds[i].Val() {
+			e, err := logEntry(m, l.Gen)
+			if err != nil {
+				return nil, fmt.Errorf("log entry %s of partition %d: %w", m.ID, l.Partition, err)
+			}
+			entries[i] = append(entries[i], e)
+		}
+	}
+	return entries, nil
+}
+
+func logEntry(m redis.XMessage, gen int64) (domain.LogEntry, error) {
+	get := func(name string) string {
+		s, _ := m.Values[name].(string)
+		return s
+	}
+	header, err := domain.ParseHeader([]byte(get("h")))
+	if err != nil {
+		return domain.LogEntry{}, err
+	}
+	e := domain.LogEntry{ID: m.ID, Message: domain.Message{
+		Group: get("g"), Gen: gen, GroupType: domain.GroupType(get("y")),
+		Header: header, Body: []byte(get("b")), Hash: get("x"),
+	}}
+	if e.Seq, err = strconv.ParseInt(get("s"), 10, 64); err != nil {
+		return domain.LogEntry{}, fmt.Errorf("seq: %w", err)
+	}
+	if e.TimeMS, err = strconv.ParseInt(get("t"), 10, 64); err != nil {
+		return domain.LogEntry{}, fmt.Errorf("time: %w", err)
+	}
+	return e, nil
+}
+
+// Committed takes entries whose rows are committed off their log and raises the watermarks. entries are a prefix
+// of the log.
+func (s *Store) Committed(ctx context.Context, log domain.LogRange, entries []domain.LogEntry) error {
+	marks := make(map[string]int64)
+	for _, e := range entries {
+		marks[e.Group] = max(marks[e.Group], e.Seq)
+	}
+	keys := make([]string, 0, 3+2*len(marks))
+	keys = append(keys, genKey(log.Partition), logKey(log.Partition, log.Gen), persistedKey(log.Partition, log.Gen))
+	args := make([]any, 0, 5+2*len(marks)+len(entries))
+	args = append(args, log.Gen, keepRecent, idleTTL.Milliseconds(), persistedChannel(log.Partition), len(marks))
+	for group, mark := range marks {
+		keys = append(keys, recentKey(log.Partition, log.Gen, group), readKey(log.Partition, log.Gen, group))
+		args = append(args, group, mark)
+	}
+	for _, e := range entries {
+		args = append(args, e.ID)
+	}
+	if err := s.run(ctx, commitScript, keys, args...).Err(); err != nil {
+		return fmt.Errorf("take %d committed entries off the log of partition %d: %w", len(entries), log.Partition, err)
+	}
+	return nil
+}
+
+// Backlog is the number of entries in each log.
+func (s *Store) Backlog(ctx context.Context, logs []domain.LogRange) (total int64, err error) {
+	if len(logs) == 0 {
+		return 0, nil
+	}
+	pipe := s.rdb.Pipeline()
+	cmds := make([]*redis.IntCmd, len(logs))
+	for i, l := range logs {
+		cmds[i] = pipe.XLen(ctx, logKey(l.Partition, l.Gen))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return 0, fmt.Errorf("length of %d logs: %w", len(logs), err)
+	}
+	for _, c := range cmds {
+		total += c.Val()
+	}
+	return total, nil
+}
+
+// DirtyMarks are read marks that MySQL has not got yet, at least some of them.
+func (s *Store) DirtyMarks(ctx context.Context, log domain.LogRange) (map[domain.GroupUser]int64, error) {
+	fields, _, err := s.rdb.HScan(ctx, dirtyKey(log.Partition, log.Gen), 0, "", keepRecent).Result()
+	if err != nil {
+		return nil, fmt.Errorf("unwritten read marks of partition %d: %w", log.Partition, err)
+	}
+	marks := make(map[domain.GroupUser]int64, len(fields)/2)
+	for i := 0; i+1 < len(fields); i += 2 {
+		group, user, _ := strings.Cut(fields[i], "|")
+		if marks[domain.GroupUser{Group: group, User: user}], err = strconv.ParseInt(fields[i+1], 10, 64); err != nil {
+			return nil, fmt.Errorf("unwritten read mark: %w", err)
+		}
+	}
+	return marks, nil
+}
+
+// MarksWritten forgets marks that MySQL has now, unless they have moved on since.
+func (s *Store) MarksWritten(ctx context.Context, log domain.LogRange, marks map[domain.GroupUser]int64) error {
+	args := make([]any, 0, 2*len(marks))
+	for m, seq := range marks {
+		args = append(args, m.Group+"|"+m.User, seq)
+	}
+	if err := s.run(ctx, markedScript, []string{dirtyKey(log.Partition, log.Gen)}, args...).Err(); err != nil {
+		return fmt.Errorf("forget %d written read marks: %w", len(marks), err)
+	}
+	return nil
+}
+
+// Lease takes or prolongs partition's write-behind lease for an instance. Correctness does not rest on it: two
+// holders only write the same rows twice.
+func (s *Store) Lease(ctx context.Context, partition int, instance string, ttl time.Duration) (bool, error) {
+	key := leaseKey(partition)
+	ok, err := s.rdb.SetNX(ctx, key, instance, ttl).Result()
+	if err != nil {
+		return false, fmt.Errorf("lease of partition %d: %w", partition, err)
+	}
+	if ok {
+		return true, nil
+	}
+	holder, err := s.rdb.Get(ctx, key).Result()
+	if err = ignoreNil(err); err != nil {
+		return false, fmt.Errorf("lease of partition %d: %w", partition, err)
+	}
+	if holder != instance {
+		return false, nil
+	}
+	if err := s.rdb.PExpire(ctx, key, ttl).Err(); err != nil {
+		return false, fmt.Errorf("prolong lease of partition %d: %w", partition, err)
+	}
+	return true, nil
+}
+
+// Unlease gives a lease back, so that another instance need not wait for its end.
+func (s *Store) Unlease(ctx context.Context, partition int, instance string) error {
+	holder, err := s.rdb.Get(ctx, leaseKey(partition)).Result()
+	if err = ignoreNil(err); err != nil || holder != instance {
+		return err
+	}
+	return s.rdb.Del(ctx, leaseKey(partition)).Err()
+}

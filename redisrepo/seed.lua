@@ -1,0 +1,14 @@
+-- Gives groups their starting seqs in a generation, with the holes up to there. A group that has a seq keeps it.
+--
+-- KEYS   1 gen  2 seq:<gen>  3 holes:<gen>  4 persisted:<gen>
+-- ARGV   1 generation, then 4 a group: group, '<start> <last time_ms>', holes ('' = none), start
+-- RETURN 'OK', or 'STALE' when the generation is another one
+
+if redis.call('HGET', KEYS[1], 'gen') ~= ARGV[1] then return 'STALE' end
+for i = 2, #ARGV, 4 do
+  if redis.call('HSETNX', KEYS[2], ARGV[i], ARGV[i + 1]) == 1 then
+    if ARGV[i + 2] ~= '' then redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 2]) end
+    redis.call('HSET', KEYS[4], ARGV[i], ARGV[i + 3])
+  end
+end
+return 'OK'
