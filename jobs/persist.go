@@ -1,0 +1,249 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"hearth/domain"
+)
+
+const (
+	maxBackoff   = 5 * time.Second
+	writeTimeout = 10 * time.Second
+	minLogRead   = 100
+)
+
+// Log is the Redis side of the write-behind log.
+type Log interface {
+	// ReadLogs reads up to limit entries from the start of each log.
+	ReadLogs(ctx context.Context, logs []domain.LogRange, limit int) ([][]domain.LogEntry, error)
+	// Committed takes entries, a prefix of the log, off it and raises the watermarks.
+	Committed(ctx context.Context, log domain.LogRange, entries []domain.LogEntry) error
+	Backlog(ctx context.Context, logs []domain.LogRange) (int64, error)
+	OlderGenerations(ctx context.Context, partition int, gen int64) ([]int64, error)
+	ForgetGeneration(ctx context.Context, partition int, gen int64) error
+	MarkLog
+}
+
+// Rows is the MySQL side.
+type Rows interface {
+	// InsertMessages stores messages once, however often it is called with them, in one transaction. gens names the
+	// generation that each partition's messages belong to; one that is no longer accepted is refused.
+	InsertMessages(ctx context.Context, gens map[int]int64, messages []domain.Message) error
+	MarkRows
+}
+
+// Writer brings messages from the log to MySQL: rows first, then the watermark, then off the log. A crash
+// anywhere repeats a batch and changes nothing.
+type Writer struct {
+	log     Log
+	rows    Rows
+	batch   int // rows in a transaction
+	metrics *persistMetrics
+}
+
+// NewWriter makes a writer of batches of about batchRows rows.
+func NewWriter(log Log, rows Rows, batchRows int, reg prometheus.Registerer) *Writer {
+	return &Writer{log: log, rows: rows, batch: batchRows, metrics: newPersistMetrics(reg)}
+}
+
+// Write writes one batch from the start of the logs. It returns the number of rows, and more when a log had more
+// than it took.
+func (w *Writer) Write(ctx context.Context, logs []domain.LogRange) (n int, more bool, err error) {
+	if len(logs) == 0 {
+		return 0, false, nil
+	}
+	limit := max(minLogRead, w.batch/len(logs))
+	entries, err := w.log.ReadLogs(ctx, logs, limit)
+	if err != nil {
+		return 0, false, err
+	}
+	var messages []domain.Message
+	gens := make(map[int]int64)
+	for i, log := range logs {
+		for _, e := range entries[i] {
+			messages = append(messages, e.Message)
+		}
+		if len(entries[i]) > 0 {
+			gens[log.Partition] = log.Gen
+		}
+		more = more || len(entries[i]) == limit
+	}
+	if len(messages) == 0 {
+		return 0, false, nil
+	}
+	start := time.Now()
+	if err := w.rows.InsertMessages(ctx, gens, messages); err != nil {
+		w.metrics.rows.WithLabelValues("failed").Add(float64(len(messages)))
+		return 0, false, fmt.Errorf("insert %d messages: %w", len(messages), err)
+	}
+	w.metrics.inserted(messages, start)
+	for i, log := range logs {
+		if len(entries[i]) == 0 {
+			continue
+		}
+		if err := w.log.Committed(ctx, log, entries[i]); err != nil {
+			return 0, false, err
+		}
+	}
+	return len(messages), more, nil
+}
+
+// Drain writes what older generations of a partition left in this Redis, messages and read marks, and deletes
+// them; see domain.Drainer.
+func (w *Writer) Drain(ctx context.Context, partition int, gen int64) error {
+	older, err := w.log.OlderGenerations(ctx, partition, gen)
+	if err != nil {
+		return err
+	}
+	for _, old := range older {
+		log := domain.LogRange{Partition: partition, Gen: old}
+		if err := w.drain(ctx, log); err != nil {
+			return fmt.Errorf("drain generation %d: %w", old, err)
+		}
+		if err := w.log.ForgetGeneration(ctx, partition, old); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Writer) drain(ctx context.Context, log domain.LogRange) error {
+	for {
+		n, _, err := w.Write(ctx, []domain.LogRange{log})
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			break
+		}
+	}
+	for {
+		n, err := writeMarks(ctx, w.log, w.rows, log)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+}
+
+// Generations tells which generation a partition is in; 0 while that is not known.
+type Generations interface {
+	Of(partition int) int64
+	Renew(ctx context.Context, partition int, seen int64) error
+}
+
+// Persist is the job that keeps the logs of this instance's partitions short.
+type Persist struct {
+	writer   *Writer
+	leases   *Leases
+	gens     Generations
+	interval time.Duration
+	logger   zerolog.Logger
+}
+
+// NewPersist makes the job; interval is the pause in which a batch gathers.
+func NewPersist(w *Writer, leases *Leases, gens Generations, interval time.Duration, log zerolog.Logger) *Persist {
+	return &Persist{writer: w, leases: leases, gens: gens, interval: interval, logger: log}
+}
+
+// Run writes until ctx is done, then once more what is there.
+func (p *Persist) Run(ctx context.Context) error {
+	backoff := time.Duration(0)
+	var observed time.Time
+	for ctx.Err() == nil {
+		if time.Since(observed) >= time.Second {
+			observed = time.Now()
+			p.observeBacklog(ctx)
+		}
+		more, err := p.once(ctx)
+		switch {
+		case err != nil:
+			backoff = nextBackoff(backoff)
+			p.logger.Warn().Err(err).Dur("retry_in", backoff).Msg("messages not persisted, they wait in Redis")
+			p.renew(ctx)
+			wait(ctx, backoff)
+		case more:
+			backoff = 0
+		default:
+			backoff = 0
+			wait(ctx, p.interval)
+		}
+	}
+	return p.last(context.WithoutCancel(ctx))
+}
+
+func (p *Persist) once(ctx context.Context) (more bool, err error) {
+	// A batch that has begun is finished: half a batch is work done twice.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	_, more, err = p.writer.Write(ctx, logsOf(p.leases, p.gens))
+	return more, err
+}
+
+func (p *Persist) observeBacklog(ctx context.Context) {
+	n, err := p.writer.log.Backlog(ctx, logsOf(p.leases, p.gens))
+	if err != nil {
+		p.logger.Warn().Err(err).Msg("backlog not measured")
+		return
+	}
+	p.writer.metrics.backlog.Set(float64(n))
+}
+
+// last empties the logs at shutdown, as far as that goes quickly: what stays is written by another instance, or
+// at the next start.
+func (p *Persist) last(ctx context.Context) error {
+	for {
+		more, err := p.once(ctx)
+		if err != nil {
+			p.logger.Warn().Err(err).Msg("messages not persisted at shutdown, they wait in Redis")
+			return nil
+		}
+		if !more {
+			return nil
+		}
+	}
+}
+
+// renew asks whether Redis and MySQL still agree on the generations, after a failure that may come from that.
+func (p *Persist) renew(ctx context.Context) {
+	for _, partition := range p.leases.Held() {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := p.gens.Renew(ctx, partition, p.gens.Of(partition)); err != nil {
+			p.logger.Warn().Err(err).Int("partition", partition).Msg("generation not renewed")
+			return
+		}
+	}
+}
+
+// logsOf names the current logs of the partitions that this instance has leased.
+func logsOf(leases *Leases, gens Generations) []domain.LogRange {
+	var logs []domain.LogRange
+	for _, partition := range leases.Held() {
+		if gen := gens.Of(partition); gen > 0 {
+			logs = append(logs, domain.LogRange{Partition: partition, Gen: gen})
+		}
+	}
+	return logs
+}
+
+// nextBackoff doubles from 50 ms to maxBackoff, less up to a quarter so that instances do not retry in step.
+func nextBackoff(d time.Duration) time.Duration {
+	d = min(max(2*d, 50*time.Millisecond), maxBackoff)
+	return d - rand.N(d/4)
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
