@@ -1,0 +1,431 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
+
+	"hearth/domain"
+	"hearth/transport/auth"
+	"hearth/transport/wire"
+)
+
+const (
+	opTimeout      = 5 * time.Second  // of one request
+	messageTimeout = 10 * time.Second // from a frame's first byte to its last
+	closeTimeout   = time.Second      // for the client's half of a close
+	writeBatch     = 64 << 10         // bytes of queued objects that go in one frame
+	maxBadFrames   = 10               // a minute; one more closes the connection
+	tooManyFor     = 10 * time.Second // over the frame rate, then the connection is closed
+	expiryWarning  = time.Minute
+)
+
+// ConnConfig bounds connections.
+type ConnConfig struct {
+	Instance     string // name shown in welcome
+	FrameBytes   int64  // of a client's frame
+	FrameRate    float64
+	PingInterval time.Duration
+	PongTimeout  time.Duration
+	WriteTimeout time.Duration
+	QueueFrames  int // pushes that may wait for a slow reader
+	QueueBytes   int
+	AutoCreate   bool // subscribing to an unknown room creates it
+	Limits       wire.Limits
+}
+
+// Conn is one WebSocket. An idle one costs its socket and one goroutine, which reads; a second one writes while
+// there is something to write, a third works while ops are under way.
+type Conn struct {
+	id     string
+	claims auth.Claims
+	server *Server
+	ws     *websocket.Conn
+	done   chan struct{} // closed when nothing of the connection is left
+
+	heard     atomic.Int64 // Unix ns of the last frame or pong
+	timers    [2]*time.Timer
+	limiter   *rate.Limiter // of frames; nil: no limit
+	overSince time.Time     // since when the rate is exceeded; read goroutine only
+	badFrames []time.Time   // the last ones; read goroutine only
+
+	work sync.WaitGroup // the writing and the working goroutine
+
+	mu          sync.Mutex // guards what follows
+	room        *sync.Cond // signalled when the queue has been written
+	open        bool       // welcome is queued: writing may start
+	writing     bool
+	queue       [][]byte
+	queuedBytes int
+	pushes      int // of the queue, those nobody asked for
+	closing     int // close code, once the connection is to end
+	reason      string
+	gone        bool // the socket is dead: nothing is queued any more
+	ops         []wire.Request
+	working     bool
+	feeds       map[string]*feed
+}
+
+func newConn(s *Server, ws *websocket.Conn, claims auth.Claims) *Conn {
+	c := &Conn{id: newConnID(), claims: claims, server: s, ws: ws, done: make(chan struct{}), feeds: make(map[string]*feed)}
+	c.room = sync.NewCond(&c.mu)
+	if r := s.cfg.FrameRate; r > 0 {
+		c.limiter = rate.NewLimiter(rate.Limit(r), int(max(1, r)))
+	}
+	c.heard.Store(time.Now().UnixNano())
+	return c
+}
+
+func (c *Conn) actor() domain.Actor { return domain.Actor{User: c.claims.User} }
+
+// run serves the connection until it ends.
+func (c *Conn) run(ctx context.Context) {
+	defer close(c.done)
+	ctx, cancel := context.WithCancel(ctx)
+	c.ws.SetReadLimit(c.server.cfg.FrameBytes)
+	c.ws.SetPongHandler(func(string) error { c.hear(); return nil })
+	c.startTimers()
+	c.start(ctx, wire.Request{Op: opWelcome})
+	_ = c.read(ctx) // however it ended: what matters is that it has
+	c.server.metrics.closed(c.closeCode())
+	c.abort()
+	c.stopTimers()
+	cancel()
+	c.work.Wait()
+	c.leaveAll(context.WithoutCancel(ctx))
+}
+
+func (c *Conn) hear() { c.heard.Store(time.Now().UnixNano()) }
+
+// read takes frames until the socket ends or is closed.
+func (c *Conn) read(ctx context.Context) error {
+	for {
+		kind, r, err := c.ws.NextReader()
+		if err != nil {
+			return err
+		}
+		c.hear()
+		if err := c.readFrame(ctx, kind, r); err != nil {
+			return err
+		}
+		c.awaitRoom()
+	}
+}
+
+var frameBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+func (c *Conn) readFrame(ctx context.Context, kind int, r io.Reader) error {
+	buf, _ := frameBuffers.Get().(*bytes.Buffer)
+	defer frameBuffers.Put(buf)
+	buf.Reset()
+	_ = c.ws.SetReadDeadline(time.Now().Add(messageTimeout)) // for the whole message, however many fragments
+	if _, err := buf.ReadFrom(r); err != nil {
+		return err
+	}
+	_ = c.ws.SetReadDeadline(time.Time{})
+	frame := buf.Bytes()
+	c.server.metrics.received(len(frame))
+	if kind == websocket.TextMessage && !utf8.Valid(frame) {
+		c.closeNow(websocket.CloseInvalidFramePayloadData, "not valid UTF-8")
+		return errors.New("not valid UTF-8")
+	}
+	if c.closeCode() != 0 {
+		return nil // it is ending: what still comes is not taken
+	}
+	c.frame(ctx, kind, frame)
+	return nil
+}
+
+// frame handles the objects of one frame.
+func (c *Conn) frame(ctx context.Context, kind int, frame []byte) {
+	limited := c.overRate()
+	objects := wire.Objects(frame)
+	bad := kind != websocket.TextMessage || len(objects) == 0
+	if bad {
+		c.reply(wire.AppendError(nil, wire.NoID, domain.Errorf(domain.CodeBadRequest, "a frame is text: JSON objects, one a line")))
+		objects = nil
+	}
+	for i, object := range objects {
+		request, ok, err := wire.ParseRequest(object)
+		switch {
+		case err == nil && limited > 0:
+			err = &domain.Error{Code: domain.CodeRateLimited, Message: "too many frames", RetryAfter: limited}
+		case err == nil && i >= wire.MaxObjects:
+			err = domain.Errorf(domain.CodeBadRequest, "a frame holds at most %d objects", wire.MaxObjects)
+		}
+		bad = bad || !ok
+		if err != nil {
+			c.reply(wire.AppendError(nil, request.ID, err))
+			continue
+		}
+		c.start(ctx, request)
+	}
+	if bad {
+		c.countBadFrame(time.Now())
+	}
+}
+
+// overRate is how long to wait when the connection sends frames too fast, 0 when it does not. A connection that
+// goes on like that is closed.
+func (c *Conn) overRate() time.Duration {
+	if c.limiter == nil {
+		return 0
+	}
+	now := time.Now()
+	if c.limiter.AllowN(now, 1) {
+		if c.limiter.TokensAt(now) >= 1 {
+			c.overSince = time.Time{}
+		}
+		return 0
+	}
+	if c.overSince.IsZero() {
+		c.overSince = now
+	}
+	if now.Sub(c.overSince) > tooManyFor {
+		c.close(wire.CloseTooMany, "too many requests")
+	}
+	return time.Duration(float64(time.Second) / float64(c.limiter.Limit()))
+}
+
+func (c *Conn) countBadFrame(now time.Time) {
+	if len(c.badFrames) == maxBadFrames {
+		if now.Sub(c.badFrames[0]) < time.Minute {
+			c.close(wire.CloseAbuse, "too many frames that are not the protocol's")
+			return
+		}
+		c.badFrames = c.badFrames[1:]
+	}
+	c.badFrames = append(c.badFrames, now)
+}
+
+// reply queues what the client asked for. It is never dropped: a client that does not read its replies is not
+// read either.
+func (c *Conn) reply(object []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.enqueue(object)
+}
+
+// push queues what nobody asked for. A reader that is too slow for it is closed, not waited for.
+func (c *Conn) push(event []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pushes >= c.server.cfg.QueueFrames || c.pushes > 0 && c.queuedBytes+len(event) > c.server.cfg.QueueBytes {
+		c.endLocked(wire.CloseTooSlow, "too slow")
+		return
+	}
+	c.pushes++
+	c.enqueue(event)
+}
+
+// enqueue adds to the queue and sees that somebody writes it; c.mu is held.
+func (c *Conn) enqueue(object []byte) {
+	if c.gone || c.closing != 0 {
+		return
+	}
+	c.queue = append(c.queue, object)
+	c.queuedBytes += len(object)
+	c.startWriting()
+}
+
+func (c *Conn) startWriting() {
+	if c.writing || !c.open || c.gone {
+		return
+	}
+	c.writing = true
+	c.work.Go(c.write)
+}
+
+// write sends what is queued, several objects in a frame, until nothing is left.
+func (c *Conn) write() {
+	for {
+		c.mu.Lock()
+		batch := c.queue
+		c.queue, c.queuedBytes, c.pushes = nil, 0, 0
+		c.room.Broadcast()
+		if len(batch) == 0 || c.gone {
+			c.writing = false
+			code, reason := c.closing, c.reason
+			c.mu.Unlock()
+			if code != 0 {
+				c.sendClose(code, reason)
+			}
+			return
+		}
+		c.mu.Unlock()
+		if err := c.writeBatch(batch); err != nil {
+			c.abort()
+		}
+	}
+}
+
+var batchBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+func (c *Conn) writeBatch(batch [][]byte) error {
+	if len(batch) == 1 {
+		return c.writeFrame(batch[0])
+	}
+	buf, _ := batchBuffers.Get().(*bytes.Buffer)
+	defer batchBuffers.Put(buf)
+	buf.Reset()
+	for i, object := range batch {
+		if buf.Len() > 0 {
+			buf.WriteByte('\n')
+		}
+		buf.Write(object)
+		if buf.Len() >= writeBatch || i == len(batch)-1 {
+			if err := c.writeFrame(buf.Bytes()); err != nil {
+				return err
+			}
+			buf.Reset()
+		}
+	}
+	return nil
+}
+
+func (c *Conn) writeFrame(frame []byte) error {
+	c.server.metrics.sent(len(frame))
+	_ = c.ws.SetWriteDeadline(time.Now().Add(c.server.cfg.WriteTimeout))
+	return c.ws.WriteMessage(websocket.TextMessage, frame)
+}
+
+// awaitRoom holds the reader back while the client does not read its replies.
+func (c *Conn) awaitRoom() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.queuedBytes > c.server.cfg.QueueBytes && !c.gone {
+		c.room.Wait()
+	}
+}
+
+// close ends the connection: what is queued, goodbye, the close frame.
+func (c *Conn) close(code int, reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.endLocked(code, reason)
+}
+
+func (c *Conn) endLocked(code int, reason string) {
+	if c.closing != 0 || c.gone {
+		return
+	}
+	reconnect := time.Duration(0)
+	if code < 4500 {
+		reconnect = reconnectAfter()
+	}
+	if code == wire.CloseTooSlow { // it would not get there
+		c.queue, c.queuedBytes, c.pushes = nil, 0, 0
+	}
+	c.open = true
+	c.queue = append(c.queue, wire.AppendGoodbye(nil, code, reason, reconnect))
+	c.closing, c.reason = code, reason
+	c.room.Broadcast()
+	c.startWriting()
+}
+
+// reconnectAfter differs from client to client, so that they do not come back all at once.
+func reconnectAfter() time.Duration {
+	return 500*time.Millisecond + rand.N(4500*time.Millisecond)
+}
+
+func (c *Conn) sendClose(code int, reason string) {
+	c.closeNow(code, reason)
+	_ = c.ws.SetReadDeadline(time.Now().Add(closeTimeout)) // the client's close ends the reader, or this does
+}
+
+func (c *Conn) closeNow(code int, reason string) {
+	message := websocket.FormatCloseMessage(code, reason)
+	_ = c.ws.WriteControl(websocket.CloseMessage, message, time.Now().Add(c.server.cfg.WriteTimeout))
+}
+
+func (c *Conn) closeCode() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing
+}
+
+// abort ends the socket at once.
+func (c *Conn) abort() {
+	c.mu.Lock()
+	c.gone = true
+	c.queue = nil
+	c.room.Broadcast()
+	c.mu.Unlock()
+	_ = c.ws.Close()
+}
+
+// leaveAll takes the connection out of its feeds.
+func (c *Conn) leaveAll(ctx context.Context) {
+	c.mu.Lock()
+	feeds := make([]*feed, 0, len(c.feeds))
+	for _, f := range c.feeds {
+		feeds = append(feeds, f)
+	}
+	c.feeds = nil
+	c.mu.Unlock()
+	for _, f := range feeds {
+		f.remove(c)
+	}
+	c.server.hub.unfollow(ctx, feeds...)
+	c.server.hub.remove(c)
+}
+
+// startTimers starts the pings and the end of the token.
+func (c *Conn) startTimers() {
+	c.timers[0] = time.AfterFunc(jitter(c.server.cfg.PingInterval), c.ping)
+	until := time.Until(c.claims.Expires)
+	c.timers[1] = time.AfterFunc(max(0, until-expiryWarning), c.warnExpiry)
+}
+
+// jitter is d ± 10 %.
+func jitter(d time.Duration) time.Duration { return d*9/10 + rand.N(d/5+1) }
+
+func (c *Conn) stopTimers() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.timers {
+		t.Stop()
+	}
+}
+
+// setTimer restarts a timer unless the connection has ended.
+func (c *Conn) setTimer(i int, d time.Duration, f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.gone {
+		c.timers[i] = time.AfterFunc(d, f)
+	}
+}
+
+func (c *Conn) ping() {
+	sent := time.Now()
+	err := c.ws.WriteControl(websocket.PingMessage, nil, sent.Add(c.server.cfg.WriteTimeout))
+	var timeout net.Error
+	if err != nil && !(errors.As(err, &timeout) && timeout.Timeout()) {
+		return // the reader learns of it
+	}
+	c.setTimer(0, c.server.cfg.PongTimeout, func() { c.checkPong(sent) })
+}
+
+func (c *Conn) checkPong(pinged time.Time) {
+	if c.heard.Load() < pinged.UnixNano() {
+		c.close(wire.CloseNoPong, "no pong")
+		return
+	}
+	c.setTimer(0, jitter(c.server.cfg.PingInterval)-c.server.cfg.PongTimeout, c.ping)
+}
+
+func (c *Conn) warnExpiry() {
+	c.reply(wire.AppendTokenExpiring(nil, c.claims.Expires.UnixMilli()))
+	c.setTimer(1, max(0, time.Until(c.claims.Expires)), func() { c.close(wire.CloseTokenExpired, "token expired") })
+}

@@ -1,0 +1,260 @@
+package transport
+
+import (
+	"context"
+	"time"
+
+	"hearth/domain"
+	"hearth/transport/wire"
+)
+
+// opWelcome is the connection's own first task: it cannot come from a client, whose ops have no space.
+const opWelcome = " welcome"
+
+// start takes a request on. Sends go to the batcher at once and are answered when they are accepted; everything
+// else is worked off in the order in which it came, beside the reader. A send behind other ops waits for them.
+func (c *Conn) start(ctx context.Context, r wire.Request) {
+	c.mu.Lock()
+	if c.gone {
+		c.mu.Unlock()
+		return
+	}
+	if r.Op == "send" && !c.working {
+		c.mu.Unlock()
+		c.send(ctx, r)
+		return
+	}
+	c.ops = append(c.ops, r.Clone())
+	if !c.working {
+		c.working = true
+		c.work.Go(func() { c.workOps(ctx) })
+	}
+	c.mu.Unlock()
+}
+
+func (c *Conn) workOps(ctx context.Context) {
+	for {
+		c.mu.Lock()
+		if len(c.ops) == 0 || c.gone {
+			c.ops, c.working = nil, false
+			c.mu.Unlock()
+			return
+		}
+		r := c.ops[0]
+		c.ops = c.ops[1:]
+		c.mu.Unlock()
+		c.dispatch(ctx, r)
+		c.awaitRoom()
+	}
+}
+
+// dispatch hands a request to its use case and queues the reply.
+func (c *Conn) dispatch(ctx context.Context, r wire.Request) {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	var reply []byte
+	var err error
+	switch r.Op {
+	case opWelcome:
+		c.welcome(ctx)
+		return
+	case "send":
+		c.send(ctx, r)
+		return
+	case "subscribe":
+		err = c.subscribe(ctx, r) // replies itself, together with the pushes behind it
+		if err == nil {
+			return
+		}
+	case "unsubscribe":
+		reply, err = c.unsubscribe(ctx, r)
+	case "sync":
+		reply, err = c.sync(ctx, r)
+	case "pull":
+		reply, err = c.pull(ctx, r)
+	case "read":
+		reply, err = c.markRead(ctx, r)
+	case "ping":
+		reply, err = c.pong(r)
+	default:
+		err = domain.BadField("op", "is not one of send, subscribe, unsubscribe, sync, pull, read, ping")
+	}
+	if err != nil {
+		c.fail(ctx, r, err)
+		return
+	}
+	c.reply(reply)
+}
+
+// fail answers with an error; what is not the client's fault is logged.
+func (c *Conn) fail(ctx context.Context, r wire.Request, err error) {
+	if e := domain.AsError(err); e.Err != nil && ctx.Err() == nil {
+		c.server.log.Warn().Err(err).Str("op", r.Op).Str("conn", c.id).Str("user", c.claims.User).Msg("request failed")
+	}
+	c.reply(wire.AppendError(nil, r.ID, err))
+}
+
+func (c *Conn) send(ctx context.Context, r wire.Request) {
+	started := time.Now()
+	draft, err := c.draft(r)
+	if err != nil {
+		c.server.metrics.sendDone(started, err)
+		c.fail(ctx, r, err)
+		return
+	}
+	c.server.sends.Send(draft, func(receipt domain.Receipt, err error) {
+		c.server.metrics.sendDone(started, err)
+		if err != nil {
+			c.fail(ctx, r, err)
+			return
+		}
+		if receipt.Duplicate {
+			c.server.metrics.duplicates.Inc()
+		}
+		c.reply(wire.AppendSent(make([]byte, 0, 160), r.ID, receipt))
+	}, func(a domain.Accepted) {
+		c.push(wire.AppendDurable(nil, a.Group, a.Seq))
+	})
+}
+
+func (c *Conn) draft(r wire.Request) (domain.Draft, error) {
+	var q wire.SendRequest
+	if err := r.Decode(&q); err != nil {
+		return domain.Draft{}, err
+	}
+	if q.Group == nil {
+		return domain.Draft{}, domain.BadField("group", "is required")
+	}
+	body, err := wire.Body(q.Body, c.server.cfg.Limits)
+	if err != nil {
+		return domain.Draft{}, err
+	}
+	d := domain.Draft{Group: *q.Group, From: c.claims.User, Body: body, Mentions: q.Mentions}
+	if q.ClientID != nil {
+		if err := domain.CheckID("client_id", *q.ClientID); err != nil {
+			return domain.Draft{}, err
+		}
+		d.ClientID = *q.ClientID
+	}
+	if q.Ack != nil {
+		if d.Ack = domain.Ack(*q.Ack); d.Ack == "" {
+			return domain.Draft{}, domain.BadField("ack", "must be accepted, durable or both")
+		}
+	}
+	if q.Priority != nil {
+		if d.Priority = domain.Priority(*q.Priority); d.Priority == "" {
+			return domain.Draft{}, domain.BadField("priority", "must be high, normal or low")
+		}
+	}
+	if q.TimeoutMS != nil {
+		if *q.TimeoutMS < 1 || *q.TimeoutMS > domain.MaxAckTimeout.Milliseconds() {
+			return domain.Draft{}, domain.BadField("timeout_ms", "must be from 1 to %d", domain.MaxAckTimeout.Milliseconds())
+		}
+		d.Timeout = time.Duration(*q.TimeoutMS) * time.Millisecond
+	}
+	if q.ReplyTo != nil {
+		if *q.ReplyTo < 1 {
+			return domain.Draft{}, domain.BadField("reply_to", "must be the seq of a message")
+		}
+		d.ReplyTo = *q.ReplyTo
+	}
+	if q.Echo != nil && !*q.Echo {
+		d.Mute = c.id
+	}
+	return d, nil
+}
+
+func (c *Conn) sync(ctx context.Context, r wire.Request) ([]byte, error) {
+	var q wire.SyncRequest
+	if err := r.Decode(&q); err != nil {
+		return nil, err
+	}
+	limit, err := limitOf(q.Limit)
+	if err != nil {
+		return nil, err
+	}
+	if q.Groups == nil {
+		return c.conversations(ctx, r, q)
+	}
+	if q.Cursor != nil {
+		return nil, domain.BadField("cursor", "goes with a sync without groups only")
+	}
+	query := domain.SyncQuery{Groups: q.Groups, Limit: limit}
+	if q.MaxBytes != nil {
+		if query.MaxBytes = *q.MaxBytes; query.MaxBytes < 1 {
+			return nil, domain.BadField("max_bytes", "must be at least 1")
+		}
+	}
+	results, err := c.server.history.Sync(ctx, c.actor(), query)
+	if err != nil {
+		return nil, err
+	}
+	return wire.AppendSynced(nil, r.ID, results), nil
+}
+
+func (c *Conn) conversations(ctx context.Context, r wire.Request, q wire.SyncRequest) ([]byte, error) {
+	if q.MaxBytes != nil || q.Limit != nil {
+		return nil, domain.BadField("limit", "limit and max_bytes go with groups only")
+	}
+	cursor := ""
+	if q.Cursor != nil {
+		cursor = *q.Cursor
+	}
+	list, next, err := c.server.history.Conversations(ctx, c.actor(), cursor)
+	if err != nil {
+		return nil, err
+	}
+	return wire.AppendConversationList(nil, r.ID, list, next), nil
+}
+
+// limitOf reads an optional limit: at least 1, clamped where it is used.
+func limitOf(limit *int) (int, error) {
+	if limit == nil {
+		return 0, nil
+	}
+	if *limit < 1 {
+		return 0, domain.BadField("limit", "must be at least 1")
+	}
+	return *limit, nil
+}
+
+func (c *Conn) pull(ctx context.Context, r wire.Request) ([]byte, error) {
+	var q wire.PullRequest
+	if err := r.Decode(&q); err != nil {
+		return nil, err
+	}
+	limit, err := limitOf(q.Limit)
+	if err != nil {
+		return nil, err
+	}
+	head, page, err := c.server.history.Pull(ctx, c.actor(), domain.PullQuery{
+		Group: q.Group, After: q.AfterSeq, Before: q.BeforeSeq, BeforeMS: q.BeforeMS, Limit: limit,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return wire.AppendPulled(nil, r.ID, head, page), nil
+}
+
+func (c *Conn) markRead(ctx context.Context, r wire.Request) ([]byte, error) {
+	var q wire.ReadRequest
+	if err := r.Decode(&q); err != nil {
+		return nil, err
+	}
+	if q.Seq == nil {
+		return nil, domain.BadField("seq", "is required")
+	}
+	head, err := c.server.history.MarkRead(ctx, c.actor(), q.Group, *q.Seq)
+	if err != nil {
+		return nil, err
+	}
+	return wire.AppendRead(nil, r.ID, head), nil
+}
+
+func (c *Conn) pong(r wire.Request) ([]byte, error) {
+	var q wire.PingRequest
+	if err := r.Decode(&q); err != nil {
+		return nil, err
+	}
+	return wire.AppendPong(nil, r.ID, c.server.clock.NowMS()), nil
+}

@@ -1,0 +1,309 @@
+package httpapi
+
+import (
+	"context"
+	"sort"
+	"sync"
+	"time"
+
+	"hearth/domain"
+)
+
+// fake is all of domain's stores, in memory.
+type fake struct {
+	mu       sync.Mutex // guards all below; never held while a done is called
+	groups   map[string]*domain.Group
+	members  map[string]map[string]domain.Membership
+	messages map[string][]domain.Record
+	reads    map[domain.GroupUser]int64
+	sends    map[string]sentOnce
+	saved    map[string]domain.HotSnapshot
+	appended []domain.Append
+
+	down      error // what every store answers, if set
+	appendErr error // what every append answers, if set
+	silent    bool  // appends are never answered
+	commit    bool  // messages are committed at once
+	panics    bool
+	next      int
+}
+
+type sentOnce struct {
+	hash     string
+	accepted domain.Accepted
+}
+
+func newFake() *fake {
+	return &fake{
+		groups: map[string]*domain.Group{}, members: map[string]map[string]domain.Membership{},
+		messages: map[string][]domain.Record{}, reads: map[domain.GroupUser]int64{},
+		sends: map[string]sentOnce{}, saved: map[string]domain.HotSnapshot{},
+	}
+}
+
+// change runs f alone; tests set switches with it.
+func (f *fake) change(do func(*fake)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	do(f)
+}
+
+func (f *fake) newID() string { return "made-1" }
+
+func (f *fake) find(group string) (*domain.Group, error) {
+	if f.panics {
+		panic("a bug with SECRETVALUE")
+	}
+	if f.down != nil {
+		return nil, f.down
+	}
+	g := f.groups[group]
+	if g == nil {
+		return nil, domain.Errorf(domain.CodeNotFound, "there is no such group")
+	}
+	return g, nil
+}
+
+func (f *fake) Create(_ context.Context, g domain.Group, members []string) (*domain.GroupChange, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if old, err := f.find(g.ID); err == nil {
+		if old.Dismissed {
+			return nil, domain.Errorf(domain.CodeGone, "the group was dismissed")
+		}
+		return nil, domain.Errorf(domain.CodeConflict, "the id is in use")
+	} else if domain.CodeOf(err) != domain.CodeNotFound {
+		return nil, err
+	}
+	g.CreatedMS = 1000
+	f.groups[g.ID] = &g
+	f.members[g.ID] = map[string]domain.Membership{}
+	if g.Owner != "" {
+		f.members[g.ID][g.Owner] = domain.Membership{User: g.Owner, Role: domain.Owner, JoinedMS: 1000}
+	}
+	f.put(g.ID, members)
+	return &domain.GroupChange{Group: g}, nil
+}
+
+func (f *fake) put(group string, users []string) (put []domain.Membership) {
+	in := f.members[group]
+	for _, user := range users {
+		if _, ok := in[user]; !ok {
+			in[user] = domain.Membership{User: user, Role: domain.Member, JoinedMS: 1000}
+		}
+		put = append(put, in[user])
+	}
+	f.groups[group].MemberCount = len(in)
+	return put
+}
+
+func (f *fake) Group(_ context.Context, group string) (*domain.Group, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	g, err := f.find(group)
+	if err != nil {
+		return nil, err
+	}
+	found := *g
+	return &found, nil
+}
+
+func (f *fake) Groups(_ context.Context, user, after string, limit int) (list []domain.Group, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, g := range f.groups {
+		_, in := f.members[id][user]
+		if id > after && !g.Dismissed && (user == "" || in) {
+			list = append(list, *g)
+		}
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].ID < list[j].ID })
+	return list[:min(limit, len(list))], f.down
+}
+
+func (f *fake) AddMembers(_ context.Context, group string, users []string, _ int64) (*domain.GroupChange, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return &domain.GroupChange{Group: *f.groups[group], Put: f.put(group, users)}, f.down
+}
+
+func (f *fake) RemoveMember(_ context.Context, group, user string) (*domain.GroupChange, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.members[group], user)
+	return &domain.GroupChange{Group: *f.groups[group], Removed: []string{user}}, f.down
+}
+
+func (f *fake) Dismiss(_ context.Context, group string) (*domain.GroupChange, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.groups[group].Dismissed = true
+	return &domain.GroupChange{Group: *f.groups[group]}, f.down
+}
+
+func (f *fake) Members(_ context.Context, group, after string, limit int) (list []domain.Membership, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for user, m := range f.members[group] {
+		if user > after {
+			list = append(list, m)
+		}
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].User < list[j].User })
+	return list[:min(limit, len(list))], f.down
+}
+
+func (f *fake) Member(_ context.Context, group, user string) (domain.Membership, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.members[group][user], f.down
+}
+
+func (f *fake) Changed(context.Context, *domain.GroupChange) error { return nil }
+
+func (f *fake) Heads(_ context.Context, user string, groups []string) ([]domain.CachedHead, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	heads := make([]domain.CachedHead, len(groups))
+	for i, id := range groups {
+		heads[i].Group = id
+		g, err := f.find(id)
+		if domain.CodeOf(err) == domain.CodeNotFound {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		heads[i] = domain.CachedHead{GroupLoaded: true, Seeded: true, ReadLoaded: true, Head: domain.Head{
+			Group: id, Type: g.Type, Name: g.Name, Join: g.Join, Dismissed: g.Dismissed,
+			Role: f.members[id][user].Role, ReadSeq: f.reads[domain.GroupUser{Group: id, User: user}],
+			MaxSeq: int64(len(f.messages[id])), LastMS: int64(len(f.messages[id])),
+		}}
+	}
+	return heads, nil
+}
+
+func (f *fake) FillGroup(context.Context, *domain.GroupSnapshot) error { return nil }
+
+func (f *fake) FillReads(context.Context, map[domain.GroupUser]int64) error { return nil }
+
+func (f *fake) Snapshot(context.Context, string) (*domain.GroupSnapshot, error) {
+	return nil, domain.Errorf(domain.CodeNotFound, "there is no such group")
+}
+
+func (f *fake) Floors(context.Context, []string) (map[string]domain.Floor, error) { return nil, nil }
+
+func (f *fake) ReadMarks(context.Context, []domain.GroupUser) (map[domain.GroupUser]int64, error) {
+	return nil, nil
+}
+
+func (f *fake) Recent(_ context.Context, ranges []domain.Range) ([][]domain.Record, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make([][]domain.Record, len(ranges))
+	for i, r := range ranges {
+		for _, m := range f.messages[r.Group] {
+			if m.Seq >= r.From && m.Seq <= r.To {
+				out[i] = append(out[i], m)
+			}
+		}
+		if extra := len(out[i]) - r.Limit; extra > 0 && r.Last {
+			out[i] = out[i][extra:]
+		} else if extra > 0 {
+			out[i] = out[i][:r.Limit]
+		}
+	}
+	return out, f.down
+}
+
+func (f *fake) Messages(context.Context, domain.Range) ([]domain.Record, error) { return nil, f.down }
+
+func (f *fake) Holes(context.Context, string) (domain.Holes, error) { return nil, f.down }
+
+func (f *fake) LastSeqBefore(context.Context, string, int64) (int64, error) { return 0, f.down }
+
+func (f *fake) GroupsOf(_ context.Context, user, _ string, _ int) (list []string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id := range f.groups {
+		if _, in := f.members[id][user]; in {
+			list = append(list, id)
+		}
+	}
+	return list, f.down
+}
+
+func (f *fake) MarkRead(_ context.Context, group, user string, seq, _ int64) (int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reads[domain.GroupUser{Group: group, User: user}] = seq
+	return seq, f.down
+}
+
+func (f *fake) Append(a domain.Append, done func(domain.Accepted, error)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.silent {
+		return
+	}
+	accepted, err := f.accept(a)
+	go done(accepted, err)
+}
+
+func (f *fake) accept(a domain.Append) (domain.Accepted, error) {
+	f.appended = append(f.appended, a)
+	if f.appendErr != nil {
+		return domain.Accepted{}, f.appendErr
+	}
+	g, err := f.find(a.Group)
+	if err != nil {
+		return domain.Accepted{}, err
+	}
+	actor := domain.Actor{User: a.From, Key: a.Operator}
+	if err := domain.Allow(actor, domain.Send, g.Type, g.Join, f.members[a.Group][a.From].Role); err != nil {
+		return domain.Accepted{}, err
+	}
+	if first, ok := f.sends[a.Dedupe]; ok {
+		if first.hash != a.Hash {
+			return domain.Accepted{}, domain.Errorf(domain.CodeConflict, "the client_id was used for other content")
+		}
+		first.accepted.Duplicate = true
+		return first.accepted, nil
+	}
+	got := domain.Accepted{Group: a.Group, Gen: 1, Seq: int64(len(f.messages[a.Group]) + 1), TimeMS: 5000}
+	if f.commit {
+		got.PersistedSeq = got.Seq
+	}
+	tail := append([]byte(`"time_ms":5000,`), a.Header...)
+	tail = append(append(append(tail, `,"body":`...), a.Body...), '}')
+	f.messages[a.Group] = append(f.messages[a.Group], domain.Record{Group: a.Group, Seq: got.Seq, TimeMS: 5000, Tail: tail})
+	f.sends[a.Dedupe] = sentOnce{a.Hash, got}
+	return got, nil
+}
+
+func (f *fake) Heat(context.Context) (map[string]int, int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	scores := map[string]int{}
+	for id, list := range f.messages {
+		scores[id] = len(list)
+	}
+	return scores, 9000, f.down
+}
+
+func (f *fake) CurrentSnapshot(context.Context, string) (string, error) { return "", f.down }
+
+func (f *fake) SaveSnapshot(_ context.Context, typ string, s domain.HotSnapshot, _, _ time.Duration) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.saved[typ+s.ID] = s
+	return f.down
+}
+
+func (f *fake) SnapshotPage(_ context.Context, typ, id string, from, limit int) (domain.HotSnapshot, int, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s, ok := f.saved[typ+id]
+	total := len(s.Entries)
+	s.Entries = s.Entries[min(from, total):min(from+limit, total)]
+	return s, total, ok, f.down
+}

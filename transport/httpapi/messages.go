@@ -1,0 +1,113 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"hearth/domain"
+	"hearth/transport/wire"
+)
+
+func (a *api) addMessages() {
+	a.addSend()
+	register(a, route{
+		method: http.MethodGet, path: "/v1/groups/{g}/messages", id: "pullMessages", tag: messageTag,
+		summary: "Pull a page of messages",
+		description: "At most one of `after_seq`, `before_seq` and `before_ms`, all exclusive; none: the newest page. " +
+			"Messages ascend in every case. `holes` explains the seqs that have no message; `more` tells whether " +
+			"there is more in the direction of paging.",
+		errors: groupErrors,
+	}, a.pullMessages)
+	register(a, route{
+		method: http.MethodGet, path: "/v1/groups/{g}/messages/{seq}", id: "getMessage", tag: messageTag,
+		summary:     "Show one message",
+		description: "Recalled messages are tombstones: without `body`, with `recalled_ms`.",
+		errors:      groupErrors,
+	}, a.getMessage)
+	register(a, route{
+		method: http.MethodPost, path: "/v1/groups/{g}/read", id: "markRead", tag: messageTag,
+		summary:     "Move a read mark forward",
+		description: "Never moves back; above `max_seq` is clamped. An app server names the `user`.",
+		errors:      groupErrors,
+	}, a.markRead)
+}
+
+type pullInput struct {
+	Group     string  `path:"g"`
+	AfterSeq  integer `query:"after_seq" minimum:"0"`
+	BeforeSeq integer `query:"before_seq" minimum:"0"`
+	BeforeMS  integer `query:"before_ms" minimum:"0"`
+	Limit     integer `query:"limit" minimum:"1" doc:"Default 50, at most 200."`
+}
+
+func (in *pullInput) query() (q domain.PullQuery, err error) {
+	q.Group = in.Group
+	if q.After, err = in.AfterSeq.value("after_seq"); err != nil {
+		return q, err
+	}
+	if q.Before, err = in.BeforeSeq.value("before_seq"); err != nil {
+		return q, err
+	}
+	if q.BeforeMS, err = in.BeforeMS.value("before_ms"); err != nil {
+		return q, err
+	}
+	q.Limit, err = in.Limit.limit()
+	return q, err
+}
+
+func (a *api) pullMessages(ctx context.Context, in *pullInput) (*answer[rawJSON[page]], error) {
+	q, err := in.query()
+	if err != nil {
+		return nil, err
+	}
+	head, p, err := a.History.Pull(ctx, actorOf(ctx), q)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[rawJSON[page]]{Body: wire.AppendPull(nil, head, p)}, nil
+}
+
+type messageInput struct {
+	Group string  `path:"g"`
+	Seq   integer `path:"seq" minimum:"1"`
+}
+
+func (a *api) getMessage(ctx context.Context, in *messageInput) (*answer[rawJSON[message]], error) {
+	seq, err := in.Seq.value("seq")
+	if err != nil {
+		return nil, err
+	}
+	record, err := a.History.One(ctx, actorOf(ctx), in.Group, *seq)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[rawJSON[message]]{Body: record.AppendJSON(nil)}, nil
+}
+
+type newMark struct {
+	Seq  int64  `json:"seq" minimum:"1"`
+	User string `json:"user,omitempty" doc:"For app servers: whose mark. A user may only name himself."`
+}
+
+type readInput struct {
+	Group string `path:"g"`
+	withBody[newMark]
+}
+
+type mark struct {
+	Group   string `json:"group"`
+	ReadSeq int64  `json:"read_seq"`
+	Unread  int64  `json:"unread"`
+}
+
+func (a *api) markRead(ctx context.Context, in *readInput) (*answer[mark], error) {
+	actor, err := actingFor(ctx, "user", in.body().User)
+	if err != nil {
+		return nil, err
+	}
+	head, err := a.History.MarkRead(ctx, actor, in.Group, in.body().Seq)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[mark]{Body: mark{Group: head.Group, ReadSeq: head.ReadSeq, Unread: head.Unread()}}, nil
+}

@@ -1,0 +1,126 @@
+// Package httpapi is PROTOCOL.md §4: the HTTP door of hearth, for users and app servers alike.
+//
+// huma describes the operations (the OpenAPI file is made of the Go types) and calls them; what a request may
+// look like is decided here and in domain. huma's own validation is off: it knows no too_large, echoes rejected
+// values and reads field names without case. Nothing here changes huma's globals.
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/cors"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"hearth/domain"
+	"hearth/transport/auth"
+	"hearth/transport/wire"
+)
+
+// Config is what the API stands on.
+type Config struct {
+	Auth    *auth.Verifier
+	Groups  *domain.Groups
+	History *domain.History
+	Sends   *domain.Sends
+	Ranking *domain.Ranking
+	// AllowedOrigins are browsers' origins beside the server's own. None: no CORS headers at all.
+	AllowedOrigins []string
+	Limits         wire.Limits   // zero: wire.DefaultLimits
+	HeatWindow     time.Duration // what the ranking calls window_ms; zero: 5 minutes
+	Log            zerolog.Logger
+	Register       prometheus.Registerer // nil: no metrics
+}
+
+func (c *Config) complete() error {
+	if c.Auth == nil || c.Groups == nil || c.History == nil || c.Sends == nil || c.Ranking == nil {
+		return fmt.Errorf("httpapi: Auth, Groups, History, Sends and Ranking are required")
+	}
+	if c.Limits == (wire.Limits{}) {
+		c.Limits = wire.DefaultLimits
+	}
+	if c.HeatWindow == 0 {
+		c.HeatWindow = 5 * time.Minute
+	}
+	return nil
+}
+
+type api struct {
+	Config
+	metrics *metrics
+	huma    huma.API
+}
+
+// New builds the router that serves /v1/…. It matches whole paths: give it requests as they came (Handle
+// "/v1/*"), not behind a Mount or StripPrefix. It starts nothing.
+func New(cfg Config) (http.Handler, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	a := &api{Config: cfg}
+	var err error
+	if a.metrics, err = newMetrics(cfg.Register); err != nil {
+		return nil, err
+	}
+	r := chi.NewMux()
+	r.Use(a.observe, a.recoverPanics, plainHeaders)
+	if len(cfg.AllowedOrigins) > 0 { // go-chi/cors takes an empty list for "everybody"
+		r.Use(allowOrigins(cfg.AllowedOrigins))
+	}
+	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
+		writeError(w, domain.Errorf(domain.CodeNotFound, "there is no such route"))
+	})
+	r.MethodNotAllowed(methodNotAllowed(r))
+
+	a.huma = humachi.New(r.With(a.authenticate), specification())
+	a.huma.UseMiddleware(a.strict)
+	a.addGroups()
+	a.addMembers()
+	a.addMessages()
+	a.addSync()
+	a.addHot()
+	if err := a.serveSpecification(r); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func allowOrigins(origins []string) func(http.Handler) http.Handler {
+	return cors.Handler(cors.Options{
+		AllowedOrigins: origins,
+		AllowedMethods: []string{http.MethodGet, http.MethodPost, http.MethodDelete},
+		AllowedHeaders: []string{"Authorization", "Content-Type"},
+		ExposedHeaders: []string{"Location", "Retry-After"},
+		MaxAge:         600,
+	})
+}
+
+func methodNotAllowed(routes chi.Routes) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		path := r.URL.RawPath
+		if path == "" {
+			path = r.URL.Path
+		}
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+			if routes.Match(chi.NewRouteContext(), method, path) {
+				w.Header().Add("Allow", method)
+			}
+		}
+		writeError(w, withStatus(http.StatusMethodNotAllowed,
+			domain.Errorf(domain.CodeBadRequest, "this route does not take this method")))
+	}
+}
+
+// plainHeaders keeps answers out of caches and browsers from guessing their type.
+func plainHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,176 @@
+package transport
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"hearth/domain"
+	"hearth/transport/wire"
+)
+
+// Channels is the pub/sub side of fan-out.
+type Channels interface {
+	// Subscribe asks for groups' channels; Hub.Confirmed is called for each when it is there, again after a break.
+	Subscribe(ctx context.Context, groups []string)
+	Unsubscribe(ctx context.Context, groups []string)
+}
+
+// Hub knows the connections of this instance and the feed of every group that one of them follows. It takes what
+// the subscriber receives.
+type Hub struct {
+	history    *domain.History
+	watermarks *domain.Watermarks
+	channels   Channels
+	log        zerolog.Logger
+	metrics    *metrics
+
+	// mu guards what follows. Lock order: Hub.mu, feed.mu, Conn.mu; none is held during I/O, but for the writing
+	// of a pub/sub command under Hub.mu, which keeps subscribe and unsubscribe of a channel in order.
+	mu      sync.Mutex
+	feeds   map[string]*feed
+	conns   map[*Conn]struct{}
+	closing bool
+
+	work sync.WaitGroup // repairs under way; Close waits for them
+}
+
+// NewHub makes a hub; UseChannels completes it.
+func NewHub(history *domain.History, watermarks *domain.Watermarks, log zerolog.Logger, m *metrics) *Hub {
+	return &Hub{
+		history: history, watermarks: watermarks, log: log, metrics: m,
+		feeds: make(map[string]*feed),
+		conns: make(map[*Conn]struct{}),
+	}
+}
+
+// UseChannels tells the hub where to subscribe: the subscriber itself is made with the hub as its handler.
+func (h *Hub) UseChannels(c Channels) { h.channels = c }
+
+// Published hands a message to the feed of its group.
+func (h *Hub) Published(p domain.Push) {
+	if f := h.feed(p.Group); f != nil {
+		f.push(p)
+	}
+}
+
+// Confirmed tells the feed of a group that its channel is there.
+func (h *Hub) Confirmed(group string) {
+	if f := h.feed(group); f != nil {
+		f.confirmed()
+	}
+}
+
+// Persisted tells waiting sends that a group's rows are committed.
+func (h *Hub) Persisted(group string, gen, seq int64) { h.watermarks.Raise(group, gen, seq) }
+
+func (h *Hub) feed(group string) *feed {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.feeds[group]
+}
+
+// follow counts a connection in on the feeds of groups and subscribes the channels that are new here.
+func (h *Hub) follow(ctx context.Context, groups []string) []*feed {
+	feeds := make([]*feed, len(groups))
+	var fresh []string
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i, group := range groups {
+		f := h.feeds[group]
+		if f == nil {
+			f = newFeed(ctx, h, group)
+			h.feeds[group] = f
+			fresh = append(fresh, group)
+		}
+		f.followers++
+		feeds[i] = f
+	}
+	if len(fresh) > 0 {
+		h.channels.Subscribe(ctx, fresh)
+	}
+	h.metrics.groups.Set(float64(len(h.feeds)))
+	return feeds
+}
+
+// unfollow counts a connection out and gives up the channels that nobody follows any more.
+func (h *Hub) unfollow(ctx context.Context, feeds ...*feed) {
+	var idle []string
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, f := range feeds {
+		if f.followers--; f.followers == 0 {
+			delete(h.feeds, f.group)
+			f.end()
+			idle = append(idle, f.group)
+		}
+	}
+	if len(idle) > 0 {
+		h.channels.Unsubscribe(ctx, idle)
+	}
+	h.metrics.groups.Set(float64(len(h.feeds)))
+}
+
+// add takes a connection in, unless the hub is closing.
+func (h *Hub) add(c *Conn) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closing {
+		return false
+	}
+	h.conns[c] = struct{}{}
+	h.metrics.connections.Set(float64(len(h.conns)))
+	return true
+}
+
+func (h *Hub) remove(c *Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.conns, c)
+	h.metrics.connections.Set(float64(len(h.conns)))
+}
+
+// Drain refuses new connections and closes those there are, spread over the time given, each with a time of its
+// own to reconnect. It returns when all are closed or ctx is done.
+func (h *Hub) Drain(ctx context.Context, spread time.Duration) {
+	h.mu.Lock()
+	h.closing = true
+	conns := make([]*Conn, 0, len(h.conns))
+	for c := range h.conns {
+		conns = append(conns, c)
+	}
+	h.mu.Unlock()
+	pause := time.Duration(0)
+	if len(conns) > 0 {
+		pause = spread / time.Duration(len(conns))
+	}
+	for _, c := range conns {
+		c.close(wire.CloseShuttingDown, "shutting down")
+		waitOrDone(ctx, pause)
+	}
+	for _, c := range conns {
+		select {
+		case <-c.done:
+		case <-ctx.Done():
+			c.abort()
+			<-c.done
+		}
+	}
+}
+
+func waitOrDone(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// Close waits for what the hub still does. All connections are closed before.
+func (h *Hub) Close() { h.work.Wait() }

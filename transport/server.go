@@ -1,0 +1,152 @@
+package transport
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"hearth/domain"
+	"hearth/transport/auth"
+	"hearth/transport/httpapi"
+	"hearth/transport/wire"
+)
+
+// Clock tells the time by which messages are stamped.
+type Clock interface{ NowMS() int64 }
+
+// Deps is what a Server stands on.
+type Deps struct {
+	Auth       *auth.Verifier
+	History    *domain.History
+	Sends      *domain.Sends
+	Groups     *domain.Groups
+	Watermarks *domain.Watermarks
+	Clock      Clock
+	Log        zerolog.Logger
+	Registerer prometheus.Registerer
+	// AllowedOrigins are those beside the server's own from which browsers may connect; "*" allows all.
+	AllowedOrigins []string
+}
+
+// Server accepts WebSockets.
+type Server struct {
+	cfg      ConnConfig
+	auth     *auth.Verifier
+	history  *domain.History
+	sends    *domain.Sends
+	groups   *domain.Groups
+	clock    Clock
+	log      zerolog.Logger
+	metrics  *metrics
+	hub      *Hub
+	upgrader websocket.Upgrader
+	conns    sync.WaitGroup
+}
+
+// NewServer makes a server; its Hub needs its channels before the first connection.
+func NewServer(cfg ConnConfig, d Deps) *Server {
+	m := newMetrics(d.Registerer)
+	return &Server{
+		cfg: cfg, auth: d.Auth, history: d.History, sends: d.Sends, groups: d.Groups, clock: d.Clock, log: d.Log,
+		metrics: m,
+		hub:     NewHub(d.History, d.Watermarks, d.Log, m),
+		upgrader: websocket.Upgrader{
+			HandshakeTimeout: 10 * time.Second,
+			ReadBufferSize:   1024, // one a connection for its whole life: small
+			WriteBufferSize:  4096,
+			WriteBufferPool:  &sync.Pool{},
+			CheckOrigin:      originCheck(d.AllowedOrigins),
+			Subprotocols:     []string{wire.Subprotocol},
+		},
+	}
+}
+
+// Hub is what the subscriber hands messages to.
+func (s *Server) Hub() *Hub { return s.hub }
+
+// originCheck lets through programs (no Origin), the server's own pages, and what is allowed.
+func originCheck(allowed []string) func(*http.Request) bool {
+	return func(r *http.Request) bool {
+		origin := r.Header.Get("Origin")
+		if origin == "" || slices.Contains(allowed, "*") || slices.Contains(allowed, origin) {
+			return true
+		}
+		u, err := url.Parse(origin)
+		return err == nil && strings.EqualFold(u.Host, r.Host)
+	}
+}
+
+// ServeHTTP upgrades a request to a WebSocket. Whatever is wrong is said with an HTTP status before the upgrade.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	refuse := func(reason string, err error) {
+		s.metrics.refused.WithLabelValues(reason).Inc()
+		httpapi.WriteError(w, err)
+	}
+	if !s.upgrader.CheckOrigin(r) {
+		refuse("origin", domain.Errorf(domain.CodeForbidden, "this origin may not connect"))
+		return
+	}
+	claims, err := s.auth.UserFromUpgrade(r)
+	if err != nil {
+		refuse("token", err)
+		return
+	}
+	if !websocket.IsWebSocketUpgrade(r) {
+		w.Header().Set("Upgrade", "websocket")
+		refuse("no_upgrade", domain.Errorf(domain.CodeBadRequest, "this route takes WebSocket upgrades"))
+		return
+	}
+	if offered := offeredProtocols(r); len(offered) > 0 && !slices.Contains(offered, wire.Subprotocol) {
+		refuse("subprotocol", domain.BadField("Sec-WebSocket-Protocol", "must offer %s", wire.Subprotocol))
+		return
+	}
+	ws, err := s.upgrader.Upgrade(w, r, nil)
+	if err != nil { // Upgrade has answered
+		s.metrics.refused.WithLabelValues("upgrade").Inc()
+		return
+	}
+	s.serve(ws, claims)
+}
+
+// offeredProtocols are the client's subprotocols other than a token in disguise.
+func offeredProtocols(r *http.Request) []string {
+	return slices.DeleteFunc(websocket.Subprotocols(r), func(p string) bool {
+		return strings.HasPrefix(p, wire.TokenProtocolPrefix)
+	})
+}
+
+func (s *Server) serve(ws *websocket.Conn, claims auth.Claims) {
+	c := newConn(s, ws, claims)
+	if !s.hub.add(c) {
+		c.closeNow(wire.CloseShuttingDown, "shutting down")
+		_ = ws.Close()
+		return
+	}
+	s.metrics.opened.Inc()
+	s.log.Debug().Str("conn", c.id).Str("user", claims.User).Msg("connected")
+	// The handler returns, and with it goes what net/http keeps for a request, its context too; the connection
+	// lives on its own until it is closed.
+	s.conns.Go(func() { c.run(context.Background()) })
+}
+
+// Close waits for what the closed connections leave behind.
+func (s *Server) Close() {
+	s.conns.Wait()
+	s.hub.Close()
+}
+
+func newConnID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // crypto/rand never fails since Go 1.24
+	return hex.EncodeToString(b[:])
+}

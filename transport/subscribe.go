@@ -1,0 +1,198 @@
+package transport
+
+import (
+	"context"
+	"errors"
+
+	"hearth/domain"
+	"hearth/transport/wire"
+)
+
+const maxSubscribed = 1000 // conversations that a new connection is subscribed to by itself
+
+// welcome subscribes the connection to its user's conversations and lets the writing begin, with welcome first.
+func (c *Conn) welcome(ctx context.Context) {
+	groups, all, err := c.conversationsToFollow(ctx)
+	if err == nil {
+		err = c.followAll(ctx, groups)
+	}
+	if err != nil {
+		c.server.log.Warn().Err(err).Str("conn", c.id).Str("user", c.claims.User).Msg("connection not subscribed")
+		c.close(wire.CloseServerError, "could not subscribe, reconnect")
+		return
+	}
+	w := wire.Welcome{
+		Conn: c.id, User: c.claims.User, Instance: c.server.cfg.Instance, NowMS: c.server.clock.NowMS(),
+		PingInterval: c.server.cfg.PingInterval, Subscribed: len(groups), SubscribedAll: all,
+		MessageBytes: c.server.cfg.Limits.MessageBytes,
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone || c.closing != 0 {
+		return
+	}
+	c.queue = append([][]byte{w.Append(nil)}, c.queue...)
+	c.open = true
+	c.startWriting()
+}
+
+// conversationsToFollow are the groups and direct conversations of the user, at most maxSubscribed, most recently
+// active first; rooms are entered by subscribe.
+func (c *Conn) conversationsToFollow(ctx context.Context) (groups []string, all bool, err error) {
+	heads, err := c.server.history.Mine(ctx, c.claims.User)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, h := range heads {
+		if h.Type == domain.Room {
+			continue
+		}
+		if len(groups) == maxSubscribed {
+			return groups, false, nil
+		}
+		groups = append(groups, h.Group)
+	}
+	return groups, true, nil
+}
+
+func (c *Conn) followAll(ctx context.Context, groups []string) error {
+	feeds := c.server.hub.follow(ctx, groups)
+	c.mu.Lock()
+	for _, f := range feeds {
+		c.feeds[f.group] = f
+	}
+	c.mu.Unlock()
+	for _, f := range feeds {
+		if err := f.wait(ctx); err != nil {
+			return err
+		}
+		f.add(c)
+	}
+	return nil
+}
+
+// subscribe answers itself: the page, and behind it the pushes that came while it was read, meet exactly.
+func (c *Conn) subscribe(ctx context.Context, r wire.Request) error {
+	var q wire.SubscribeRequest
+	if err := r.Decode(&q); err != nil {
+		return err
+	}
+	limit, err := limitOf(q.Limit)
+	if err != nil {
+		return err
+	}
+	if q.AfterSeq == nil && q.Limit != nil {
+		return domain.BadField("limit", "goes with after_seq only")
+	}
+	if q.AfterSeq != nil && (*q.AfterSeq < 0 || *q.AfterSeq >= 1<<53) {
+		return domain.BadField("after_seq", "must be from 0 to 2^53-1")
+	}
+	head, err := c.enter(ctx, q.Group)
+	if err != nil {
+		return err
+	}
+	f, followed, err := c.follow(ctx, q.Group)
+	if err != nil {
+		return err
+	}
+	if q.AfterSeq != nil && *q.AfterSeq <= head.MaxSeq {
+		err = f.catchUp(ctx, *q.AfterSeq) // a client may be ahead of this instance
+	}
+	if err == nil {
+		err = c.answerSubscribe(ctx, r.ID, f, head, q.AfterSeq, limit)
+	}
+	switch {
+	case err == nil:
+	case followed:
+		f.release(c, nil, 0) // the former subscription goes on
+	default:
+		c.unfollow(ctx, q.Group)
+	}
+	return err
+}
+
+func (c *Conn) answerSubscribe(ctx context.Context, id wire.ID, f *feed, head *domain.Head, after *int64, limit int) error {
+	head.MaxSeq = f.hold(c)
+	var page domain.Page
+	if after != nil {
+		var err error
+		if page, err = c.pageUpTo(ctx, head, *after, limit); err != nil {
+			return err
+		}
+	}
+	f.release(c, wire.AppendSubscribed(nil, id, head, page), head.MaxSeq)
+	return nil
+}
+
+// pageUpTo reads the page behind after, up to head.MaxSeq. A seq that nothing explains yet is waited for.
+func (c *Conn) pageUpTo(ctx context.Context, head *domain.Head, after int64, limit int) (domain.Page, error) {
+	if limit == 0 {
+		limit = domain.DefaultPage
+	}
+	for {
+		page, err := c.server.history.After(ctx, head, after, head.MaxSeq, min(limit, domain.MaxPage))
+		if err != nil || !page.Unexplained || len(page.Messages) > 0 {
+			return page, err
+		}
+		waitOrDone(ctx, repairRetry)
+		if ctx.Err() != nil {
+			return page, domain.Unavailable(errors.New("a seq is not explained"), "MySQL")
+		}
+	}
+}
+
+// enter is the head of a group the user may read. An unknown room is created where that is switched on.
+func (c *Conn) enter(ctx context.Context, group string) (*domain.Head, error) {
+	head, err := c.server.history.Enter(ctx, c.actor(), group)
+	if domain.CodeOf(err) != domain.CodeNotFound || !c.server.cfg.AutoCreate || !domain.ValidID(group) {
+		return head, err
+	}
+	server := domain.Actor{Key: domain.SystemUser}
+	_, err = c.server.groups.Create(ctx, server, domain.NewGroup{ID: group, Type: domain.Room, Name: group})
+	if err != nil && domain.CodeOf(err) != domain.CodeConflict {
+		return nil, err
+	}
+	return c.server.history.Enter(ctx, c.actor(), group)
+}
+
+// follow counts the connection in on a group's feed, once, and waits for it. followed tells that it was in before.
+func (c *Conn) follow(ctx context.Context, group string) (f *feed, followed bool, err error) {
+	c.mu.Lock()
+	f = c.feeds[group]
+	c.mu.Unlock()
+	if followed = f != nil; !followed {
+		f = c.server.hub.follow(ctx, []string{group})[0]
+		c.mu.Lock()
+		c.feeds[group] = f
+		c.mu.Unlock()
+	}
+	if err := f.wait(ctx); err != nil {
+		c.unfollow(ctx, group)
+		return nil, false, err
+	}
+	return f, followed, nil
+}
+
+func (c *Conn) unfollow(ctx context.Context, group string) {
+	c.mu.Lock()
+	f := c.feeds[group]
+	delete(c.feeds, group)
+	c.mu.Unlock()
+	if f == nil {
+		return
+	}
+	f.remove(c)
+	c.server.hub.unfollow(context.WithoutCancel(ctx), f)
+}
+
+func (c *Conn) unsubscribe(ctx context.Context, r wire.Request) ([]byte, error) {
+	var q wire.GroupRequest
+	if err := r.Decode(&q); err != nil {
+		return nil, err
+	}
+	if err := domain.CheckGroup("group", q.Group); err != nil {
+		return nil, err
+	}
+	c.unfollow(ctx, q.Group)
+	return wire.AppendOK(nil, r.ID), nil
+}

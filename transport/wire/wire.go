@@ -1,0 +1,28 @@
+// Package wire is the protocol as bytes: strict decoding of what clients send, message bodies, frames of
+// several objects, and the encoding of replies and events. Server, Go client and tests share it; it does no I/O.
+//
+// The format is PROTOCOL.md §3 and §5.
+package wire
+
+// Subprotocol is what client and server agree on in the upgrade.
+const Subprotocol = "hearth.v1"
+
+// TokenProtocolPrefix carries a browser's token in the list of subprotocols.
+const TokenProtocolPrefix = "hearth.token."
+
+// MaxObjects is how many objects a client's frame may hold.
+const MaxObjects = 100
+
+// Close codes. 4000–4499 mean reconnect, 4500–4999 do not.
+const (
+	CloseShuttingDown = 4000
+	CloseNoPong       = 4001
+	CloseTokenExpired = 4002
+	CloseServerError  = 4003
+	CloseTooSlow      = 4004
+	CloseTooMany      = 4005
+	CloseWithdrawn    = 4500
+	CloseAbuse        = 4501
+	CloseReplaced     = 4502
+	CloseRemoved      = 4503
+)
