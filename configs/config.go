@@ -1,0 +1,180 @@
+package configs
+
+// Config is everything an operator may set. Its zero value is of no use: start from Default or Load.
+// The comments of the fields below are what hearth.yaml and `hearth config env` show.
+type Config struct {
+	// Who this instance is.
+	Node Node `yaml:"node" envPrefix:"node_"`
+	// Where it listens.
+	HTTP HTTP `yaml:"http" envPrefix:"http_"`
+	// Who may come in.
+	Auth Auth `yaml:"auth" envPrefix:"auth_"`
+	// Redis holds the numbers: seqs, recent messages, the write-behind log, heat. Version 7.0 or later,
+	// with maxmemory-policy noeviction.
+	Redis Redis `yaml:"redis" envPrefix:"redis_"`
+	// MySQL 8.0 or later, or MariaDB 10.6 or later, holds every message.
+	MySQL MySQL `yaml:"mysql" envPrefix:"mysql_"`
+	// The write-behind: how accepted messages get from Redis into MySQL.
+	Persist Persist `yaml:"persist" envPrefix:"persist_"`
+	// How seqs go on after Redis has lost some.
+	Seq Seq `yaml:"seq" envPrefix:"seq_"`
+	// The ranking of hot rooms.
+	Heat Heat `yaml:"heat" envPrefix:"heat_"`
+	// Rooms: groups open to everybody.
+	Rooms Rooms `yaml:"rooms" envPrefix:"rooms_"`
+	// What one user, group or connection may do.
+	Limits Limits `yaml:"limits" envPrefix:"limits_"`
+	// WebSocket connections.
+	WS WS `yaml:"ws" envPrefix:"ws_"`
+	// Leaving: what happens between SIGTERM and the exit.
+	Drain Drain `yaml:"drain" envPrefix:"drain_"`
+	// The log, on standard error.
+	Log Log `yaml:"log" envPrefix:"log_"`
+}
+
+// Node names the instance.
+type Node struct {
+	// Name of this instance, an id (A-Z a-z 0-9 _ . @ # -), different on every instance: it is told to clients and
+	// stands in Redis and MySQL. Empty: the host's name and six random characters, new at every start.
+	Name string `yaml:"name" validate:"omitempty,id"`
+}
+
+// HTTP is where hearth listens.
+type HTTP struct {
+	// host:port of the API, the WebSocket, /healthz and /readyz. An empty host means every interface.
+	Addr string `yaml:"addr" validate:"listen"`
+	// host:port of metrics, pprof, /healthz and /readyz, which the outside need not see. Empty: everything on
+	// http.addr.
+	InternalAddr string `yaml:"internal_addr" validate:"omitempty,listen"`
+	// Origins of web pages, beside the server's own, that may connect, such as https://chat.example.com: scheme,
+	// host and port, no path. Applies to the WebSocket and to CORS alike; apps that are not browsers send none.
+	AllowedOrigins []string `yaml:"allowed_origins" validate:"dive,origin"`
+}
+
+// Auth is who may come in.
+type Auth struct {
+	// Secret that user tokens (JWT, HS256) are signed with, at least 32 bytes. The same on every instance and in
+	// the server that signs the tokens. Required to serve.
+	JWTHMACSecret Secret `yaml:"jwt_hmac_secret"`
+	// API keys of app servers, which may do everything for anyone: <id>:<SHA-256 of the key, 64 hex digits>, a line
+	// each, as `hearth keys new` prints it. The keys themselves stand nowhere.
+	APIKeys []string `yaml:"api_keys" validate:"dive,apikey"`
+	// Accept a user token as ?access_token=. Off because addresses end up in access logs and browser histories.
+	AllowQueryToken bool `yaml:"allow_query_token"`
+}
+
+// Redis is the connection to Redis.
+type Redis struct {
+	// Addresses, each host:port: the server (standalone), the sentinels, or some nodes of the cluster. Required to serve.
+	Addrs []string `yaml:"addrs" validate:"dive,hostport"`
+	// standalone, sentinel or cluster.
+	Mode string `yaml:"mode" validate:"oneof=standalone sentinel cluster"`
+	// Name that the sentinels know the master by. Only with mode sentinel.
+	SentinelMaster string `yaml:"sentinel_master"`
+	// User of Redis' ACL. Empty: the default user.
+	Username string `yaml:"username"`
+	// Password. Empty: none.
+	Password Secret `yaml:"password"`
+	// Database number. A cluster has only 0.
+	DB int `yaml:"db" validate:"min=0"`
+	// Number of slots the keys are spread over. Fixed for the life of an installation: written to MySQL by the first
+	// start, another number refuses to start. At least the number of masters the cluster may ever have.
+	Partitions int `yaml:"partitions" validate:"min=1,max=1024"`
+}
+
+// MySQL is the connection to MySQL.
+type MySQL struct {
+	// Data source in the form of go-sql-driver: user:password@tcp(host:3306)/database?tls=true. Secret, for the
+	// password in it. Required to serve.
+	DSN Secret `yaml:"dsn" validate:"omitempty,dsn"`
+	// Connections at most, per instance, two or more. All instances together must stay below the server's max_connections.
+	MaxOpen int `yaml:"max_open" validate:"min=2"`
+	// Connections kept open while nothing is asked; at most max_open.
+	MaxIdle int `yaml:"max_idle" validate:"min=1"`
+	// Schema at start: auto brings it up to date, under a lock between instances; check refuses to start when it
+	// is too old; off does not look.
+	Migrate string `yaml:"migrate" validate:"oneof=auto check off"`
+}
+
+// Persist is the write-behind.
+type Persist struct {
+	// Rows in one INSERT at most. More is faster until max_allowed_packet of the server is reached
+	// (rows of up to limits.message_bytes each).
+	BatchRows int `yaml:"batch_rows" validate:"min=1,max=4000"`
+	// How long an accepted message waits for others to share its INSERT. Longer spares MySQL and makes
+	// ack "durable" slower.
+	Interval Duration `yaml:"interval" validate:"min=1ms,max=10s"`
+	// Messages that may wait for MySQL, per partition; further sends are refused with overloaded. An entry takes
+	// about 1 kB of Redis memory: the limit must fit into what Redis has.
+	BacklogLimit int64 `yaml:"backlog_limit" validate:"min=1000"`
+}
+
+// Seq is how seqs go on after a loss.
+type Seq struct {
+	// How many seqs a group skips when Redis has lost its numbers, so that an old master that goes on alone does
+	// not reach the new ones. More than any group is sent during a failover; the skipped ones are a hole of reason lost.
+	Jump int64 `yaml:"jump" validate:"min=1000,max=1000000000"`
+}
+
+// Heat is the ranking of hot rooms.
+type Heat struct {
+	// A group's heat is the number of different people who spoke in it within this time.
+	Window Duration `yaml:"window" validate:"min=1s,max=24h"`
+	// Age of the ranking at most. It is computed once in this time for all instances together.
+	SnapshotTTL Duration `yaml:"snapshot_ttl" validate:"min=100ms,max=1m"`
+}
+
+// Rooms is about groups of type room.
+type Rooms struct {
+	// Entering a room that does not exist creates it. Off because then every user can create rooms.
+	AutoCreate bool `yaml:"auto_create"`
+}
+
+// Limits bounds what one user, group or connection may do. App servers are not bound by the rates.
+type Limits struct {
+	// Messages a second that one user may send, over all groups and connections. 0: no limit.
+	UserRate float64 `yaml:"user_rate" validate:"min=0"`
+	// Messages that one user may send at once, before user_rate binds.
+	UserBurst int `yaml:"user_burst" validate:"min=1"`
+	// Messages a second in one group. What is over is refused with rate_limited, low priority first. 0: no limit.
+	GroupRate float64 `yaml:"group_rate" validate:"min=0"`
+	// Frames a second from one connection, of whatever kind. 0: no limit.
+	ConnectionRate float64 `yaml:"connection_rate" validate:"min=0"`
+	// Bytes of a frame from a client. A longer one closes the connection (1009).
+	FrameBytes int `yaml:"frame_bytes" validate:"min=1024,max=1048576"`
+	// Bytes of a message's body, less insignificant white space; at most frame_bytes.
+	MessageBytes int `yaml:"message_bytes" validate:"min=256"`
+	// Bytes of the text in one text element; at most message_bytes.
+	TextBytes int `yaml:"text_bytes" validate:"min=1"`
+}
+
+// WS is how WebSocket connections are kept.
+type WS struct {
+	// Time between pings, ± 10 % so that connections opened together do not ping together. Below the idle timeout of
+	// every load balancer on the way.
+	PingInterval Duration `yaml:"ping_interval" validate:"min=1s,max=10m"`
+	// Time without a pong or any frame, after a ping, until the connection is closed (4001).
+	PongTimeout Duration `yaml:"pong_timeout" validate:"min=1s,max=1m"`
+	// Time that one write to a socket may take, then the connection is closed.
+	WriteTimeout Duration `yaml:"write_timeout" validate:"min=1s,max=1m"`
+	// Frames that may wait for a slow connection. Beyond that the queue is let go and the client told to resync.
+	QueueFrames int `yaml:"queue_frames" validate:"min=16"`
+	// Bytes that may wait for a slow connection. Memory of one connection at most; idle ones take none of it.
+	QueueBytes int `yaml:"queue_bytes" validate:"min=65536"`
+}
+
+// Drain is the way out.
+type Drain struct {
+	// Time between turning unready and refusing new connections: what the load balancer needs to notice.
+	LBDelay Duration `yaml:"lb_delay" validate:"min=0s,max=10m"`
+	// Time from SIGTERM to the exit at most, lb_delay included. Below the orchestrator's own grace period.
+	Timeout Duration `yaml:"timeout" validate:"min=1s,max=1h"`
+}
+
+// Log is what is logged, and how.
+type Log struct {
+	// Least severe level that is logged: trace, debug, info, warn or error.
+	Level string `yaml:"level" validate:"oneof=trace debug info warn error"`
+	// json (a line each, for machines) or console (for people).
+	Format string `yaml:"format" validate:"oneof=json console"`
+}

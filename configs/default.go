@@ -1,0 +1,41 @@
+package configs
+
+import "time"
+
+// Default is the configuration when nobody sets anything. It is valid, but does not serve: the secret and the
+// addresses of Redis and MySQL have no default (see CheckServe).
+func Default() Config {
+	return Config{
+		HTTP: HTTP{Addr: ":8080", InternalAddr: "127.0.0.1:9090"},
+		Redis: Redis{
+			Mode:       "standalone",
+			Partitions: 16,
+		},
+		MySQL: MySQL{MaxOpen: 32, MaxIdle: 16, Migrate: "auto"},
+		Persist: Persist{
+			BatchRows:    1000,
+			Interval:     Duration(20 * time.Millisecond),
+			BacklogLimit: 1_000_000,
+		},
+		Seq:  Seq{Jump: 1_000_000},
+		Heat: Heat{Window: Duration(5 * time.Minute), SnapshotTTL: Duration(2 * time.Second)},
+		Limits: Limits{
+			UserRate:       20,
+			UserBurst:      40,
+			GroupRate:      200,
+			ConnectionRate: 100,
+			FrameBytes:     64 << 10,
+			MessageBytes:   12 << 10,
+			TextBytes:      12_000,
+		},
+		WS: WS{
+			PingInterval: Duration(25 * time.Second),
+			PongTimeout:  Duration(10 * time.Second),
+			WriteTimeout: Duration(10 * time.Second),
+			QueueFrames:  256,
+			QueueBytes:   1 << 20,
+		},
+		Drain: Drain{LBDelay: Duration(5 * time.Second), Timeout: Duration(30 * time.Second)},
+		Log:   Log{Level: "info", Format: "json"},
+	}
+}
