@@ -1,0 +1,65 @@
+# `make help` lists the targets.
+
+GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+VERSION       := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS       := -s -w -X main.version=$(VERSION)
+
+# What the tests start themselves, as command:package-of-Debian. make test installs what is missing.
+SERVERS := redis-server:redis-server mariadbd:mariadb-server nginx:nginx chromium:chromium
+
+# Tests of packages that start servers share the machine: two at a time.
+TEST_FLAGS := -race -p 2 -timeout 12m
+
+# mariadbd and nginx live where only root looks.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1	\2/' | expand -t 10
+
+.PHONY: dev
+dev: ## Run hearth with nothing else: demo, console, bots
+	go run ./cmd/hearth dev
+
+.PHONY: build
+build: ## Build bin/hearth, one static file
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/hearth ./cmd/hearth
+
+.PHONY: test
+test: servers ## Vet and run every test, on real servers too (installs them when missing)
+	go vet ./...
+	go test $(TEST_FLAGS) ./...
+
+.PHONY: lint
+lint: ## Linters and gofumpt (the first run builds them: a few minutes)
+	$(GOLANGCI_LINT) run ./...
+
+.PHONY: fmt
+fmt: ## Format with gofumpt
+	$(GOLANGCI_LINT) fmt ./...
+
+.PHONY: bench
+bench: ## Go benchmarks with allocations (for load on a running system: hearth bench)
+	go test -run '^$$' -bench . -benchmem ./...
+
+# A package may start its service when it is installed; the tests start their own on free ports. So a policy says no
+# for as long as apt runs, unless the machine has one already. Failing is left to CI: without the servers the tests that
+# need them skip.
+.PHONY: servers
+servers: ## Install the servers that the tests start, where missing
+	@missing=; \
+	for pair in $(SERVERS); do command -v $${pair%%:*} >/dev/null 2>&1 || missing="$$missing $${pair##*:}"; done; \
+	[ -n "$$missing" ] || exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "Missing for the tests, installing with apt-get:$$missing"; \
+		policy=/usr/sbin/policy-rc.d; \
+		if [ ! -e $$policy ]; then \
+			trap "rm -f $$policy" EXIT INT TERM; \
+			printf '#!/bin/sh\nexit 101\n' >$$policy && chmod 755 $$policy; \
+		fi; \
+		export DEBIAN_FRONTEND=noninteractive; \
+		if apt-get update -qq && apt-get install -qq -y --no-install-recommends $$missing >/dev/null; then exit 0; fi; \
+	fi; \
+	echo "Missing for the tests:$$missing (packages of Debian and Ubuntu)."; \
+	if [ "$$CI" = true ]; then echo "CI=true: not going on without them."; exit 1; fi; \
+	echo "Install them to run every test; going on with the rest."
