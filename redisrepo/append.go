@@ -276,14 +276,14 @@ func (a *Appender) pipeline(ctx context.Context, calls []*call) {
 
 func (a *Appender) arguments(c *call) (keys []string, args []any) {
 	p, gen := c.partition, c.gen
-	keys = make([]string, 0, 6+7*len(c.sends))
+	keys = make([]string, 0, 6+6*len(c.sends))
 	keys = append(keys, genKey(p), seqKey(p, gen), logKey(p, gen), persistedKey(p, gen), speakersKey(p), heatKey(p))
 	args = make([]any, 0, 8+10*len(c.sends))
 	args = append(args, gen, a.store.cfg.Identity, groupChannelPrefix(p), a.store.cfg.HeatWindow.Milliseconds(),
 		a.cfg.BacklogLimit, a.cfg.UserRate, a.cfg.UserBurst, a.cfg.GroupRate)
 	for _, s := range c.sends {
-		keys = append(keys, recentKey(p, gen, s.Group), dedupeKey(p, gen, s.Dedupe), metaKey(p, s.Group),
-			membersKey(p, s.Group), readKey(p, gen, s.Group), userRateKey(p, s.From), groupRateKey(p, s.Group))
+		keys = append(keys, recentKey(p, gen, s.Group), dedupeKey(p, gen, s.Dedupe), groupKey(p, s.Group),
+			readKey(p, gen, s.Group), userRateKey(p, s.From), groupRateKey(p, s.Group))
 		kind, ttl := "u", internalTTL
 		if s.Operator != "" {
 			kind = "s"

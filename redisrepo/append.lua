@@ -2,7 +2,7 @@
 -- All of a send happens or nothing; the sends of a call do not depend on each other.
 --
 -- KEYS  1 gen  2 seq:<gen>  3 log:<gen>  4 persisted:<gen>  5 speakers  6 heat
---       then 7 a send: recent, dedupe, meta, members, read, rate of the user, rate of the group
+--       then 6 a send: recent, dedupe, group, read, rate of the user, rate of the group
 -- ARGV  1 generation the caller believes in
 --       2 identity of the server, '' to ask it (a server without INFO is told)
 --       3 prefix of the group channels
@@ -65,7 +65,7 @@ end
 local function append(k, a)
   local group, from, header, body, hash = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]
   local kind = ARGV[a + 6]
-  local recent, dedupe, read = KEYS[k], KEYS[k + 1], KEYS[k + 4]
+  local recent, dedupe, read = KEYS[k], KEYS[k + 1], KEYS[k + 3]
   if room_left <= 0 then return 'BACKLOG' end
 
   local first = redis.call('GET', dedupe)
@@ -75,29 +75,27 @@ local function append(k, a)
     return 'DUP ' .. seq .. ' ' .. time .. ' ' .. (redis.call('HGET', KEYS[4], group) or '0')
   end
 
-  local meta = redis.call('HMGET', KEYS[k + 2], 'loaded', 'type', 'flags')
-  if meta[1] ~= ARGV[1] then return 'LOAD' end
-  local type = meta[2]
+  -- The names that start with a star are the group's own: no user is called so.
+  local known_group = redis.call('HMGET', KEYS[k + 2], '*loaded', '*type', '*flags', from)
+  if known_group[1] ~= ARGV[1] then return 'LOAD' end
+  local type, flags, member = known_group[2], known_group[3], known_group[4]
   local role, mute_until
-  if kind == 'u' then
-    local member = redis.call('HGET', KEYS[k + 3], from)
-    if member then
-      local word, mute = string.match(member, '^(%a+):(-?%d+)$')
-      role, mute_until = word, tonumber(mute)
-    end
+  if member then
+    local word, mute = string.match(member, '^(%a+):(-?%d+)$')
+    role, mute_until = word, tonumber(mute)
   end
-  local refused = refusal(role, mute_until, meta[3], type, kind)
+  local refused = refusal(role, mute_until, flags, type, kind)
   if refused then return refused end
 
   local user_rate, group_rate = tonumber(ARGV[6]), tonumber(ARGV[8])
   local user_arrival, group_arrival, wait
   if user_rate > 0 and kind == 'u' then
-    user_arrival, wait = take(KEYS[k + 5], user_rate, tonumber(ARGV[7]), 1)
+    user_arrival, wait = take(KEYS[k + 4], user_rate, tonumber(ARGV[7]), 1)
     if not user_arrival then return 'USER_RATE ' .. wait end
   end
   if group_rate > 0 then
     local share = ARGV[a + 8] == 'low' and 0.8 or 1
-    group_arrival, wait = take(KEYS[k + 6], group_rate, group_rate, share)
+    group_arrival, wait = take(KEYS[k + 5], group_rate, group_rate, share)
     if not group_arrival then return 'GROUP_RATE ' .. wait end
   end
 
@@ -118,8 +116,8 @@ local function append(k, a)
   redis.call('HSET', KEYS[2], group, seq .. ' ' .. time)
   redis.call('XADD', recent, seq .. '-0', 'm', tail)
   redis.call('SET', dedupe, seq .. ' ' .. time .. ' ' .. hash, 'PX', ARGV[a + 5])
-  if user_arrival then keep_rate(KEYS[k + 5], user_arrival) end
-  if group_arrival then keep_rate(KEYS[k + 6], group_arrival) end
+  if user_arrival then keep_rate(KEYS[k + 4], user_arrival) end
+  if group_arrival then keep_rate(KEYS[k + 5], group_arrival) end
   if kind == 'u' then redis.call('HSET', read, from, seq) end
   if type ~= 'direct' and from ~= 'system' then
     if redis.call('ZADD', KEYS[5], integer(now), group .. '|' .. from) == 1 then
@@ -135,7 +133,7 @@ end
 local results = {}
 local sends = (#ARGV - 8) / 10
 for i = 0, sends - 1 do
-  results[i + 1] = append(7 + i * 7, 9 + i * 10)
+  results[i + 1] = append(7 + i * 6, 9 + i * 10)
 end
 -- Speakers whose last message is older than the window no longer count: at most 100 a call, and behind the sends,
 -- because after a first write Redis no longer refuses the next when memory is full.

@@ -9,24 +9,29 @@
 -- and are not published.
 
 local current = redis.call('HGET', KEYS[1], 'gen') == ARGV[1]
-local groups = tonumber(ARGV[5])
+local keep, groups = tonumber(ARGV[2]), tonumber(ARGV[5])
 local marks = {ARGV[1]}
+
+-- Now and then is enough for what only saves memory: when a group's watermark passes a multiple of this.
+local every = 50
+
 for i = 0, groups - 1 do
-  local group, mark = ARGV[6 + 2 * i], ARGV[7 + 2 * i]
+  local group, mark = ARGV[6 + 2 * i], tonumber(ARGV[7 + 2 * i])
+  local before = tonumber(redis.call('HGET', KEYS[3], group) or '0')
+  if mark > before then redis.call('HSET', KEYS[3], group, ARGV[7 + 2 * i]) end
   local recent, read = KEYS[4 + 2 * i], KEYS[5 + 2 * i]
-  if tonumber(mark) > tonumber(redis.call('HGET', KEYS[3], group) or '0') then
-    redis.call('HSET', KEYS[3], group, mark)
-  end
-  local last = redis.call('XREVRANGE', recent, '+', '-', 'COUNT', 1)[1]
-  if last then
-    local keep_from = tonumber(string.match(last[1], '^(%d+)')) - tonumber(ARGV[2]) + 1
-    local trim_to = math.min(keep_from, tonumber(mark) + 1)
-    if trim_to > 1 then redis.call('XTRIM', recent, 'MINID', '~', string.format('%.0f', trim_to)) end
+  if math.floor(mark / every) > math.floor(before / every) or redis.call('PTTL', recent) == -1 then
+    local last = redis.call('XREVRANGE', recent, '+', '-', 'COUNT', 1)[1]
+    if last then
+      local keep_from = tonumber(string.match(last[1], '^(%d+)')) - keep + 1
+      local trim_to = math.min(keep_from, mark + 1)
+      if trim_to > 1 then redis.call('XTRIM', recent, 'MINID', '~', string.format('%.0f', trim_to)) end
+    end
     redis.call('PEXPIRE', recent, ARGV[3])
+    redis.call('PEXPIRE', read, ARGV[3])
   end
-  redis.call('PEXPIRE', read, ARGV[3])
   marks[#marks + 1] = group
-  marks[#marks + 1] = mark
+  marks[#marks + 1] = ARGV[7 + 2 * i]
 end
 local first_id = 6 + 2 * groups
 for i = first_id, #ARGV, 1000 do

@@ -21,10 +21,10 @@ func ignoreNil(err error) error {
 
 // headCmds are the commands that answer one head; those of a partition's hashes are shared by its groups.
 type headCmds struct {
-	meta, member, read *redis.SliceCmd
-	numbers            *partitionNumbers
-	index              int // of the group in numbers
-	gen                int64
+	group, read *redis.SliceCmd
+	numbers     *partitionNumbers
+	index       int // of the group in numbers
+	gen         int64
 }
 
 // partitionNumbers reads one field of each hash for each group of a partition.
@@ -45,9 +45,8 @@ func (s *Store) Heads(ctx context.Context, user string, groups []string) ([]doma
 		p, gen := s.of(group)
 		c := &cmds[i]
 		c.gen = gen
-		c.meta = pipe.HMGet(ctx, metaKey(p, group), "loaded", "type", "flags", "join", "name")
+		c.group = pipe.HMGet(ctx, groupKey(p, group), "*loaded", "*type", "*flags", "*join", "*name", user)
 		if user != "" {
-			c.member = pipe.HMGet(ctx, membersKey(p, group), user)
 			c.read = pipe.HMGet(ctx, readKey(p, gen, group), user)
 		}
 		if c.numbers = partitions[p]; c.numbers == nil {
@@ -77,17 +76,14 @@ func (s *Store) Heads(ctx context.Context, user string, groups []string) ([]doma
 }
 
 func (c *headCmds) into(h *domain.CachedHead) error {
-	meta := c.meta.Val()
-	if field(meta, 0) == strconv.FormatInt(c.gen, 10) {
+	if group := c.group.Val(); field(group, 0) == strconv.FormatInt(c.gen, 10) {
 		h.GroupLoaded = true
-		h.Type = domain.GroupType(field(meta, 1))
-		flags := field(meta, 2)
+		h.Type = domain.GroupType(field(group, 1))
+		flags := field(group, 2)
 		h.Dismissed, h.Muted = strings.Contains(flags, "d"), strings.Contains(flags, "m")
-		h.Join, h.Name = field(meta, 3), field(meta, 4)
-		if c.member != nil {
-			role, _, _ := strings.Cut(field(c.member.Val(), 0), ":")
-			h.Role = domain.Role(role)
-		}
+		h.Join, h.Name = field(group, 3), field(group, 4)
+		role, _, _ := strings.Cut(field(group, 5), ":")
+		h.Role = domain.Role(role)
 	}
 	if c.read != nil {
 		if mark := field(c.read.Val(), 0); mark != "" {
@@ -159,7 +155,7 @@ func (s *Store) FillGroup(ctx context.Context, g *domain.GroupSnapshot) error {
 	for _, m := range g.Members {
 		args = append(args, m.User, memberValue(m))
 	}
-	err := s.run(ctx, fillScript, []string{genKey(p), metaKey(p, g.ID), membersKey(p, g.ID)}, args...).Err()
+	err := s.run(ctx, fillScript, []string{genKey(p), groupKey(p, g.ID)}, args...).Err()
 	if err != nil {
 		return fmt.Errorf("fill group %s: %w", g.ID, err)
 	}
@@ -185,7 +181,7 @@ func memberValue(m domain.Membership) string {
 // Changed brings a change to the cached group; see domain.GroupCache.
 func (s *Store) Changed(ctx context.Context, c *domain.GroupChange) error {
 	p, gen := s.of(c.ID)
-	keys := []string{metaKey(p, c.ID), membersKey(p, c.ID), readKey(p, gen, c.ID), heatKey(p)}
+	keys := []string{groupKey(p, c.ID), readKey(p, gen, c.ID), heatKey(p)}
 	args := []any{c.ID, gen, c.Version, string(c.Type), flags(&c.Group), c.Join, c.Name, len(c.Put), len(c.Removed), len(c.Joined)}
 	for _, m := range c.Put {
 		args = append(args, m.User, memberValue(m))

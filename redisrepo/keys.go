@@ -31,8 +31,7 @@ func recentKey(p int, gen int64, group string) string { return genPart(p, "recen
 func readKey(p int, gen int64, group string) string   { return genPart(p, "read", gen) + ":" + group }
 func dedupeKey(p int, gen int64, id string) string    { return genPart(p, "dedupe", gen) + ":" + id }
 
-func metaKey(p int, group string) string      { return partitionKey(p, "meta:"+group) }
-func membersKey(p int, group string) string   { return partitionKey(p, "members:"+group) }
+func groupKey(p int, group string) string     { return partitionKey(p, "group:"+group) }
 func userRateKey(p int, user string) string   { return partitionKey(p, "rate:u:"+user) }
 func groupRateKey(p int, group string) string { return partitionKey(p, "rate:g:"+group) }
 
