@@ -102,10 +102,8 @@ func (g *Groups) Create(ctx context.Context, actor Actor, n NewGroup) (*GroupVie
 	if err != nil {
 		return nil, asStoreError(err, "create group "+n.ID)
 	}
-	if err := g.cache.Changed(ctx, change); err != nil {
-		return nil, Unavailable(fmt.Errorf("cache group %s: %w", n.ID, err), "Redis")
-	}
-	return &GroupView{Group: change.Group}, nil
+	return &GroupView{Group: change.Group}, nil // Redis loads it when somebody comes
+
 }
 
 func (n *NewGroup) check() error {

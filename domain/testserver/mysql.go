@@ -21,6 +21,9 @@ func LaunchMySQL(dir string) (*Server, error) {
 		return nil, err
 	}
 	data := filepath.Join(dir, "data")
+	if err := os.MkdirAll(data+tmpSuffix, 0o700); err != nil {
+		return nil, err
+	}
 	if _, err := os.Stat(filepath.Join(data, "mysql")); err != nil {
 		installer, err := lookup(install, "mariadb-install-db", "mysql_install_db")
 		if err != nil {
@@ -50,9 +53,15 @@ func LaunchMySQL(dir string) (*Server, error) {
 	return s, nil
 }
 
+// tmpSuffix names the folder for temporary files after the one for data.
+const tmpSuffix = "-tmp"
+
 // dataArgs are what the installer and the server have to agree on.
 func dataArgs(data string) []string {
-	args := []string{"--no-defaults", "--datadir=" + data, "--innodb-log-file-size=48M", "--innodb-data-file-path=ibdata1:8M:autoextend"}
+	args := []string{
+		"--no-defaults", "--datadir=" + data, "--tmpdir=" + data + tmpSuffix, // not /tmp: servers delete each other's files there
+		"--innodb-log-file-size=48M", "--innodb-data-file-path=ibdata1:8M:autoextend",
+	}
 	if os.Getuid() == 0 {
 		args = append(args, "--user=root")
 	}

@@ -73,8 +73,20 @@ func (s *Server) Restart() error {
 	return s.start()
 }
 
-// Pause freezes the process (SIGSTOP): its connections stay open and silent.
-func (s *Server) Pause() error { return s.signal(syscall.SIGSTOP) }
+// Pause freezes the process (SIGSTOP): its connections stay open and silent. When it returns all threads stand still.
+func (s *Server) Pause() error {
+	if err := s.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	deadline := time.Now().Add(stopTimeout)
+	for !stopped(s.PID()) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s does not stop", filepath.Base(s.binary))
+		}
+		time.Sleep(pollEvery)
+	}
+	return nil
+}
 
 // Resume lets a paused process go on.
 func (s *Server) Resume() error { return s.signal(syscall.SIGCONT) }

@@ -1,7 +1,11 @@
 package testserver
 
 import (
+	"bytes"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"runtime"
 	"sync"
 	"syscall"
@@ -40,4 +44,21 @@ func endSpawner() {
 		close(spawner.calls)
 		spawner.calls = nil
 	}
+}
+
+// stopped reports whether every thread of a process is stopped: the signal reaches them one by one. A process that
+// has ended counts as stopped.
+func stopped(pid int) bool {
+	threads, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/stat") // the pattern is well-formed
+	for _, thread := range threads {
+		stat, err := os.ReadFile(thread)
+		if err != nil {
+			continue // it ended
+		}
+		state := bytes.TrimSpace(stat[bytes.LastIndexByte(stat, ')')+1:])
+		if !bytes.HasPrefix(state, []byte("T")) {
+			return false
+		}
+	}
+	return true
 }
