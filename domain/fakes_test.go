@@ -276,6 +276,7 @@ type fakeRedis struct {
 	recent    map[string][]domain.Record // ascending
 	scores    map[string]int             // heat
 	nowMS     int64
+	online    map[string]int    // viewers
 	current   map[string]string // type → id of its fresh snapshot
 	snapshots map[string]domain.HotSnapshot
 	changes   []*domain.GroupChange
@@ -387,6 +388,16 @@ func (f *fakeRedis) Changed(_ context.Context, c *domain.GroupChange) error {
 		delete(f.groups, c.ID)
 	}
 	return err
+}
+
+func (f *fakeRedis) Online(_ context.Context, groups []string) (map[string]int, error) {
+	unlock, err := f.enter("Online")
+	defer unlock()
+	online := make(map[string]int)
+	for _, group := range groups {
+		online[group] = f.online[group]
+	}
+	return online, err
 }
 
 func (f *fakeRedis) Heat(context.Context) (map[string]int, int64, error) {

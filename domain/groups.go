@@ -46,6 +46,7 @@ type GroupStore interface {
 
 // GroupCache is the Redis side of groups.
 type GroupCache interface {
+	Viewers
 	// Changed brings a change to the cached group, or drops what is cached when it does not follow on it.
 	Changed(ctx context.Context, c *GroupChange) error
 }
@@ -79,6 +80,7 @@ type NewGroup struct {
 type GroupView struct {
 	Group
 	MaxSeq int64
+	Online int
 }
 
 // Create makes a group: conflict when the id is in use, gone when it was.
@@ -203,7 +205,11 @@ func (g *Groups) Get(ctx context.Context, actor Actor, group string) (*GroupView
 	if err != nil {
 		return nil, err
 	}
-	return &GroupView{Group: *got, MaxSeq: head.MaxSeq}, nil
+	online, err := g.cache.Online(ctx, []string{group})
+	if err != nil {
+		return nil, Unavailable(fmt.Errorf("viewers of %s: %w", group, err), "Redis")
+	}
+	return &GroupView{Group: *got, MaxSeq: head.MaxSeq, Online: online[group]}, nil
 }
 
 // List is a user's groups, or all for an app server that acts for nobody, by id; next is "" at the end.
@@ -233,8 +239,12 @@ func (g *Groups) List(ctx context.Context, actor Actor, cursor string, limit int
 	if err != nil {
 		return nil, "", err
 	}
+	online, err := g.cache.Online(ctx, ids)
+	if err != nil {
+		return nil, "", Unavailable(fmt.Errorf("viewers of %d groups: %w", len(ids), err), "Redis")
+	}
 	for i := range list {
-		views = append(views, GroupView{Group: list[i], MaxSeq: heads[i].MaxSeq})
+		views = append(views, GroupView{Group: list[i], MaxSeq: heads[i].MaxSeq, Online: online[ids[i]]})
 	}
 	return views, next, nil
 }

@@ -37,8 +37,16 @@ type HotSnapshot struct {
 	Entries []HotEntry
 }
 
+// Viewers counts who follows groups now.
+type Viewers interface {
+	// Online is the number of distinct users an instance has connected to a group, added up over the instances.
+	// Groups without any may be left out.
+	Online(ctx context.Context, groups []string) (map[string]int, error)
+}
+
 // HeatCache is the Redis side of the ranking.
 type HeatCache interface {
+	Viewers
 	// Heat expires what is older than the window, then gives every group's number of distinct speakers.
 	Heat(ctx context.Context) (scores map[string]int, nowMS int64, err error)
 	// CurrentSnapshot is the id of the type's snapshot that is still fresh; "" if there is none.
@@ -178,8 +186,26 @@ func (r *Ranking) take(ctx context.Context, typ string) (HotSnapshot, error) {
 		}
 	}
 	RankHot(entries)
+	if err := r.countViewers(ctx, entries); err != nil {
+		return HotSnapshot{}, err
+	}
 	id := strconv.FormatInt(nowMS, 36) + "-" + strconv.Itoa(len(entries))
 	return HotSnapshot{ID: id, TimeMS: nowMS, Entries: entries}, nil
+}
+
+func (r *Ranking) countViewers(ctx context.Context, entries []HotEntry) error {
+	groups := make([]string, len(entries))
+	for i := range entries {
+		groups[i] = entries[i].Group
+	}
+	online, err := r.cache.Online(ctx, groups)
+	if err != nil {
+		return Unavailable(fmt.Errorf("viewers of %d groups: %w", len(groups), err), "Redis")
+	}
+	for i := range entries {
+		entries[i].Online = online[entries[i].Group]
+	}
+	return nil
 }
 
 // RankHot sorts by heat, then by the time of the last message, latest first, then by id, and numbers the lines

@@ -212,6 +212,20 @@ func TestDismissedGroupsLeaveEveryPageAtOnce(t *testing.T) {
 	}
 }
 
+func TestRankingShowsViewers(t *testing.T) {
+	t.Parallel()
+	w, want := manyRooms(3)
+	w.redis.online = map[string]int{want[1].Group: 7}
+	page, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{})
+	require.NoError(t, err)
+	for i, e := range page.Entries {
+		require.Equal(t, w.redis.online[want[i].Group], e.Online, e.Group)
+	}
+	view, err := w.groups.Get(ctx, user("ann"), want[1].Group)
+	require.NoError(t, err)
+	require.Equal(t, 7, view.Online)
+}
+
 func TestAnEmptyRankingHasNoCursor(t *testing.T) {
 	t.Parallel()
 	page, err := newWorld().ranking.Page(ctx, user("ann"), domain.HotQuery{})
@@ -227,7 +241,7 @@ func TestRankingIsUnavailableWhenAStoreIsDown(t *testing.T) {
 	w.mysql.down = errDown
 	_, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{})
 	requireCode(t, err, domain.CodeUnavailable, "")
-	for name, fails := range map[string]failing{"current": {"CurrentSnapshot"}, "heat": {"Heat"}, "save": {"SaveSnapshot"}, "page": {"SnapshotPage"}} {
+	for name, fails := range map[string]failing{"current": {"CurrentSnapshot"}, "heat": {"Heat"}, "viewers": {"Online"}, "save": {"SaveSnapshot"}, "page": {"SnapshotPage"}} {
 		w := hotWorld()
 		ranking := domain.NewRanking(failingHeat{w.redis, fails}, w.heads, 0)
 		_, err := ranking.Page(ctx, user("ann"), domain.HotQuery{})
@@ -269,4 +283,9 @@ func (f failingHeat) SaveSnapshot(ctx context.Context, typ string, s domain.HotS
 func (f failingHeat) SnapshotPage(ctx context.Context, typ, id string, from, limit int) (domain.HotSnapshot, int, bool, error) {
 	s, total, ok, _ := f.HeatCache.SnapshotPage(ctx, typ, id, from, limit)
 	return s, total, ok, f.err("SnapshotPage")
+}
+
+func (f failingHeat) Online(ctx context.Context, groups []string) (map[string]int, error) {
+	online, _ := f.HeatCache.Online(ctx, groups)
+	return online, f.err("Online")
 }

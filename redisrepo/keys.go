@@ -35,6 +35,10 @@ func groupKey(p int, group string) string     { return partitionKey(p, "group:"+
 func userRateKey(p int, user string) string   { return partitionKey(p, "rate:u:"+user) }
 func groupRateKey(p int, group string) string { return partitionKey(p, "rate:g:"+group) }
 
+func onlineKey(p int, group string) string { return partitionKey(p, "online:"+group) }
+
+func instanceKey(id string) string { return "hearth:instance:" + id }
+
 func hotKey(typ string) string             { return "hearth:hot:" + typ }
 func hotSnapshotKey(typ, id string) string { return "hearth:hot:" + typ + ":" + id }
 

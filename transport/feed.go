@@ -288,3 +288,14 @@ func (f *feed) remove(c *Conn) {
 	defer f.mu.Unlock()
 	delete(f.subs, c)
 }
+
+// users is the number of distinct users among the subscriptions.
+func (f *feed) users() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	users := make(map[string]struct{}, len(f.subs))
+	for c := range f.subs {
+		users[c.claims.User] = struct{}{}
+	}
+	return len(users)
+}

@@ -132,6 +132,23 @@ func (h *Hub) remove(c *Conn) {
 	h.metrics.connections.Set(float64(len(h.conns)))
 }
 
+// Online counts the distinct users connected to each group here.
+func (h *Hub) Online() map[string]int {
+	h.mu.Lock()
+	feeds := make([]*feed, 0, len(h.feeds))
+	for _, f := range h.feeds {
+		feeds = append(feeds, f)
+	}
+	h.mu.Unlock()
+	counts := make(map[string]int, len(feeds))
+	for _, f := range feeds {
+		if n := f.users(); n > 0 {
+			counts[f.group] = n
+		}
+	}
+	return counts
+}
+
 // Drain refuses new connections and closes those there are, spread over the time given, each with a time of its
 // own to reconnect. It returns when all are closed or ctx is done.
 func (h *Hub) Drain(ctx context.Context, spread time.Duration) {

@@ -161,6 +161,10 @@ func (f *fake) Member(_ context.Context, group, user string) (domain.Membership,
 
 func (f *fake) Changed(context.Context, *domain.GroupChange) error { return nil }
 
+func (f *fake) Online(_ context.Context, groups []string) (map[string]int, error) {
+	return map[string]int{"lobby": 3}, nil
+}
+
 func (f *fake) Heads(_ context.Context, user string, groups []string) ([]domain.CachedHead, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -57,6 +57,7 @@ type group struct {
 	Attributes  object           `json:"attributes"`
 	Muted       bool             `json:"muted" doc:"Only the owner, admins and app servers may send."`
 	MemberCount int              `json:"member_count"`
+	Online      int              `json:"online" doc:"Users connected to it now: distinct on each instance, added up."`
 	MaxSeq      int64            `json:"max_seq" doc:"The seq of the newest message; 0 before the first."`
 	CreatedMS   int64            `json:"created_ms"`
 }
@@ -65,7 +66,7 @@ func groupOf(v *domain.GroupView) group {
 	g := group{
 		Group: v.ID, Type: v.Type, Name: v.Name, Avatar: v.Avatar, Join: v.Join, Owner: v.Owner,
 		Attributes: object(v.Attributes), Muted: v.Muted, MemberCount: v.MemberCount,
-		MaxSeq: v.MaxSeq, CreatedMS: v.CreatedMS,
+		Online: v.Online, MaxSeq: v.MaxSeq, CreatedMS: v.CreatedMS,
 	}
 	if len(g.Attributes) == 0 {
 		g.Attributes = object("{}")
