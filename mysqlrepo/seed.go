@@ -1,0 +1,159 @@
+package mysqlrepo
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+
+	"hearth/domain"
+)
+
+// Seed decides where groups start in a generation (DESIGN §4.4), once for all instances: whoever inserts the
+// seq_seed row first has decided, the others wait for its transaction and take what it wrote. It fails with
+// ErrGeneration unless gen is the partition's newest and settled: only then no row of an older one can still come.
+func (d *DB) Seed(ctx context.Context, partition int, gen int64, groups []string) (map[string]domain.Seed, error) {
+	groups = slices.Compact(slices.Sorted(slices.Values(groups)))
+	for _, g := range groups {
+		if p := d.partitions.Of(g); p != partition {
+			return nil, fmt.Errorf("seed group %s in partition %d: it is of partition %d", g, partition, p)
+		}
+	}
+	var seeds map[string]domain.Seed
+	err := d.tx(ctx, func(tx *sql.Tx) (err error) {
+		if err := d.shareSettled(ctx, tx, partition, gen); err != nil {
+			return err
+		}
+		starts, err := seededStarts(ctx, tx, gen, groups)
+		if err != nil {
+			return err
+		}
+		if err := d.addSeeds(ctx, tx, gen, groups, starts); err != nil {
+			return err
+		}
+		seeds, err = seedsOf(ctx, tx, groups, starts)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("seed %d groups of partition %d in generation %d: %w", len(groups), partition, gen, err)
+	}
+	return seeds, nil
+}
+
+// seededStarts has an entry for each group that was seeded in gen.
+func seededStarts(ctx context.Context, tx *sql.Tx, gen int64, groups []string) (map[string]int64, error) {
+	starts := make(map[string]int64, len(groups))
+	for chunk := range slices.Chunk(groups, groupsAQuery) {
+		query := "SELECT group_id, start_seq FROM seq_seed WHERE gen=? AND group_id IN (" + marksOf(len(chunk)) + ")"
+		err := each(ctx, tx, query, append([]any{gen}, anys(chunk)...), func(rows *sql.Rows) error {
+			var group string
+			var start int64
+			if err := rows.Scan(&group, &start); err != nil {
+				return err
+			}
+			starts[group] = start
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return starts, nil
+}
+
+// addSeeds decides for the groups that starts lacks, adds them to it, and writes their holes.
+func (d *DB) addSeeds(ctx context.Context, tx *sql.Tx, gen int64, groups []string, starts map[string]int64) error {
+	groups = slices.DeleteFunc(slices.Clone(groups), func(g string) bool { _, ok := starts[g]; return ok })
+	if len(groups) == 0 {
+		return nil
+	}
+	young, err := createdIn(ctx, tx, gen, groups)
+	if err != nil {
+		return err
+	}
+	tops, err := topsOf(ctx, tx, groups, gen)
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		if !young[g] {
+			starts[g] = tops[g].seq() + d.seqJump
+		} else {
+			starts[g] = 0
+		}
+	}
+	if err := d.insertSeeds(ctx, tx, gen, groups, starts); err != nil {
+		return err
+	}
+	return d.addHoles(ctx, tx, groups, starts, tops)
+}
+
+func createdIn(ctx context.Context, tx *sql.Tx, gen int64, groups []string) (map[string]bool, error) {
+	young := make(map[string]bool)
+	for chunk := range slices.Chunk(groups, groupsAQuery) {
+		query := "SELECT group_id FROM chat_group WHERE created_gen=? AND group_id IN (" + marksOf(len(chunk)) + ")"
+		err := each(ctx, tx, query, append([]any{gen}, anys(chunk)...), func(rows *sql.Rows) error {
+			var group string
+			err := rows.Scan(&group)
+			young[group] = true
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return young, nil
+}
+
+// insertSeeds inserts starts; where another instance was first, it puts that one's start in.
+func (d *DB) insertSeeds(ctx context.Context, tx *sql.Tx, gen int64, groups []string, starts map[string]int64) error {
+	for chunk := range slices.Chunk(groups, groupsAQuery) {
+		args := make([]any, 0, 3*len(chunk))
+		for _, g := range chunk {
+			args = append(args, g, gen, starts[g])
+		}
+		query := "INSERT INTO seq_seed (group_id, gen, start_seq) VALUES " + rowsOf(len(chunk), 3) + d.dialect.keepGroup
+		result, err := tx.ExecContext(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		added, err := result.RowsAffected()
+		if err != nil {
+			return err
+		}
+		if added == int64(len(chunk)) {
+			continue
+		}
+		stored, err := seededStarts(ctx, tx, gen, chunk)
+		if err != nil {
+			return err
+		}
+		for g, start := range stored {
+			starts[g] = start
+		}
+	}
+	return nil
+}
+
+func seedsOf(ctx context.Context, tx *sql.Tx, groups []string, starts map[string]int64) (map[string]domain.Seed, error) {
+	tops, err := topsOf(ctx, tx, groups, anyGen)
+	if err != nil {
+		return nil, err
+	}
+	holes, err := holesOf(ctx, tx, groups)
+	if err != nil {
+		return nil, err
+	}
+	seeds := make(map[string]domain.Seed, len(groups))
+	for _, g := range groups {
+		seeds[g] = domain.Seed{Start: starts[g], LastMS: tops[g].lastMS, Holes: holes[g]}
+	}
+	return seeds, nil
+}
+
+// rowsOf is the VALUES of n rows of so many parameters.
+func rowsOf(n, params int) string {
+	row := "(" + marksOf(params) + ")"
+	return strings.Repeat(row+",", n-1) + row
+}
