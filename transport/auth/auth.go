@@ -113,6 +113,8 @@ func refusal(err error) error {
 		{jwt.ErrTokenNotValidYet, "the token is not valid yet"},
 		{jwt.ErrTokenUsedBeforeIssued, "the token is not valid yet"},
 		{jwt.ErrTokenRequiredClaimMissing, "the token lacks exp"},
+		{jwt.ErrTokenMalformed, "the token is not a JWT"},
+		{jwt.ErrTokenSignatureInvalid, "the token is not signed with this server's secret, by HS256"},
 	}
 	for _, kind := range kinds {
 		if errors.Is(err, kind.err) {

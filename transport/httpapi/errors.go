@@ -93,8 +93,8 @@ func problemOf(err error) *problem {
 	return p
 }
 
-// writeError answers outside of huma.
-func writeError(w http.ResponseWriter, err error) {
+// WriteError answers with an error as problem+json, outside of huma and for handlers beside this API.
+func WriteError(w http.ResponseWriter, err error) {
 	p := problemOf(err)
 	for name, values := range p.headers {
 		w.Header()[name] = values

@@ -8,7 +8,7 @@ import (
 )
 
 const roomJSON = `{"group":"r","type":"room","name":"Room","avatar":"","join":"open","owner":"ann","attributes":{},
-	"muted":false,"member_count":1,"max_seq":0,"created_ms":1000}`
+	"muted":false,"member_count":1,"online":0,"max_seq":0,"created_ms":1000}`
 
 func TestCreateGroup(t *testing.T) {
 	t.Parallel()
@@ -16,7 +16,7 @@ func TestCreateGroup(t *testing.T) {
 	r := s.do(t, "ann", "POST", "/v1/groups",
 		`{"type":"group","name":"A <b>","avatar":"https://x/y","members":["bob","cid"],"attributes":{ "k" : [1, 2] }}`)
 	r.wantJSON(t, 201, `{"group":"made-1","type":"group","name":"A <b>","avatar":"https://x/y","join":"invite","owner":"ann",
-		"attributes":{"k":[1,2]},"muted":false,"member_count":3,"max_seq":0,"created_ms":1000}`)
+		"attributes":{"k":[1,2]},"muted":false,"member_count":3,"online":0,"max_seq":0,"created_ms":1000}`)
 	if got := r.Header.Get("Location"); got != "/v1/groups/made-1" {
 		t.Fatalf("Location %q", got)
 	}
@@ -32,7 +32,7 @@ func TestGroupAnswers(t *testing.T) {
 	s.do(t, "zoe", "GET", "/v1/groups/r", "").wantJSON(t, 200, roomJSON)
 	s.do(t, "shop", "GET", "/v1/groups", "").want(t, 200)
 	s.do(t, "bob", "GET", "/v1/groups?limit=1", "").wantJSON(t, 200, `{"groups":[{"group":"g","type":"group","name":"Group",
-		"avatar":"","join":"invite","owner":"ann","attributes":{},"muted":false,"member_count":2,"max_seq":0,"created_ms":1000}]}`)
+		"avatar":"","join":"invite","owner":"ann","attributes":{},"muted":false,"member_count":2,"online":0,"max_seq":0,"created_ms":1000}]}`)
 	s.do(t, "zoe", "GET", "/v1/groups", "").wantJSON(t, 200, `{"groups":[]}`)
 	first := s.do(t, "ann", "GET", "/v1/groups?limit=1", "").want(t, 200)
 	if !strings.Contains(first.body, `"cursor":"g"`) {

@@ -93,7 +93,7 @@ func (a *api) recoverPanics(next http.Handler) http.Handler {
 			if ww, ok := w.(middleware.WrapResponseWriter); ok && ww.Status() != 0 {
 				panic(http.ErrAbortHandler) // half an answer is out: cut it off, do not let it look whole
 			}
-			writeError(w, domain.Errorf(domain.CodeInternal, "something went wrong here, try again"))
+			WriteError(w, domain.Errorf(domain.CodeInternal, "something went wrong here, try again"))
 		}()
 		next.ServeHTTP(w, r)
 	})

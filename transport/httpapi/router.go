@@ -73,7 +73,7 @@ func New(cfg Config) (http.Handler, error) {
 		r.Use(allowOrigins(cfg.AllowedOrigins))
 	}
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
-		writeError(w, domain.Errorf(domain.CodeNotFound, "there is no such route"))
+		WriteError(w, domain.Errorf(domain.CodeNotFound, "there is no such route"))
 	})
 	r.MethodNotAllowed(methodNotAllowed(r))
 
@@ -111,7 +111,7 @@ func methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 				w.Header().Add("Allow", method)
 			}
 		}
-		writeError(w, withStatus(http.StatusMethodNotAllowed,
+		WriteError(w, withStatus(http.StatusMethodNotAllowed,
 			domain.Errorf(domain.CodeBadRequest, "this route does not take this method")))
 	}
 }

@@ -32,7 +32,7 @@ func (a *api) strict(ctx huma.Context, next func(huma.Context)) {
 		err = checkBody(ctx.Operation(), w, r)
 	}
 	if err != nil {
-		writeError(w, err)
+		WriteError(w, err)
 		return
 	}
 	r.Header.Del("Accept") // there is JSON only
