@@ -1,0 +1,21 @@
+// Command hearth is the group-chat back end: `hearth dev` to try it, `hearth serve` to run it, and the tools an
+// operator needs beside it. `hearth --help` lists them.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() { os.Exit(realMain()) }
+
+// realMain exists so that its defers run before the exit.
+func realMain() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// After the first signal the next one kills, unless the command listens for it itself.
+	context.AfterFunc(ctx, stop)
+	return run(ctx, os.Args[1:], &Process{Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr})
+}

@@ -1,0 +1,215 @@
+// Package app puts hearth together.
+//
+//	            ┌───────────── Instance ─────────────────────────────────────────────┐
+//	 WebSocket ─┤ transport.Server ─► domain.Sends ─► redisrepo.Appender ─► Redis     │
+//	            │        ▲  Hub, feeds ◄─ redisrepo.Subscriber ◄─ pub/sub ─┘ │        │
+//	 HTTP ──────┤ httpapi ─► domain.{Groups,History,Ranking} ─► redisrepo.Store       │
+//	            │                              └────────────► mysqlrepo.DB ◄── jobs ◄─┤ log
+//	            └─────────────────────────────────────────────────────────────────────┘
+//
+// domain.Recovery and domain.Generations stand between the two stores: they bring back into Redis what it lost.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/zerolog"
+
+	"hearth/configs"
+	"hearth/domain"
+	"hearth/jobs"
+	"hearth/mysqlrepo"
+	"hearth/redisrepo"
+	"hearth/transport"
+	"hearth/transport/auth"
+	"hearth/transport/httpapi"
+	"hearth/transport/wire"
+)
+
+// Instance is one hearth between its stores and its listeners.
+type Instance struct {
+	cfg        configs.Config
+	log        zerolog.Logger
+	registry   *prometheus.Registry
+	redis      *redisrepo.Store
+	sql        *mysqlrepo.DB
+	gens       *domain.Generations
+	clock      *redisrepo.Clock
+	appender   *redisrepo.Appender
+	subscriber *redisrepo.Subscriber
+	server     *transport.Server
+	api        http.Handler
+	health     *transport.Health
+	leases     *jobs.Leases
+	persist    *jobs.Persist
+	readMarks  *jobs.ReadMarks
+	announce   *jobs.Announce
+}
+
+// NewInstance wires an instance; it starts nothing and asks nobody. redis has to be the instance's own, sql may be
+// shared.
+func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, log zerolog.Logger) (*Instance, error) {
+	log = log.With().Str("instance", cfg.Node.Name).Logger()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	partitions := domain.Partitions(cfg.Redis.Partitions)
+
+	verifier, err := newVerifier(cfg.Auth)
+	if err != nil {
+		return nil, err
+	}
+	writer := jobs.NewWriter(redis, sql, cfg.Persist.BatchRows, reg)
+	gens := domain.NewGenerations(partitions, redis, sql, writer, func(partition int, gen int64) {
+		log.Info().Int("partition", partition).Int64("gen", gen).Msg("generation current")
+	})
+	redis.UseGenerations(gens.Of)
+
+	heads := domain.NewHeads(redis, sql)
+	recovery := domain.NewRecovery(gens, heads, sql, redis)
+	appender := redisrepo.NewAppender(redis, recovery, redisrepo.AppendConfig{
+		BacklogLimit: int(cfg.Persist.BacklogLimit),
+		UserRate:     cfg.Limits.UserRate,
+		UserBurst:    cfg.Limits.UserBurst,
+		GroupRate:    cfg.Limits.GroupRate,
+	}, log, reg)
+	watermarks := &domain.Watermarks{}
+	sends := domain.NewSends(appender, watermarks)
+	history := domain.NewHistory(heads, redis, sql, redis)
+	groups := domain.NewGroups(sql, redis, heads, func() string { return uuid.Must(uuid.NewV7()).String() })
+	ranking := domain.NewRanking(redis, heads, cfg.Heat.SnapshotTTL.D())
+
+	limits := wire.Limits{MessageBytes: cfg.Limits.MessageBytes, TextBytes: cfg.Limits.TextBytes}
+	clock := redisrepo.NewClock(redis, log)
+	server := transport.NewServer(connConfig(cfg, limits), transport.Deps{
+		Auth: verifier, History: history, Sends: sends, Groups: groups, Watermarks: watermarks,
+		Clock: clock, Log: log, Registerer: reg, AllowedOrigins: cfg.HTTP.AllowedOrigins,
+	})
+	subscriber := redisrepo.NewSubscriber(redis, server.Hub(), log, reg)
+	server.Hub().UseChannels(subscriber)
+	api, err := httpapi.New(httpapi.Config{
+		Auth: verifier, Groups: groups, History: history, Sends: sends, Ranking: ranking,
+		AllowedOrigins: cfg.HTTP.AllowedOrigins, Limits: limits, HeatWindow: cfg.Heat.Window.D(), Log: log, Register: reg,
+	})
+	if err != nil {
+		return nil, err
+	}
+	leases := jobs.NewLeases(redis, partitions, cfg.Node.Name, log)
+	return &Instance{
+		cfg: cfg, log: log, registry: reg, redis: redis, sql: sql, gens: gens, clock: clock, appender: appender,
+		subscriber: subscriber, server: server, api: api, leases: leases,
+		health: transport.NewHealth(reg,
+			transport.Check{Name: "redis", Test: redis.Ping},
+			transport.Check{Name: "mysql", Test: sql.Ping, Degrades: true},
+		),
+		persist:   jobs.NewPersist(writer, leases, gens, cfg.Persist.Interval.D(), log),
+		readMarks: jobs.NewReadMarks(redis, sql, leases, gens, log),
+		announce:  jobs.NewAnnounce(redis, server.Hub().Online, cfg.Node.Name, log),
+	}, nil
+}
+
+func newVerifier(cfg configs.Auth) (*auth.Verifier, error) {
+	keys, err := cfg.Keys()
+	if err != nil {
+		return nil, err
+	}
+	sums := make(map[string]string, len(keys))
+	for _, k := range keys {
+		sums[k.ID] = fmt.Sprintf("%x", k.SHA256)
+	}
+	return auth.New(auth.Config{
+		HMACSecret: []byte(cfg.JWTHMACSecret.Reveal()), APIKeys: sums, AllowQueryToken: cfg.AllowQueryToken,
+	})
+}
+
+func connConfig(cfg configs.Config, limits wire.Limits) transport.ConnConfig {
+	return transport.ConnConfig{
+		Instance:     cfg.Node.Name,
+		FrameBytes:   int64(cfg.Limits.FrameBytes),
+		FrameRate:    cfg.Limits.ConnectionRate,
+		PingInterval: cfg.WS.PingInterval.D(),
+		PongTimeout:  cfg.WS.PongTimeout.D(),
+		WriteTimeout: cfg.WS.WriteTimeout.D(),
+		QueueFrames:  cfg.WS.QueueFrames,
+		QueueBytes:   cfg.WS.QueueBytes,
+		AutoCreate:   cfg.Rooms.AutoCreate,
+		Limits:       limits,
+	}
+}
+
+// Public is what the outside sees: API, WebSocket, healthz, readyz; and everything else too where there is no
+// internal address.
+func (i *Instance) Public() chi.Router {
+	r := chi.NewRouter()
+	r.Get("/healthz", i.health.Alive)
+	r.Get("/readyz", i.health.Ready)
+	r.Method(http.MethodGet, "/v1/ws", i.server)
+	if i.cfg.HTTP.InternalAddr == "" {
+		r.Handle("/metrics", promhttp.HandlerFor(i.registry, promhttp.HandlerOpts{}))
+	}
+	r.NotFound(i.api.ServeHTTP)
+	r.MethodNotAllowed(i.api.ServeHTTP)
+	r.Handle("/v1/*", i.api)
+	return r
+}
+
+// Internal is for operators: metrics, pprof, healthz, readyz.
+func (i *Instance) Internal() http.Handler {
+	r := chi.NewRouter()
+	r.Get("/healthz", i.health.Alive)
+	r.Get("/readyz", i.health.Ready)
+	r.Handle("/metrics", promhttp.HandlerFor(i.registry, promhttp.HandlerOpts{}))
+	mountPprof(r)
+	return r
+}
+
+// Start brings the instance up: stores checked, generations known, jobs running. The returned function is the way
+// out, in the order in which things depend on each other.
+func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) error, err error) {
+	if err := i.redis.Ping(ctx); err != nil {
+		return nil, fmt.Errorf("redis does not answer: %w", err)
+	}
+	if err := i.redis.CheckPolicy(ctx); err != nil {
+		return nil, err
+	}
+	if err := i.sql.CheckPartitions(ctx, domain.Partitions(i.cfg.Redis.Partitions)); err != nil {
+		return nil, err
+	}
+	if err := i.gens.RenewAll(ctx); err != nil {
+		return nil, err
+	}
+	clock := startTask(ctx, i.clock.Run)
+	health := startTask(ctx, i.health.Run)
+	leases := startTask(ctx, i.leases.Run)
+	persist := startTask(ctx, i.persist.Run)
+	readMarks := startTask(ctx, i.readMarks.Run)
+	announce := startTask(ctx, i.announce.Run)
+	subscriber := startTask(ctx, i.subscriber.Run)
+	appender := startTask(ctx, i.appender.Run)
+	return func(ctx context.Context) error {
+		i.server.Hub().Drain(ctx, 0)
+		i.server.Close()
+		err := errors.Join(appender.stop(), subscriber.stop(), announce.stop(), readMarks.stop(), persist.stop(), leases.stop())
+		i.leases.Release(ctx)
+		return errors.Join(err, health.stop(), clock.stop())
+	}, nil
+}
+
+// Leave makes the instance unready, so that load balancers look elsewhere, and waits until they have.
+func (i *Instance) Leave(ctx context.Context) {
+	i.health.Leave()
+	t := time.NewTimer(i.cfg.Drain.LBDelay.D())
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

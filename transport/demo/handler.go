@@ -1,0 +1,189 @@
+package demo
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"hearth/domain"
+	"hearth/transport/httpapi"
+)
+
+const (
+	maxTokenRequestBytes = 4 << 10
+	maxNameBytes         = 64
+	defaultWindow        = 5 * time.Minute
+)
+
+// Config is what the page needs to know.
+type Config struct {
+	// Sign makes a token for a user; name is for people. It is called concurrently.
+	Sign func(user, name string) (token string, expires time.Time, err error)
+	// Instances are the base URLs of the servers the page may connect to, such as http://127.0.0.1:8080; the first is
+	// the default. The page has to be opened at one of them.
+	Instances []string
+	// Rooms are offered also while they are not hot; the first one is entered by whoever named none.
+	Rooms []string
+	// InstanceName is the name of the instance that serves the page.
+	InstanceName string
+	// Window is that of the heat. Zero: 5 minutes.
+	Window time.Duration
+}
+
+// page is the handler's state; nothing in it changes.
+type page struct {
+	cfg      Config
+	origins  []string // of cfg.Instances, as browsers write them
+	security http.Header
+}
+
+// Handler serves /demo and everything below it; it expects the whole path. It panics without Sign, or when an
+// instance is not an http(s) URL without a path: mistakes of the program, not of its users.
+func Handler(cfg Config) http.Handler {
+	if cfg.Sign == nil {
+		panic("demo: Config.Sign is required")
+	}
+	if cfg.Window == 0 {
+		cfg.Window = defaultWindow
+	}
+	p := &page{cfg: cfg}
+	for _, instance := range cfg.Instances {
+		u, err := url.Parse(instance)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || strings.Trim(u.Path, "/") != "" {
+			panic(fmt.Sprintf("demo: instance %q is not like http://127.0.0.1:8080", instance))
+		}
+		p.origins = append(p.origins, u.Scheme+"://"+u.Host)
+	}
+	p.security = securityHeaders(p.origins)
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /demo/config.json", p.serveConfig)
+	mux.HandleFunc("POST /demo/token", p.serveToken)
+	for name, a := range readAssets() {
+		mux.Handle("GET /demo/"+name, a)
+		if name == "index.html" {
+			mux.Handle("GET /demo", p.atHome(a))
+			mux.Handle("GET /demo/{$}", p.atHome(a))
+		}
+	}
+	return p.secured(mux)
+}
+
+// securityHeaders lets the page load its own files only, and talk to the instances only.
+func securityHeaders(origins []string) http.Header {
+	connect := []string{"'self'"}
+	for _, o := range origins {
+		connect = append(connect, o, "ws"+strings.TrimPrefix(o, "http"))
+	}
+	h := http.Header{}
+	h.Set("Content-Security-Policy", "default-src 'self'; connect-src "+strings.Join(connect, " ")+
+		"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	return h
+}
+
+func (p *page) secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for name, values := range p.security {
+			w.Header()[name] = slices.Clone(values)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// atHome sends who typed localhost to the instance's own address: for a browser they are two origins, and the other
+// instances allow the one that is configured.
+func (p *page) atHome(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		port, ok := strings.CutPrefix(r.Host, "localhost:")
+		for _, o := range p.origins {
+			if ok && strings.HasSuffix(o, "://127.0.0.1:"+port) {
+				w.Header().Set("Cache-Control", "no-store")
+				http.Redirect(w, r, o+"/demo", http.StatusFound)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (p *page) serveConfig(w http.ResponseWriter, r *http.Request) {
+	writeJSON(w, struct {
+		Instance  string   `json:"instance"`
+		Instances []string `json:"instances"`
+		Rooms     []string `json:"rooms"`
+		WindowMS  int64    `json:"window_ms"`
+	}{p.cfg.InstanceName, append([]string{}, p.origins...), append([]string{}, p.cfg.Rooms...), p.cfg.Window.Milliseconds()})
+}
+
+func (p *page) serveToken(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	user, name, err := p.tokenRequest(w, r)
+	if err != nil {
+		httpapi.WriteError(w, err)
+		return
+	}
+	token, expires, err := p.cfg.Sign(user, name)
+	if err != nil {
+		httpapi.WriteError(w, fmt.Errorf("sign a token for %s: %w", user, err))
+		return
+	}
+	writeJSON(w, struct {
+		Token     string `json:"token"`
+		ExpiresMS int64  `json:"expires_ms"`
+	}{token, expires.UnixMilli()})
+}
+
+func (p *page) tokenRequest(w http.ResponseWriter, r *http.Request) (user, name string, err error) {
+	if !p.sameOrigin(r) {
+		return "", "", domain.Errorf(domain.CodeForbidden, "tokens are for the demo page, opened at the server's own address")
+	}
+	// A form of another site can post text/plain and the like, but JSON only after asking (CORS).
+	if media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); strings.TrimSpace(media) != "application/json" {
+		return "", "", domain.BadField("Content-Type", "must be application/json")
+	}
+	var in struct {
+		User string `json:"user"`
+		Name string `json:"name"`
+	}
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxTokenRequestBytes))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&in); err != nil || dec.More() {
+		return "", "", domain.Errorf(domain.CodeBadRequest, "the body must be one JSON object with user and name")
+	}
+	if err := domain.CheckUser("user", in.User); err != nil {
+		return "", "", err
+	}
+	if len(in.Name) > maxNameBytes || !utf8.ValidString(in.Name) {
+		return "", "", domain.BadField("name", "must be at most %d bytes", maxNameBytes)
+	}
+	if in.Name == "" {
+		in.Name = in.User
+	}
+	return in.User, in.Name, nil
+}
+
+// sameOrigin tells whether the page itself asks. Browsers send Origin with every POST, so none is a no. The Host must
+// be one of the instances': a name that somebody points at 127.0.0.1 has an Origin and a Host that agree, too.
+func (p *page) sameOrigin(r *http.Request) bool {
+	origin, err := url.Parse(r.Header.Get("Origin"))
+	if err != nil || origin.Host == "" || origin.Host != r.Host {
+		return false
+	}
+	return slices.Contains(p.origins, origin.Scheme+"://"+origin.Host)
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(v) // the client may be gone
+}

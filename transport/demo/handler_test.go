@@ -1,0 +1,237 @@
+package demo_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"hearth/transport/demo"
+)
+
+const (
+	home  = "http://127.0.0.1:8080"
+	other = "http://127.0.0.1:8081"
+)
+
+var expires = time.UnixMilli(1_800_000_000_123)
+
+func handler(t testing.TB, change func(*demo.Config)) http.Handler {
+	t.Helper()
+	cfg := demo.Config{
+		Sign: func(user, name string) (string, time.Time, error) {
+			return "token of " + user + " called " + name, expires, nil
+		},
+		Instances: []string{home, other + "/"}, Rooms: []string{"tea", "music"}, InstanceName: "dev-1",
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	return demo.Handler(cfg)
+}
+
+func do(h http.Handler, method, target string, change func(*http.Request), body ...string) *http.Response {
+	r := httptest.NewRequest(method, target, strings.NewReader(strings.Join(body, "")))
+	if change != nil {
+		change(r)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Result()
+}
+
+func text(t testing.TB, resp *http.Response) string {
+	t.Helper()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return string(body)
+}
+
+func fromPage(r *http.Request) {
+	r.Header.Set("Origin", home)
+	r.Header.Set("Content-Type", "application/json")
+}
+
+func TestPageAndItsFilesAreServed(t *testing.T) {
+	t.Parallel()
+	for target, contentType := range map[string]string{
+		"/demo":           "text/html; charset=utf-8",
+		"/demo/":          "text/html; charset=utf-8",
+		"/demo/style.css": "text/css; charset=utf-8",
+		"/demo/main.js":   "text/javascript; charset=utf-8",
+		"/demo/client.js": "text/javascript; charset=utf-8",
+		"/demo/icon.svg":  "image/svg+xml",
+	} {
+		resp := do(handler(t, nil), "GET", home+target, nil)
+		require.Equal(t, http.StatusOK, resp.StatusCode, target)
+		require.Equal(t, contentType, resp.Header.Get("Content-Type"), target)
+		require.NotEmpty(t, text(t, resp), target)
+
+		etag := resp.Header.Get("ETag")
+		again := do(handler(t, nil), "GET", home+target, func(r *http.Request) { r.Header.Set("If-None-Match", etag) })
+		require.Equal(t, http.StatusNotModified, again.StatusCode, target)
+	}
+}
+
+func TestWhatIsNotThereIsNotServed(t *testing.T) {
+	t.Parallel()
+	for _, target := range []string{"/demo/nothing", "/demo/static/main.js", "/demo/../handler.go", "/demo/%2e%2e/doc.go"} {
+		resp := do(handler(t, nil), "GET", home+target, nil)
+		require.NotEqual(t, http.StatusOK, resp.StatusCode, target)
+	}
+	require.Equal(t, http.StatusMethodNotAllowed, do(handler(t, nil), "GET", home+"/demo/token", nil).StatusCode)
+	require.Equal(t, http.StatusMethodNotAllowed, do(handler(t, nil), "POST", home+"/demo", nil).StatusCode)
+}
+
+// The page keeps to what its own security policy allows: nothing inline, nothing from elsewhere, no markup from data.
+func TestFilesKeepToThePolicy(t *testing.T) {
+	t.Parallel()
+	h := handler(t, nil)
+	html := text(t, do(h, "GET", home+"/demo", nil))
+	require.NotRegexp(t, `<script(\s+type="module")?>|<style|\sstyle=|\son[a-z]+=|https?://`, html)
+	for _, name := range []string{"main", "client", "outbox", "room", "board", "frames", "dom"} {
+		js := text(t, do(h, "GET", home+"/demo/"+name+".js", nil))
+		require.NotRegexp(t, `innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function`, js, name)
+	}
+}
+
+func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
+	t.Parallel()
+	for _, target := range []string{"/demo", "/demo/main.js", "/demo/config.json", "/demo/token", "/demo/nothing"} {
+		resp := do(handler(t, nil), "GET", home+target, nil)
+		require.Equal(t, "nosniff", resp.Header.Get("X-Content-Type-Options"), target)
+		require.Equal(t, "DENY", resp.Header.Get("X-Frame-Options"), target)
+		policy := resp.Header.Get("Content-Security-Policy")
+		require.Contains(t, policy, "default-src 'self'", target)
+		require.Contains(t, policy, "frame-ancestors 'none'", target)
+		require.NotContains(t, policy, "unsafe", target)
+		require.Contains(t, policy, "connect-src 'self' http://127.0.0.1:8080 ws://127.0.0.1:8080 "+
+			"http://127.0.0.1:8081 ws://127.0.0.1:8081;", target)
+	}
+}
+
+func TestSecureInstancesAreReachedBySecureWebSockets(t *testing.T) {
+	t.Parallel()
+	h := handler(t, func(c *demo.Config) { c.Instances = []string{"https://chat.example.com"} })
+	policy := do(h, "GET", "https://chat.example.com/demo", nil).Header.Get("Content-Security-Policy")
+	require.Contains(t, policy, "connect-src 'self' https://chat.example.com wss://chat.example.com;")
+}
+
+func TestLocalhostIsSentToTheConfiguredAddress(t *testing.T) {
+	t.Parallel()
+	h := handler(t, nil)
+	resp := do(h, "GET", "http://localhost:8081/demo", nil)
+	require.Equal(t, http.StatusFound, resp.StatusCode)
+	require.Equal(t, other+"/demo", resp.Header.Get("Location"))
+	require.Equal(t, http.StatusOK, do(h, "GET", "http://localhost:9999/demo", nil).StatusCode, "somebody's port forwarding")
+}
+
+func TestConfigTellsInstancesRoomsAndWindow(t *testing.T) {
+	t.Parallel()
+	resp := do(handler(t, nil), "GET", home+"/demo/config.json", nil)
+	require.Equal(t, "application/json", resp.Header.Get("Content-Type"))
+	require.JSONEq(t, `{"instance":"dev-1","instances":["http://127.0.0.1:8080","http://127.0.0.1:8081"],
+		"rooms":["tea","music"],"window_ms":300000}`, text(t, resp))
+
+	empty := handler(t, func(c *demo.Config) { c.Instances, c.Rooms, c.Window = nil, nil, time.Minute })
+	require.JSONEq(t, `{"instance":"dev-1","instances":[],"rooms":[],"window_ms":60000}`,
+		text(t, do(empty, "GET", home+"/demo/config.json", nil)))
+}
+
+func TestTokenIsForThePage(t *testing.T) {
+	t.Parallel()
+	resp := do(handler(t, nil), "POST", home+"/demo/token", fromPage, `{"user":"brave-otter","name":"Brave Otter"}`)
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	require.Equal(t, "no-store", resp.Header.Get("Cache-Control"))
+	require.JSONEq(t, `{"token":"token of brave-otter called Brave Otter","expires_ms":1800000000123}`, text(t, resp))
+
+	resp = do(handler(t, nil), "POST", other+"/demo/token", func(r *http.Request) {
+		r.Header.Set("Origin", other)
+		r.Header.Set("Content-Type", "application/json; charset=utf-8")
+	}, `{"user":"a"}`)
+	require.JSONEq(t, `{"token":"token of a called a","expires_ms":1800000000123}`, text(t, resp))
+}
+
+func TestTokenIsRefusedToOthers(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*http.Request){
+		"no origin":         func(r *http.Request) { r.Header.Del("Origin") },
+		"another site":      func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") },
+		"a sandboxed frame": func(r *http.Request) { r.Header.Set("Origin", "null") },
+		"another port":      func(r *http.Request) { r.Header.Set("Origin", other) },
+		"another scheme":    func(r *http.Request) { r.Header.Set("Origin", "https://127.0.0.1:8080") },
+		"a rebound name": func(r *http.Request) {
+			r.Host = "evil.example:8080"
+			r.Header.Set("Origin", "http://evil.example:8080")
+		},
+	} {
+		resp := do(handler(t, nil), "POST", home+"/demo/token", func(r *http.Request) { fromPage(r); change(r) }, `{"user":"a"}`)
+		requireProblem(t, resp, http.StatusForbidden, "forbidden", name)
+	}
+}
+
+func TestBadTokenRequestsAreNamed(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{
+		"no user":        `{}`,
+		"empty user":     `{"user":""}`,
+		"system":         `{"user":"system"}`,
+		"white space":    `{"user":"a b"}`,
+		"long user":      `{"user":"` + strings.Repeat("a", 65) + `"}`,
+		"long name":      `{"user":"a","name":"` + strings.Repeat("a", 65) + `"}`,
+		"unknown field":  `{"user":"a","admin":true}`,
+		"another type":   `{"user":1}`,
+		"not JSON":       `user=a`,
+		"two objects":    `{"user":"a"}{"user":"b"}`,
+		"nothing":        ``,
+		"a lot":          `{"user":"a","name":"` + strings.Repeat("a", 1<<20) + `"}`,
+		"an array":       `["a"]`,
+		"markup as user": `{"user":"<b>"}`,
+	} {
+		resp := do(handler(t, nil), "POST", home+"/demo/token", fromPage, body)
+		requireProblem(t, resp, http.StatusBadRequest, "bad_request", name)
+	}
+	for name, contentType := range map[string]string{"form": "application/x-www-form-urlencoded", "text": "text/plain", "none": ""} {
+		resp := do(handler(t, nil), "POST", home+"/demo/token", func(r *http.Request) {
+			fromPage(r)
+			r.Header.Set("Content-Type", contentType)
+		}, `{"user":"a"}`)
+		requireProblem(t, resp, http.StatusBadRequest, "bad_request", name)
+	}
+}
+
+func TestFailureToSignIsNotTold(t *testing.T) {
+	t.Parallel()
+	h := handler(t, func(c *demo.Config) {
+		c.Sign = func(string, string) (string, time.Time, error) {
+			return "", time.Time{}, errors.New("the secret is s3cret")
+		}
+	})
+	resp := do(h, "POST", home+"/demo/token", fromPage, `{"user":"a"}`)
+	require.NotContains(t, requireProblem(t, resp, http.StatusInternalServerError, "internal", "sign"), "s3cret")
+}
+
+func TestMistakesOfTheProgramPanic(t *testing.T) {
+	t.Parallel()
+	require.Panics(t, func() { demo.Handler(demo.Config{}) })
+	for _, instance := range []string{"127.0.0.1:8080", "ws://127.0.0.1:8080", "http://", "http://a/b"} {
+		require.Panics(t, func() { handler(t, func(c *demo.Config) { c.Instances = []string{instance} }) }, instance)
+	}
+}
+
+func requireProblem(t testing.TB, resp *http.Response, status int, code, name string) (body string) {
+	t.Helper()
+	body = text(t, resp)
+	require.Equal(t, status, resp.StatusCode, "%s: %s", name, body)
+	require.Equal(t, "application/problem+json", resp.Header.Get("Content-Type"), name)
+	var problem struct{ Code string }
+	require.NoError(t, json.Unmarshal([]byte(body), &problem), name)
+	require.Equal(t, code, problem.Code, name)
+	return body
+}
