@@ -28,6 +28,7 @@ const (
 	maxBadFrames   = 10               // a minute; one more closes the connection
 	tooManyFor     = 10 * time.Second // over the frame rate, then the connection is closed
 	expiryWarning  = time.Minute
+	maxOps         = wire.MaxObjects // that wait to be worked off; then no more frames are read
 )
 
 // ConnConfig bounds connections.
@@ -53,21 +54,22 @@ type Conn struct {
 	ws     *websocket.Conn
 	done   chan struct{} // closed when nothing of the connection is left
 
-	heard     atomic.Int64 // Unix ns of the last frame or pong
-	timers    [2]*time.Timer
+	heard     atomic.Int64  // Unix ns of the last frame or pong
 	limiter   *rate.Limiter // of frames; nil: no limit
 	overSince time.Time     // since when the rate is exceeded; read goroutine only
 	badFrames []time.Time   // the last ones; read goroutine only
 
 	work sync.WaitGroup // the writing and the working goroutine
 
-	mu          sync.Mutex // guards what follows
-	room        *sync.Cond // signalled when the queue has been written
-	open        bool       // welcome is queued: writing may start
+	mu          sync.Mutex     // guards what follows
+	timers      [3]*time.Timer // pings, the token's end, the end of a close
+	room        *sync.Cond     // signalled when the queue has been written, and when an op is taken up
+	open        bool           // welcome is queued: writing may start
 	writing     bool
 	queue       [][]byte
 	queuedBytes int
 	pushes      int // of the queue, those nobody asked for
+	pushedBytes int
 	closing     int // close code, once the connection is to end
 	reason      string
 	gone        bool // the socket is dead: nothing is queued any more
@@ -118,7 +120,7 @@ func (c *Conn) read(ctx context.Context) error {
 		if err := c.readFrame(ctx, kind, r); err != nil {
 			return err
 		}
-		c.awaitRoom()
+		c.awaitRoom(maxOps)
 	}
 }
 
@@ -220,11 +222,12 @@ func (c *Conn) reply(object []byte) {
 func (c *Conn) push(event []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pushes >= c.server.cfg.QueueFrames || c.pushes > 0 && c.queuedBytes+len(event) > c.server.cfg.QueueBytes {
+	if c.pushes >= c.server.cfg.QueueFrames || c.pushes > 0 && c.pushedBytes+len(event) > c.server.cfg.QueueBytes {
 		c.endLocked(wire.CloseTooSlow, "too slow")
 		return
 	}
 	c.pushes++
+	c.pushedBytes += len(event)
 	c.enqueue(event)
 }
 
@@ -236,6 +239,11 @@ func (c *Conn) enqueue(object []byte) {
 	c.queue = append(c.queue, object)
 	c.queuedBytes += len(object)
 	c.startWriting()
+}
+
+// clearQueue empties the queue; c.mu is held.
+func (c *Conn) clearQueue() {
+	c.queue, c.queuedBytes, c.pushes, c.pushedBytes = nil, 0, 0, 0
 }
 
 func (c *Conn) startWriting() {
@@ -251,7 +259,7 @@ func (c *Conn) write() {
 	for {
 		c.mu.Lock()
 		batch := c.queue
-		c.queue, c.queuedBytes, c.pushes = nil, 0, 0
+		c.clearQueue()
 		c.room.Broadcast()
 		if len(batch) == 0 || c.gone {
 			c.writing = false
@@ -299,11 +307,11 @@ func (c *Conn) writeFrame(frame []byte) error {
 	return c.ws.WriteMessage(websocket.TextMessage, frame)
 }
 
-// awaitRoom holds the reader back while the client does not read its replies.
-func (c *Conn) awaitRoom() {
+// awaitRoom holds back who asks for replies while the client does not read them, or more than so many ops wait.
+func (c *Conn) awaitRoom(ops int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.queuedBytes > c.server.cfg.QueueBytes && !c.gone {
+	for (c.queuedBytes > c.server.cfg.QueueBytes || len(c.ops) > ops) && !c.gone {
 		c.room.Wait()
 	}
 }
@@ -324,7 +332,7 @@ func (c *Conn) endLocked(code int, reason string) {
 		reconnect = reconnectAfter()
 	}
 	if code == wire.CloseTooSlow { // it would not get there
-		c.queue, c.queuedBytes, c.pushes = nil, 0, 0
+		c.clearQueue()
 	}
 	c.open = true
 	c.queue = append(c.queue, wire.AppendGoodbye(nil, code, reason, reconnect))
@@ -340,7 +348,7 @@ func reconnectAfter() time.Duration {
 
 func (c *Conn) sendClose(code int, reason string) {
 	c.closeNow(code, reason)
-	_ = c.ws.SetReadDeadline(time.Now().Add(closeTimeout)) // the client's close ends the reader, or this does
+	c.setTimer(closeTimer, closeTimeout, c.abort) // the client's close ends the reader, or this does
 }
 
 func (c *Conn) closeNow(code int, reason string) {
@@ -380,11 +388,17 @@ func (c *Conn) leaveAll(ctx context.Context) {
 	c.server.hub.remove(c)
 }
 
+// Indices of Conn.timers.
+const (
+	pingTimer = iota
+	expiryTimer
+	closeTimer
+)
+
 // startTimers starts the pings and the end of the token.
 func (c *Conn) startTimers() {
-	c.timers[0] = time.AfterFunc(jitter(c.server.cfg.PingInterval), c.ping)
-	until := time.Until(c.claims.Expires)
-	c.timers[1] = time.AfterFunc(max(0, until-expiryWarning), c.warnExpiry)
+	c.setTimer(pingTimer, jitter(c.server.cfg.PingInterval), c.ping)
+	c.setTimer(expiryTimer, max(0, time.Until(c.claims.Expires)-expiryWarning), c.warnExpiry)
 }
 
 // jitter is d ± 10 %.
@@ -394,7 +408,9 @@ func (c *Conn) stopTimers() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, t := range c.timers {
-		t.Stop()
+		if t != nil {
+			t.Stop()
+		}
 	}
 }
 
@@ -414,7 +430,7 @@ func (c *Conn) ping() {
 	if err != nil && !(errors.As(err, &timeout) && timeout.Timeout()) {
 		return // the reader learns of it
 	}
-	c.setTimer(0, c.server.cfg.PongTimeout, func() { c.checkPong(sent) })
+	c.setTimer(pingTimer, c.server.cfg.PongTimeout, func() { c.checkPong(sent) })
 }
 
 func (c *Conn) checkPong(pinged time.Time) {
@@ -422,10 +438,10 @@ func (c *Conn) checkPong(pinged time.Time) {
 		c.close(wire.CloseNoPong, "no pong")
 		return
 	}
-	c.setTimer(0, jitter(c.server.cfg.PingInterval)-c.server.cfg.PongTimeout, c.ping)
+	c.setTimer(pingTimer, jitter(c.server.cfg.PingInterval)-c.server.cfg.PongTimeout, c.ping)
 }
 
 func (c *Conn) warnExpiry() {
 	c.reply(wire.AppendTokenExpiring(nil, c.claims.Expires.UnixMilli()))
-	c.setTimer(1, max(0, time.Until(c.claims.Expires)), func() { c.close(wire.CloseTokenExpired, "token expired") })
+	c.setTimer(expiryTimer, max(0, time.Until(c.claims.Expires)), func() { c.close(wire.CloseTokenExpired, "token expired") })
 }

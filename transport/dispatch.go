@@ -2,14 +2,15 @@ package transport
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"hearth/domain"
 	"hearth/transport/wire"
 )
 
-// opWelcome is the connection's own first task: it cannot come from a client, whose ops have no space.
-const opWelcome = " welcome"
+// opWelcome is the connection's own first task: it cannot come from a client, whose ops are never empty.
+const opWelcome = ""
 
 // start takes a request on. Sends go to the batcher at once and are answered when they are accepted; everything
 // else is worked off in the order in which it came, beside the reader. A send behind other ops waits for them.
@@ -42,9 +43,10 @@ func (c *Conn) workOps(ctx context.Context) {
 		}
 		r := c.ops[0]
 		c.ops = c.ops[1:]
+		c.room.Broadcast()
 		c.mu.Unlock()
 		c.dispatch(ctx, r)
-		c.awaitRoom()
+		c.awaitRoom(math.MaxInt)
 	}
 }
 

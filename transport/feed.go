@@ -101,6 +101,7 @@ func (f *feed) handOut(p domain.Push) {
 	}
 	f.hub.metrics.delivered.Add(float64(len(f.subs)))
 	f.last, f.previous = p.Seq, p.Seq
+	delete(f.early, p.Seq)
 }
 
 func (f *feed) handOutEarly() {
@@ -109,7 +110,6 @@ func (f *feed) handOutEarly() {
 		if !ok {
 			break
 		}
-		delete(f.early, p.Seq)
 		f.handOut(p)
 	}
 }
@@ -141,11 +141,12 @@ func (f *feed) repairOnce() (more bool) {
 	done, err := f.fetch(ctx)
 	if code := domain.CodeOf(err); code == domain.CodeGone || code == domain.CodeNotFound {
 		done, err = true, nil // nothing will come any more
+		f.forgetEarly()
 	}
 	if err != nil && f.ctx.Err() == nil {
 		f.hub.log.Warn().Err(err).Str("group", f.group).Msg("feed not repaired, trying again")
 	}
-	if err != nil || !done {
+	if err != nil || !done || f.waitsForEarly() {
 		waitOrDone(f.ctx, repairRetry)
 	}
 	f.mu.Lock()
@@ -161,6 +162,20 @@ func (f *feed) repairOnce() (more bool) {
 	}
 	f.again = false
 	return true
+}
+
+// waitsForEarly reports whether pushes lie there that the head does not know yet, as after a failover.
+func (f *feed) waitsForEarly() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.handOutEarly()
+	return len(f.early) > 0
+}
+
+func (f *feed) forgetEarly() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.early)
 }
 
 // fetch reads the head and one page from the feed's position on; done tells that nothing is missing any more.
@@ -204,7 +219,6 @@ func (f *feed) apply(page domain.Page, top int64) {
 		if !ok {
 			p = domain.Push{Group: f.group, Seq: r.Seq, Event: wire.AppendMessage(nil, r)}
 		}
-		delete(f.early, r.Seq)
 		f.handOut(p)
 	}
 	if !page.More {
@@ -219,6 +233,11 @@ func (f *feed) apply(page domain.Page, top int64) {
 
 // wait blocks until the feed's position is known.
 func (f *feed) wait(ctx context.Context) error {
+	select {
+	case <-f.live: // also when ctx is done as well
+		return nil
+	default:
+	}
 	select {
 	case <-f.live:
 		return nil
@@ -270,8 +289,8 @@ func (f *feed) release(c *Conn, reply []byte, resyncAfter int64) {
 		c.push(wire.AppendResync(nil, []wire.Resync{{Group: f.group, AfterSeq: resyncAfter}}))
 		return
 	}
-	for _, event := range sub.held {
-		c.push(event)
+	for _, event := range sub.held { // asked for and bounded: not a sign that the reader is slow
+		c.reply(event)
 	}
 	sub.held, sub.holding = nil, false
 }

@@ -128,6 +128,7 @@ func offeredProtocols(r *http.Request) []string {
 func (s *Server) serve(ws *websocket.Conn, claims auth.Claims) {
 	c := newConn(s, ws, claims)
 	if !s.hub.add(c) {
+		_ = c.writeFrame(wire.AppendGoodbye(nil, wire.CloseShuttingDown, "shutting down", reconnectAfter()))
 		c.closeNow(wire.CloseShuttingDown, "shutting down")
 		_ = ws.Close()
 		return

@@ -87,10 +87,22 @@ type tokenClaims struct {
 	Name   string `json:"name,omitempty"`
 }
 
+// UnmarshalJSON matches names with case and refuses repeated ones: encoding/json would take SUB for sub, and the last
+// of two.
+func (c *tokenClaims) UnmarshalJSON(data []byte) error {
+	type plain tokenClaims
+	return json.Unmarshal(data, (*plain)(c))
+}
+
 // User checks a user's token: signature, times, and that its subject can be a user.
 func (v *Verifier) User(token string) (Claims, error) {
 	var c tokenClaims
-	_, err := v.parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return v.secret, nil })
+	_, err := v.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) {
+		if _, ok := t.Header["crit"]; ok {
+			return nil, errors.New("critical header not understood") // RFC 7515, 4.1.11
+		}
+		return v.secret, nil
+	})
 	if err != nil {
 		return Claims{}, refusal(err)
 	}

@@ -287,7 +287,7 @@ func optionalURL(field string, s *string) error {
 		return domain.BadField(field, "at most %d bytes", domain.MaxURLBytes)
 	}
 	u, err := url.Parse(*s)
-	if err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" {
+	if err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" {
 		return nil
 	}
 	if err == nil && u.Scheme == "" && u.Host == "" && strings.HasPrefix(u.Path, uploadPrefix) && !strings.Contains(u.Path, "..") {

@@ -41,6 +41,9 @@ func decodeError(err error, prefix string) error {
 	if errors.As(err, &syntactic) && errors.Is(syntactic.Err, jsontext.ErrDuplicateName) {
 		return domain.BadField(fieldName(prefix, syntactic.JSONPointer), "is given twice")
 	}
+	if prefix != "" {
+		return domain.BadField(prefix, "is not valid JSON")
+	}
 	return domain.Errorf(domain.CodeBadRequest, "is not valid JSON")
 }
 

@@ -1,0 +1,103 @@
+package transport
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/stretchr/testify/require"
+
+	"hearth/transport/wire"
+)
+
+func TestDrainSaysGoodbye(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		clients := make([]*client, 0, 10)
+		for range cap(clients) {
+			clients = append(clients, s.dial(t, "ann").ready())
+		}
+		s.push("g", 1) // what is queued comes first
+		started := time.Now()
+		s.Hub().Drain(context.Background(), 5*time.Second)
+		require.Equal(t, 5*time.Second, time.Since(started), "spread")
+		require.Empty(t, s.open())
+		different := map[int64]bool{}
+		for _, c := range clients {
+			c.message(1)
+			o := c.goodbye(wire.CloseShuttingDown)
+			different[*o.ReconnectAfterMS] = true
+		}
+		require.Greater(t, len(different), 1, "not all at once")
+		require.Empty(t, s.ch.subscribed())
+
+		late := s.dial(t, "bob") // the listener is still open
+		late.goodbye(wire.CloseShuttingDown)
+		require.Empty(t, s.open())
+	})
+}
+
+func TestDrainOfNobodyTakesNoTime(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		started := time.Now()
+		s.Hub().Drain(context.Background(), time.Minute)
+		require.Equal(t, started, time.Now())
+	})
+}
+
+func TestDrainDoesNotWaitForEver(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		s.dialSilently(t, "ann", time.Hour) // will not read its goodbye
+		answers := s.dialSilently(t, "bob", time.Hour)
+		answers.ws.SetCloseHandler(func(int, string) error { return nil }) // will not close its side
+		answers.startReading()
+		answers.ready()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		started := time.Now()
+		s.Hub().Drain(ctx, time.Second)
+		require.LessOrEqual(t, time.Since(started), 3*time.Second)
+		require.Empty(t, s.open())
+		answers.goodbye(wire.CloseShuttingDown)
+	})
+}
+
+func TestDrainWhileOpsAndSendsAreUnderWay(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		c := s.dial(t, "ann").ready()
+		s.b.change(func(b *backend) { b.holding = true })
+		c.write(sendOf(1, "g", "a", ""))
+		synctest.Wait()
+		goOn := s.b.stall("Heads")
+		c.write(`{"id":2,"op":"pull","group":"g"}`)
+		synctest.Wait()
+		s.Hub().Drain(context.Background(), 0)
+		c.goodbye(wire.CloseShuttingDown)
+		goOn()
+		s.b.release() // an answer for nobody
+		s.Close()
+	})
+}
+
+func TestFirstCloseCounts(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		c := s.dial(t, "ann").ready()
+		conn := s.open()[0]
+		conn.close(wire.CloseTooMany, "first")
+		conn.close(wire.CloseAbuse, "second") // the first one counts
+		conn.push([]byte(`{"event":"late"}`))
+		conn.reply([]byte(`{"ok":{}}`))
+		o := c.goodbye(wire.CloseTooMany)
+		require.Contains(t, o.raw, `"reason":"first"`)
+		var closed *websocket.CloseError
+		require.ErrorAs(t, c.err, &closed)
+		require.Equal(t, "first", closed.Text)
+	})
+}
