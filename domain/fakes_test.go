@@ -220,9 +220,12 @@ func (f *fakeMySQL) RemoveMember(_ context.Context, group, user string) (*domain
 	if err != nil {
 		return nil, err
 	}
+	if m, ok := f.members[group][user]; !ok || m.Role == domain.BlockedIn {
+		return &domain.GroupChange{Group: *f.groups[group]}, nil
+	}
 	delete(f.members[group], user)
 	f.groups[group].Version++
-	return &domain.GroupChange{Group: *f.groups[group], Removed: []string{user}}, nil
+	return &domain.GroupChange{Group: *f.groups[group], Raised: true, Removed: []string{user}}, nil
 }
 
 func (f *fakeMySQL) Dismiss(_ context.Context, group string) (*domain.GroupChange, error) {

@@ -20,6 +20,7 @@ const (
 type GroupChange struct {
 	Group
 	Put     []Membership // members as they are now: new, changed, or asked for
+	Raised  bool         // the version is one higher than before; otherwise nothing was changed
 	Joined  []string     // those of Put who were not in before; their read marks were set anew
 	Removed []string
 }
@@ -181,18 +182,31 @@ func (g *Groups) enter(ctx context.Context, actor Actor, group string, do Action
 	if err := CheckGroup("group", group); err != nil {
 		return nil, err
 	}
-	got, err := g.store.Group(ctx, group)
+	got, err := g.live(ctx, group)
 	if err != nil {
-		return nil, asStoreError(err, "read group "+group)
-	}
-	if got.Dismissed {
-		return nil, Errorf(CodeGone, "the group was dismissed")
+		return nil, err
 	}
 	member, err := g.store.Member(ctx, group, actor.User)
 	if err != nil {
 		return nil, asStoreError(err, "read member of "+group)
 	}
 	return got, Allow(actor, do, got.Type, got.Join, member.Role)
+}
+
+// live reads a group that was not dismissed. One that was is told to the cache once more: the first time may not
+// have got there.
+func (g *Groups) live(ctx context.Context, group string) (*Group, error) {
+	got, err := g.store.Group(ctx, group)
+	if err != nil {
+		return nil, asStoreError(err, "read group "+group)
+	}
+	if !got.Dismissed {
+		return got, nil
+	}
+	if err := g.changed(ctx, &GroupChange{Group: *got}); err != nil {
+		return nil, err
+	}
+	return nil, Errorf(CodeGone, "the group was dismissed")
 }
 
 // Get shows a group: rooms to everybody, groups to members.
@@ -267,12 +281,9 @@ func (g *Groups) Join(ctx context.Context, actor Actor, group string) (*Membersh
 	if err := CheckGroup("group", group); err != nil {
 		return nil, err
 	}
-	got, err := g.store.Group(ctx, group)
+	got, err := g.live(ctx, group)
 	if err != nil {
-		return nil, asStoreError(err, "read group "+group)
-	}
-	if got.Dismissed {
-		return nil, Errorf(CodeGone, "the group was dismissed")
+		return nil, err
 	}
 	member, err := g.store.Member(ctx, group, actor.User)
 	if err != nil {
@@ -342,7 +353,7 @@ func (g *Groups) Leave(ctx context.Context, actor Actor, group string) error {
 	return g.remove(ctx, group, actor.User)
 }
 
-// RemoveMember takes somebody out: not oneself, not the owner, and admins only by the owner.
+// RemoveMember takes somebody out: not the owner, and admins only by the owner or an app server.
 func (g *Groups) RemoveMember(ctx context.Context, actor Actor, group, user string) error {
 	if err := CheckUser("user", user); err != nil {
 		return err
@@ -355,16 +366,23 @@ func (g *Groups) RemoveMember(ctx context.Context, actor Actor, group, user stri
 		return asStoreError(err, "read member of "+group)
 	}
 	if target.Role == Outsider || target.Role == BlockedIn {
+		if err := g.remove(ctx, group, user); err != nil { // tells the cache, if a former removal did not get there
+			return err
+		}
 		return Errorf(CodeNotFound, "this user is not a member")
 	}
-	if !actor.IsServer() {
-		mine, err := g.store.Member(ctx, group, actor.User)
-		if err != nil {
-			return asStoreError(err, "read member of "+group)
+	if actor.IsServer() {
+		if target.Role == Owner {
+			return Errorf(CodeConflict, "the owner goes after handing the group over")
 		}
-		if target.Role == Owner || target.Role == Admin && mine.Role != Owner {
-			return Errorf(CodeForbidden, "your role does not allow removing this member")
-		}
+		return g.remove(ctx, group, user)
+	}
+	mine, err := g.store.Member(ctx, group, actor.User)
+	if err != nil {
+		return asStoreError(err, "read member of "+group)
+	}
+	if target.Role == Owner || target.Role == Admin && mine.Role != Owner {
+		return Errorf(CodeForbidden, "your role does not allow removing this member")
 	}
 	return g.remove(ctx, group, user)
 }

@@ -458,3 +458,25 @@ func TestGroupsAreUnavailableWhenAStoreIsDown(t *testing.T) {
 		requireCode(t, err, domain.CodeUnavailable, "")
 	}
 }
+
+func TestARepeatedRemovalTellsTheCacheAgain(t *testing.T) {
+	t.Parallel()
+	w := clubWorld()
+	w.redis.down = errDown
+	requireCode(t, w.groups.RemoveMember(ctx, server, "club", "mia"), domain.CodeUnavailable, "")
+	w.redis.down = nil
+	requireCode(t, w.groups.RemoveMember(ctx, server, "club", "mia"), domain.CodeNotFound, "")
+	require.Len(t, w.redis.changes, 1)
+	require.False(t, w.redis.changes[0].Raised, "so that the cache drops what it has")
+}
+
+func TestADismissalThatRedisDidNotHearOfIsToldAgain(t *testing.T) {
+	t.Parallel()
+	w := clubWorld()
+	w.redis.down = errDown
+	requireCode(t, w.groups.Dismiss(ctx, server, "club"), domain.CodeUnavailable, "")
+	w.redis.down = nil
+	requireCode(t, w.groups.Dismiss(ctx, server, "club"), domain.CodeGone, "")
+	require.Len(t, w.redis.changes, 1)
+	require.True(t, w.redis.changes[0].Dismissed)
+}

@@ -3,6 +3,7 @@ package domain
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // Seed is where a group starts in a generation, and all its holes up to there.
@@ -10,6 +11,20 @@ type Seed struct {
 	Start  int64 // the first message gets Start+1
 	LastMS int64 // time of the last stored message
 	Holes  Holes
+	// Recent are the latest sends with a client_id, of DedupeWindow: a repeat of one of them is a repeat in the
+	// new generation, too.
+	Recent []RecentSend
+}
+
+// DedupeWindow is how long a client_id is remembered.
+const DedupeWindow = 10 * time.Minute
+
+// RecentSend is what is remembered of a send for its repeats.
+type RecentSend struct {
+	Dedupe string // DedupeID
+	Seq    int64
+	TimeMS int64
+	Hash   string
 }
 
 // SeedStore is the MySQL side of seeding.

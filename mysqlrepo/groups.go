@@ -210,6 +210,7 @@ func (d *DB) change(ctx context.Context, group string, do func(tx *sql.Tx, c *do
 			return err
 		}
 		c.Version++
+		c.Raised = true
 		return orm.Model(row).Select("version", "member_count", "dismissed").
 			Updates(groupRow{Version: c.Version, MemberCount: c.MemberCount, Dismissed: c.Dismissed}).Error
 	})

@@ -32,8 +32,10 @@ func (d *DB) Seed(ctx context.Context, partition int, gen int64, groups []string
 		if err := d.addSeeds(ctx, tx, gen, groups, starts); err != nil {
 			return err
 		}
-		seeds, err = seedsOf(ctx, tx, groups, starts)
-		return err
+		if seeds, err = seedsOf(ctx, tx, groups, starts); err != nil {
+			return err
+		}
+		return addRecentSends(ctx, tx, groups, seeds)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("seed %d groups of partition %d in generation %d: %w", len(groups), partition, gen, err)
@@ -150,6 +152,38 @@ func seedsOf(ctx context.Context, tx *sql.Tx, groups []string, starts map[string
 		seeds[g] = domain.Seed{Start: starts[g], LastMS: tops[g].lastMS, Holes: holes[g]}
 	}
 	return seeds, nil
+}
+
+// maxRecentSends bounds what a seed remembers of a group's sends; the latest count.
+const maxRecentSends = 20_000
+
+// addRecentSends puts in the sends whose repeats a new generation has to know. A group that starts at 0 has none.
+func addRecentSends(ctx context.Context, tx *sql.Tx, groups []string, seeds map[string]domain.Seed) error {
+	query := "SELECT from_account, client_id, msg_seq, msg_time, content_hash FROM group_msg" +
+		" WHERE group_id=? AND msg_time>=? AND client_id<>'' ORDER BY msg_time DESC LIMIT ?"
+	for _, g := range groups {
+		seed := seeds[g]
+		if seed.Start == 0 || seed.LastMS == 0 {
+			continue
+		}
+		// By the clock of the messages: an instance's own may be off, and too many do no harm.
+		since := seed.LastMS - domain.DedupeWindow.Milliseconds()
+		err := each(ctx, tx, query, []any{g, since, maxRecentSends}, func(rows *sql.Rows) error {
+			var from, clientID string
+			var r domain.RecentSend
+			if err := rows.Scan(&from, &clientID, &r.Seq, &r.TimeMS, &r.Hash); err != nil {
+				return err
+			}
+			r.Dedupe = domain.DedupeID(g, from, clientID)
+			seed.Recent = append(seed.Recent, r)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		seeds[g] = seed
+	}
+	return nil
 }
 
 // rowsOf is the VALUES of n rows of so many parameters.

@@ -27,6 +27,7 @@ const (
 	writeBatch     = 64 << 10         // bytes of queued objects that go in one frame
 	maxBadFrames   = 10               // a minute; one more closes the connection
 	tooManyFor     = 10 * time.Second // over the frame rate, then the connection is closed
+	overGrace      = time.Second      // without a frame too many ends that
 	expiryWarning  = time.Minute
 	maxOps         = wire.MaxObjects // that wait to be worked off; then no more frames are read
 )
@@ -50,14 +51,16 @@ type ConnConfig struct {
 type Conn struct {
 	id     string
 	claims auth.Claims
+	opened time.Time
 	server *Server
 	ws     *websocket.Conn
 	done   chan struct{} // closed when nothing of the connection is left
 
 	heard     atomic.Int64  // Unix ns of the last frame or pong
 	limiter   *rate.Limiter // of frames; nil: no limit
-	overSince time.Time     // since when the rate is exceeded; read goroutine only
-	badFrames []time.Time   // the last ones; read goroutine only
+	overSince time.Time     // since when the rate is exceeded, and when it last was; read goroutine only
+	overLast  time.Time
+	badFrames []time.Time // the last ones; read goroutine only
 
 	work sync.WaitGroup // the writing and the working goroutine
 
@@ -79,12 +82,12 @@ type Conn struct {
 }
 
 func newConn(s *Server, ws *websocket.Conn, claims auth.Claims) *Conn {
-	c := &Conn{id: newConnID(), claims: claims, server: s, ws: ws, done: make(chan struct{}), feeds: make(map[string]*feed)}
+	c := &Conn{id: newConnID(), claims: claims, opened: time.Now(), server: s, ws: ws, done: make(chan struct{}), feeds: make(map[string]*feed)}
 	c.room = sync.NewCond(&c.mu)
 	if r := s.cfg.FrameRate; r > 0 {
 		c.limiter = rate.NewLimiter(rate.Limit(r), int(max(1, r)))
 	}
-	c.heard.Store(time.Now().UnixNano())
+	c.heard.Store(c.opened.UnixNano())
 	return c
 }
 
@@ -96,6 +99,8 @@ func (c *Conn) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	c.ws.SetReadLimit(c.server.cfg.FrameBytes)
 	c.ws.SetPongHandler(func(string) error { c.hear(); return nil })
+	answer := c.ws.PingHandler()
+	c.ws.SetPingHandler(func(data string) error { c.hear(); return answer(data) })
 	c.startTimers()
 	c.start(ctx, wire.Request{Op: opWelcome})
 	_ = c.read(ctx) // however it ended: what matters is that it has
@@ -162,15 +167,18 @@ func (c *Conn) frame(ctx context.Context, kind int, frame []byte) {
 		switch {
 		case err == nil && limited > 0:
 			err = &domain.Error{Code: domain.CodeRateLimited, Message: "too many frames", RetryAfter: limited}
-		case err == nil && i >= wire.MaxObjects:
-			err = domain.Errorf(domain.CodeBadRequest, "a frame holds at most %d objects", wire.MaxObjects)
+		case i == wire.MaxObjects:
+			ok, err = false, domain.Errorf(domain.CodeBadRequest, "a frame holds at most %d objects, the rest was not read", wire.MaxObjects)
 		}
 		bad = bad || !ok
 		if err != nil {
 			c.reply(wire.AppendError(nil, request.ID, err))
-			continue
+		} else {
+			c.start(ctx, request)
 		}
-		c.start(ctx, request)
+		if i == wire.MaxObjects {
+			break
+		}
 	}
 	if bad {
 		c.countBadFrame(time.Now())
@@ -185,14 +193,12 @@ func (c *Conn) overRate() time.Duration {
 	}
 	now := time.Now()
 	if c.limiter.AllowN(now, 1) {
-		if c.limiter.TokensAt(now) >= 1 {
-			c.overSince = time.Time{}
-		}
 		return 0
 	}
-	if c.overSince.IsZero() {
+	if now.Sub(c.overLast) > overGrace {
 		c.overSince = now
 	}
+	c.overLast = now
 	if now.Sub(c.overSince) > tooManyFor {
 		c.close(wire.CloseTooMany, "too many requests")
 	}
@@ -398,7 +404,15 @@ const (
 // startTimers starts the pings and the end of the token.
 func (c *Conn) startTimers() {
 	c.setTimer(pingTimer, jitter(c.server.cfg.PingInterval), c.ping)
-	c.setTimer(expiryTimer, max(0, time.Until(c.claims.Expires)-expiryWarning), c.warnExpiry)
+	c.setTimer(expiryTimer, max(0, time.Until(c.expires())-expiryWarning), c.warnExpiry)
+}
+
+// expires is when the token ends: at its exp, or for a client that came behind that, within the leeway, at its end.
+func (c *Conn) expires() time.Time {
+	if c.claims.Expires.After(c.opened) {
+		return c.claims.Expires
+	}
+	return c.claims.Expires.Add(auth.Leeway)
 }
 
 // jitter is d ± 10 %.
@@ -442,6 +456,6 @@ func (c *Conn) checkPong(pinged time.Time) {
 }
 
 func (c *Conn) warnExpiry() {
-	c.reply(wire.AppendTokenExpiring(nil, c.claims.Expires.UnixMilli()))
-	c.setTimer(expiryTimer, max(0, time.Until(c.claims.Expires)), func() { c.close(wire.CloseTokenExpired, "token expired") })
+	c.reply(wire.AppendTokenExpiring(nil, c.expires().UnixMilli()))
+	c.setTimer(expiryTimer, max(0, time.Until(c.expires())), func() { c.close(wire.CloseTokenExpired, "token expired") })
 }

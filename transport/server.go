@@ -67,6 +67,9 @@ func NewServer(cfg ConnConfig, d Deps) *Server {
 			WriteBufferPool:  &sync.Pool{},
 			CheckOrigin:      originCheck(d.AllowedOrigins),
 			Subprotocols:     []string{wire.Subprotocol},
+			Error: func(w http.ResponseWriter, _ *http.Request, _ int, reason error) {
+				httpapi.WriteError(w, domain.Errorf(domain.CodeBadRequest, "%s", reason.Error()))
+			},
 		},
 	}
 }
@@ -95,6 +98,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !s.upgrader.CheckOrigin(r) {
 		refuse("origin", domain.Errorf(domain.CodeForbidden, "this origin may not connect"))
 		return
+	}
+	for name := range r.URL.Query() {
+		if name != auth.QueryToken {
+			refuse("query", domain.BadField("query", "this route has no parameter but %s", auth.QueryToken))
+			return
+		}
 	}
 	claims, err := s.auth.UserFromUpgrade(r)
 	if err != nil {

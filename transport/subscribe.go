@@ -62,10 +62,12 @@ func (c *Conn) followAll(ctx context.Context, groups []string) error {
 		c.feeds[f.group] = f
 	}
 	c.mu.Unlock()
-	for _, f := range feeds {
+	for _, f := range feeds { // all of them first: what is pushed before welcome waits in the queue
 		if err := f.wait(ctx); err != nil {
 			return err
 		}
+	}
+	for _, f := range feeds {
 		f.add(c)
 	}
 	return nil

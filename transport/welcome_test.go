@@ -40,14 +40,13 @@ func TestWelcomeComesFirst(t *testing.T) {
 		c.write(`nonsense`)
 		synctest.Wait()
 		s.Hub().Confirmed("g")
-		synctest.Wait() // the connection is in g's feed, and waits for h
-		for _, p := range s.b.accept("g", 2) {
-			s.Hub().Published(p)
-		}
 		synctest.Wait()
 		require.Empty(t, c.objects, "nothing is written before all channels are there")
 		s.Hub().Confirmed("h")
 		c.ready()
+		for _, p := range s.b.accept("g", 2) {
+			s.Hub().Published(p)
+		}
 		seen := map[string]int{}
 		for range 4 {
 			o := c.next()

@@ -11,13 +11,16 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/golang-jwt/jwt/v5"
 
 	"hearth/domain"
 )
 
+// Leeway is how far clocks may differ: so long a token holds behind its exp.
+const Leeway = 30 * time.Second
+
 const (
-	leeway         = 30 * time.Second
 	minSecretBytes = 32 // RFC 7518 §3.2: not shorter than the hash
 )
 
@@ -56,7 +59,8 @@ func New(cfg Config) (*Verifier, error) {
 			jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
 			jwt.WithExpirationRequired(),
 			jwt.WithIssuedAt(),
-			jwt.WithLeeway(leeway),
+			jwt.WithLeeway(Leeway),
+			jwt.WithStrictDecoding(),
 		),
 		queryToken: cfg.AllowQueryToken,
 	}

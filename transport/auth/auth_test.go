@@ -2,12 +2,15 @@ package auth
 
 import (
 	"crypto"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -224,5 +227,39 @@ func TestNewRefuses(t *testing.T) {
 	} {
 		_, err := New(cfg)
 		require.Error(t, err, name)
+	}
+}
+
+// signed makes a token of claims and header as they are written.
+func signed(header, claims string) string {
+	encode := base64.RawURLEncoding.EncodeToString
+	content := encode([]byte(header)) + "." + encode([]byte(claims))
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte(content))
+	return content + "." + encode(mac.Sum(nil))
+}
+
+func TestUserReadsClaimsStrictly(t *testing.T) {
+	t.Parallel()
+	v := newVerifier(t, nil)
+	const header = `{"alg":"HS256","typ":"JWT"}`
+	exp := fmt.Sprint(in(time.Hour))
+	good := signed(header, `{"sub":"u","exp":`+exp+`}`)
+	if c, err := v.User(good); err != nil || c.User != "u" {
+		t.Fatalf("got %+v, %v", c, err)
+	}
+	for name, token := range map[string]string{
+		"two subs by case":      signed(header, `{"sub":"u","SUB":"victim","exp":`+exp+`}`),
+		"a sub of another case": signed(header, `{"Sub":"u","exp":`+exp+`}`),
+		"two subs":              signed(header, `{"sub":"u","sub":"victim","exp":`+exp+`}`),
+		"two exps by case":      signed(header, `{"sub":"u","exp":1,"Exp":`+exp+`}`),
+		"a critical header":     signed(`{"alg":"HS256","crit":["x"],"x":1}`, `{"sub":"u","exp":`+exp+`}`),
+	} {
+		c, err := v.User(token)
+		switch {
+		case name == "two subs by case" && err == nil && c.User == "u": // the other name means nothing
+		case domain.CodeOf(err) != domain.CodeUnauthorized:
+			t.Errorf("%s: got %+v, %v", name, c, err)
+		}
 	}
 }

@@ -8,6 +8,9 @@ import (
 	"hearth/transport/wire"
 )
 
+// QueryToken is the query parameter that carries a token where that is allowed.
+const QueryToken = "access_token"
+
 // FromRequest tells who sent an HTTP request, by its Authorization: Bearer with an API key or a user's token.
 // For an app server the Claims are empty.
 func (v *Verifier) FromRequest(r *http.Request) (domain.Actor, Claims, error) {
@@ -39,7 +42,7 @@ func (v *Verifier) UserFromUpgrade(r *http.Request) (Claims, error) {
 		token = subprotocolToken(r)
 	}
 	if token == "" && v.queryToken {
-		token = r.URL.Query().Get("access_token")
+		token = r.URL.Query().Get(QueryToken)
 	}
 	if token == "" {
 		return Claims{}, noToken()

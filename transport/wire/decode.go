@@ -17,9 +17,9 @@ func Decode(data []byte, v any) error {
 	return decodeError(json.Unmarshal(data, v, json.RejectUnknownMembers(true)), "")
 }
 
-// decodeLoose is Decode for a first look: unknown names are passed over.
+// decodeLoose is for a first look: it passes over what Decode refuses, so that the refusal can name the request's id.
 func decodeLoose(data []byte, v any) error {
-	return decodeError(json.Unmarshal(data, v), "")
+	return decodeError(json.Unmarshal(data, v, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)), "")
 }
 
 func decodeError(err error, prefix string) error {

@@ -51,22 +51,22 @@ func Objects(frame []byte) [][]byte {
 func ParseRequest(object []byte) (r Request, ok bool, err error) {
 	var first struct {
 		ID jsontext.Value `json:"id"`
-		Op *string        `json:"op"`
+		Op jsontext.Value `json:"op"`
 	}
 	r = Request{ID: NoID, raw: object}
 	if err := decodeLoose(object, &first); err != nil {
-		if domain.AsError(err).Field == "" {
-			return r, false, domain.Errorf(domain.CodeBadRequest, "a frame holds JSON objects, one a line")
-		}
-		return r, false, err
+		return r, false, domain.Errorf(domain.CodeBadRequest, "a frame holds JSON objects, one a line")
 	}
-	id, idErr := parseID(first.ID)
-	r.ID = id
-	if first.Op == nil || *first.Op == "" {
+	r.ID, err = parseID(first.ID)
+	if first.Op == nil {
 		return r, false, domain.BadField("op", "is required")
 	}
-	r.Op = *first.Op
-	return r, true, idErr
+	op, opErr := jsontext.AppendUnquote(nil, first.Op)
+	if opErr != nil || len(op) == 0 {
+		return r, false, domain.BadField("op", "must be the name of an op")
+	}
+	r.Op = string(op)
+	return r, true, err
 }
 
 func parseID(raw jsontext.Value) (ID, error) {

@@ -33,32 +33,48 @@ func TestParseRequestReadsIDs(t *testing.T) {
 	require.Equal(t, NoID, r.ID)
 }
 
+func TestWhatOnlyTheStrictLookRefusesKeepsItsID(t *testing.T) {
+	t.Parallel()
+	for raw, field := range map[string]string{
+		`{"id":7,"op":"ping","op":"ping"}`:                                                 "op",
+		`{"id":7,"op":"send","group":"g","group":"g"}`:                                     "group",
+		`{"id":7,"op":"send","group":"g","body":[{"type":"custom","data":{"a":1,"a":2}}]}`: "body[0].data.a",
+	} {
+		r, ok, err := ParseRequest([]byte(raw))
+		require.NoError(t, err, raw)
+		require.True(t, ok, raw)
+		require.Equal(t, ID(7), r.ID, raw)
+		requireCode(t, r.Decode(&SendRequest{}), domain.CodeBadRequest, field)
+	}
+	r, ok, err := ParseRequest([]byte(`{"id":7,"op":"send","group":"\ud800"}`))
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, ID(7), r.ID)
+	requireCode(t, r.Decode(&SendRequest{}), domain.CodeBadRequest, "")
+}
+
 func TestParseRequestTellsBadFrames(t *testing.T) {
 	t.Parallel()
 	for raw, field := range map[string]string{
-		``:                                 "",
-		`x`:                                "",
-		`1`:                                "",
-		`"ping"`:                           "",
-		`[]`:                               "",
-		`[{"op":"ping"}]`:                  "",
-		`{`:                                "",
-		`{"op":"ping"`:                     "",
-		`{"op":"ping"} `:                   "-",
-		`{"op":"ping"}{}`:                  "",
-		`{"op":"ping"},`:                   "",
-		`{op:"ping"}`:                      "",
-		"{\"op\":\"ping\",\"a\":\"\xff\"}": "",
-		`{}`:                               "op",
-		`null`:                             "op",
-		`{"id":1}`:                         "op",
-		`{"id":1,"Op":"ping"}`:             "op",
-		`{"id":1,"op":null}`:               "op",
-		`{"id":1,"op":""}`:                 "op",
-		`{"id":1,"op":7}`:                  "op",
-		`{"id":1,"id":1,"op":"ping"}`:      "id",
-		`{"op":"ping","op":"ping"}`:        "op",
-		`{"op":"x","a":{"b":1,"b":1}}`:     "a.b",
+		``:                     "",
+		`x`:                    "",
+		`1`:                    "",
+		`"ping"`:               "",
+		`[]`:                   "",
+		`[{"op":"ping"}]`:      "",
+		`{`:                    "",
+		`{"op":"ping"`:         "",
+		`{"op":"ping"} `:       "-",
+		`{"op":"ping"}{}`:      "",
+		`{"op":"ping"},`:       "",
+		`{op:"ping"}`:          "",
+		`{}`:                   "op",
+		`null`:                 "op",
+		`{"id":1}`:             "op",
+		`{"id":1,"Op":"ping"}`: "op",
+		`{"id":1,"op":null}`:   "op",
+		`{"id":1,"op":""}`:     "op",
+		`{"id":1,"op":7}`:      "op",
 		`{"op":"x","a":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`: "",
 	} {
 		_, ok, err := ParseRequest([]byte(raw))
