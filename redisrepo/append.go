@@ -22,8 +22,10 @@ const (
 	maxQueued      = 20_000 // sends waiting in an instance before it says overloaded
 	sendDeadline   = 5 * time.Second
 	flightTimeout  = 2 * time.Second
+	retryInterval  = 50 * time.Millisecond  // between tries while appends fail
+	recoveryPause  = 100 * time.Millisecond // after one that failed
 
-	dedupeTTL   = 10 * time.Minute
+	dedupeTTL   = domain.DedupeWindow
 	internalTTL = time.Minute // an internal id only serves this instance's own repeats
 )
 
@@ -54,6 +56,8 @@ type Appender struct {
 	wake chan struct{}
 	jobs sync.WaitGroup // recoveries under way; Run waits for them
 
+	failing bool // appends fail at present; for the log, of Run alone
+
 	mu       sync.Mutex // guards what follows; never held during I/O or a done
 	queues   []partitionQueue
 	queued   int
@@ -72,7 +76,8 @@ type pendingSend struct {
 	domain.Append
 	done     func(domain.Accepted, error)
 	deadline time.Time
-	err      error // of the last try whose outcome is unknown
+	err      error // of the last try that failed
+	tried    int64 // generation of a try whose outcome is unknown; 0: none
 }
 
 // NewAppender makes the batcher; Run starts it.
@@ -121,7 +126,7 @@ func (a *Appender) signal() {
 func (a *Appender) Run(ctx context.Context) error {
 	defer a.jobs.Wait()
 	defer a.stop()
-	retry := time.NewTicker(50 * time.Millisecond) // for sends that wait out a failure or their deadline
+	retry := time.NewTicker(retryInterval) // for sends that wait out a failure or their deadline
 	defer retry.Stop()
 	for {
 		select {
@@ -167,7 +172,7 @@ type call struct {
 	cmd       *redis.Cmd
 }
 
-// fly sends one pipeline and deals with its answers. It reports whether the next one may go at once.
+// fly sends one pipeline and deals with its answers. It reports whether there was anything to send.
 func (a *Appender) fly(ctx context.Context) bool {
 	calls, late := a.take(time.Now())
 	for _, s := range late {
@@ -182,11 +187,29 @@ func (a *Appender) fly(ctx context.Context) bool {
 	}
 	a.batch.Observe(float64(n))
 	a.exec(ctx, calls)
-	healthy := true
+	var failure error
 	for _, c := range calls {
-		healthy = a.settle(ctx, c) && healthy
+		if err := a.settle(ctx, c); err != nil {
+			failure = err
+		}
 	}
-	return healthy
+	a.tell(failure)
+	if failure != nil {
+		waitOrDone(ctx, retryInterval)
+	}
+	return true
+}
+
+// tell logs that appends have begun to fail, and that they work again.
+func (a *Appender) tell(failure error) {
+	switch failing := failure != nil; {
+	case failing && !a.failing:
+		a.log.Warn().Err(failure).Msg("appends fail, trying again")
+		a.failing = true
+	case !failing && a.failing:
+		a.log.Info().Msg("appends work again")
+		a.failing = false
+	}
 }
 
 // take chooses what goes next, in order within each group, and takes out what has waited too long.
@@ -203,11 +226,12 @@ func (a *Appender) take(now time.Time) (calls []*call, late []*pendingSend) {
 		if len(q.sends) == 0 {
 			continue
 		}
-		go1, late1 := q.take(now, min(space, maxCallSends))
-		late = append(late, late1...)
-		if len(go1) > 0 {
-			calls = append(calls, &call{partition: p, sends: go1})
-			space -= len(go1)
+		gen := a.store.gens(p)
+		sends, overdue := q.take(now, gen, min(space, maxCallSends))
+		late = append(late, overdue...)
+		if len(sends) > 0 {
+			calls = append(calls, &call{partition: p, gen: gen, sends: sends})
+			space -= len(sends)
 		}
 		if space == 0 {
 			a.next = p + 1
@@ -221,16 +245,12 @@ func (a *Appender) take(now time.Time) (calls []*call, late []*pendingSend) {
 	return calls, late
 }
 
-func (q *partitionQueue) take(now time.Time, limit int) (ready, late []*pendingSend) {
-	if !q.stale && len(q.held) == 0 && len(q.sends) <= limit && now.Before(q.sends[0].deadline) {
-		ready, q.sends = q.sends, nil
-		return ready, nil
-	}
+func (q *partitionQueue) take(now time.Time, gen int64, limit int) (ready, late []*pendingSend) {
 	left := q.sends[:0]
 	for _, s := range q.sends {
 		_, held := q.held[s.Group]
 		switch {
-		case now.After(s.deadline):
+		case now.After(s.deadline), s.unknowable(gen):
 			late = append(late, s)
 		case held || q.stale || len(ready) == limit:
 			left = append(left, s)
@@ -241,6 +261,12 @@ func (q *partitionQueue) take(now time.Time, limit int) (ready, late []*pendingS
 	clear(q.sends[len(left):])
 	q.sends = left
 	return ready, late
+}
+
+// unknowable tells that an earlier try may have stored the send, and that this generation cannot say: it knows the
+// sends of former ones by their client_id only.
+func (s *pendingSend) unknowable(gen int64) bool {
+	return s.tried != 0 && s.tried != gen && s.ClientID == ""
 }
 
 // exec runs the calls in one pipeline. A server without the script gets it, and the pipeline again: nothing had
@@ -267,7 +293,6 @@ func (a *Appender) exec(ctx context.Context, calls []*call) {
 func (a *Appender) pipeline(ctx context.Context, calls []*call) {
 	pipe := a.store.appends.Pipeline()
 	for _, c := range calls {
-		c.gen = a.store.gens(c.partition)
 		keys, args := a.arguments(c)
 		c.cmd = pipe.EvalSha(ctx, appendScript.Hash(), keys, args...)
 	}
@@ -301,20 +326,20 @@ func (a *Appender) arguments(c *call) (keys []string, args []any) {
 	return keys, args
 }
 
-// settle answers a call's sends or puts them back, and reports whether the partition is in order.
-func (a *Appender) settle(ctx context.Context, c *call) bool {
+// settle answers a call's sends or puts them back. The error is that of a call whose outcome is unknown.
+func (a *Appender) settle(ctx context.Context, c *call) error {
 	words, err := c.cmd.StringSlice()
 	if err == nil && len(words) == 1 && words[0] == "STALE" {
 		a.putBack(c.partition, c.sends, nil)
 		a.renew(ctx, c)
-		return true
+		return nil
 	}
 	if err == nil && len(words) != len(c.sends) {
 		err = fmt.Errorf("append script answered %d of %d sends", len(words), len(c.sends))
 	}
 	if err != nil {
 		a.failed(ctx, c, err)
-		return false
+		return err
 	}
 	var back []*pendingSend
 	load, seed := map[string]struct{}{}, map[string]struct{}{}
@@ -333,12 +358,14 @@ func (a *Appender) settle(ctx context.Context, c *call) bool {
 	if len(back) > 0 {
 		a.recover(ctx, c, back, load, seed)
 	}
-	return true
+	return nil
 }
 
 // failed puts back sends whose outcome is unknown: they are asked again with the same id, until their deadline.
 func (a *Appender) failed(ctx context.Context, c *call, err error) {
-	a.log.Warn().Err(err).Int("partition", c.partition).Int("sends", len(c.sends)).Msg("append failed, trying again")
+	for _, s := range c.sends {
+		s.tried = c.gen
+	}
 	a.putBack(c.partition, c.sends, err)
 	var reply redis.Error
 	if errors.As(err, &reply) && !isNoScript(err) { // the server answered, but is not the one it was
@@ -373,7 +400,7 @@ func (a *Appender) renew(ctx context.Context, c *call) {
 		err := a.recovery.Renew(ctx, c.partition, c.gen)
 		if err != nil {
 			a.log.Warn().Err(err).Int("partition", c.partition).Msg("generation not renewed, trying again")
-			waitOrDone(ctx, 100*time.Millisecond)
+			waitOrDone(ctx, recoveryPause)
 		}
 		a.mu.Lock()
 		a.queues[c.partition].stale = false
@@ -400,7 +427,7 @@ func (a *Appender) recover(ctx context.Context, c *call, back []*pendingSend, lo
 	a.mu.Unlock()
 	for group := range load {
 		a.goRecover(ctx, func(ctx context.Context) {
-			a.release(c.partition, a.recovery.Load(ctx, group), group)
+			a.release(ctx, c.partition, a.recovery.Load(ctx, group), group)
 		})
 	}
 	if len(seed) > 0 {
@@ -409,7 +436,7 @@ func (a *Appender) recover(ctx context.Context, c *call, back []*pendingSend, lo
 			groups = append(groups, group)
 		}
 		a.goRecover(ctx, func(ctx context.Context) {
-			a.release(c.partition, a.recovery.Seed(ctx, c.partition, c.gen, groups), groups...)
+			a.release(ctx, c.partition, a.recovery.Seed(ctx, c.partition, c.gen, groups), groups...)
 		})
 	}
 }
@@ -423,9 +450,14 @@ func (a *Appender) goRecover(ctx context.Context, f func(context.Context)) {
 	})
 }
 
-// release lets the sends of groups go again. After a lasting error (no such group) they are answered with it;
-// after a passing one they are tried until their deadline.
-func (a *Appender) release(p int, err error, groups ...string) {
+// release lets the sends of groups go again. After an error that lasts (no such group) they are answered with it;
+// after one that may pass they are tried until their deadline.
+func (a *Appender) release(ctx context.Context, p int, err error, groups ...string) {
+	passing := err != nil && domain.CodeOf(err).Retryable()
+	if passing {
+		a.log.Warn().Err(err).Int("partition", p).Int("groups", len(groups)).Msg("groups not loaded, trying again")
+		waitOrDone(ctx, recoveryPause)
+	}
 	var answer []*pendingSend
 	a.mu.Lock()
 	q := &a.queues[p]
@@ -436,10 +468,14 @@ func (a *Appender) release(p int, err error, groups ...string) {
 		}
 		left := q.sends[:0]
 		for _, s := range q.sends {
-			if s.Group == group {
-				answer = append(answer, s)
-			} else {
+			switch {
+			case s.Group != group:
 				left = append(left, s)
+			case passing:
+				s.err = err
+				left = append(left, s)
+			default:
+				answer = append(answer, s)
 			}
 		}
 		q.sends = left
@@ -468,7 +504,8 @@ func outcome(reply string, s *pendingSend, gen int64) (domain.Accepted, error) {
 	}
 	switch word {
 	case "OK", "DUP":
-		return accepted(rest, s.Group, gen, word == "DUP")
+		// Behind an id of our own making only this send can be: a repeat of ours whose reply was lost.
+		return accepted(rest, s.Group, gen, word == "DUP" && s.ClientID != "")
 	case "CONFLICT":
 		return domain.Accepted{}, &domain.Error{Code: domain.CodeConflict, Field: "client_id", Message: "client_id: was used for another message"}
 	case "GONE":

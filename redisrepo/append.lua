@@ -39,11 +39,12 @@ local room_left = tonumber(ARGV[5]) - redis.call('XLEN', KEYS[3])
 local function integer(n) return string.format('%.0f', n) end
 
 -- GCRA (generic cell rate algorithm): the key holds the theoretical arrival time in ms. Returns the new one, or
--- nil and the ms to wait. share is the part of the burst that this send may use.
+-- nil and the ms to wait. share is the part of the burst that this send may use; a burst below 1 would let nothing
+-- through, ever.
 local function take(key, rate, burst, share)
   local interval = 1000 / rate
   local arrival = math.max(tonumber(redis.call('GET', key) or 0), now)
-  local early = arrival - now - interval * (burst * share - 1)
+  local early = arrival - now - interval * (math.max(1, burst * share) - 1)
   if early > 0.0005 then return nil, math.ceil(early) end
   return arrival + interval
 end
@@ -66,14 +67,15 @@ local function append(k, a)
   local group, from, header, body, hash = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]
   local kind = ARGV[a + 6]
   local recent, dedupe, read = KEYS[k], KEYS[k + 1], KEYS[k + 3]
-  if room_left <= 0 then return 'BACKLOG' end
 
+  -- Before everything that refuses: a refusal means that nothing was stored, and here something was.
   local first = redis.call('GET', dedupe)
   if first then
     local seq, time, first_hash = string.match(first, '^(%d+) (%d+) (%x+)$')
     if first_hash ~= hash then return 'CONFLICT' end
     return 'DUP ' .. seq .. ' ' .. time .. ' ' .. (redis.call('HGET', KEYS[4], group) or '0')
   end
+  if room_left <= 0 then return 'BACKLOG' end
 
   -- The names that start with a star are the group's own: no user is called so.
   local known_group = redis.call('HMGET', KEYS[k + 2], '*loaded', '*type', '*flags', from)
@@ -111,7 +113,10 @@ local function append(k, a)
   -- The write that memory can refuse comes first: Lua has no rollback.
   local logged = redis.pcall('XADD', KEYS[3], '*',
     'g', group, 's', seq, 't', time, 'y', type, 'h', header, 'b', body, 'x', hash)
-  if logged['err'] then return 'FULL' end
+  if logged['err'] then
+    if string.find(logged['err'], 'OOM', 1, true) then return 'FULL' end
+    error(logged['err'], 0) -- READONLY and the like: not the server it was
+  end
   room_left = room_left - 1
   redis.call('HSET', KEYS[2], group, seq .. ' ' .. time)
   redis.call('XADD', recent, seq .. '-0', 'm', tail)

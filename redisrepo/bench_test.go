@@ -46,7 +46,7 @@ func BenchmarkAppend(b *testing.B) {
 	ctx := context.Background()
 	require.NoError(b, store.rdb.FlushAll(ctx).Err())
 	store.UseGenerations(func(int) int64 { return 1 })
-	identity, err := store.identity(ctx)
+	identity, err := store.identity(ctx, store.rdb)
 	require.NoError(b, err)
 	for p := range 16 {
 		set, err := store.SetGeneration(ctx, p, 1, identity)

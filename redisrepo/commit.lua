@@ -12,7 +12,14 @@ local current = redis.call('HGET', KEYS[1], 'gen') == ARGV[1]
 local keep, groups = tonumber(ARGV[2]), tonumber(ARGV[5])
 local marks = {ARGV[1]}
 
--- Now and then is enough for what only saves memory: when a group's watermark passes a multiple of this.
+-- First, because a Redis without memory refuses HSET as a script's first write: full, it would never get empty.
+local first_id = 6 + 2 * groups
+for i = first_id, #ARGV, 1000 do
+  redis.call('XDEL', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV)))
+end
+
+-- Now and then is enough for what only saves memory: when a group's watermark passes a multiple of this, or half
+-- of the idle TTL is over.
 local every = 50
 
 for i = 0, groups - 1 do
@@ -20,7 +27,7 @@ for i = 0, groups - 1 do
   local before = tonumber(redis.call('HGET', KEYS[3], group) or '0')
   if mark > before then redis.call('HSET', KEYS[3], group, ARGV[7 + 2 * i]) end
   local recent, read = KEYS[4 + 2 * i], KEYS[5 + 2 * i]
-  if math.floor(mark / every) > math.floor(before / every) or redis.call('PTTL', recent) == -1 then
+  if math.floor(mark / every) > math.floor(before / every) or redis.call('PTTL', recent) < tonumber(ARGV[3]) / 2 then
     local last = redis.call('XREVRANGE', recent, '+', '-', 'COUNT', 1)[1]
     if last then
       local keep_from = tonumber(string.match(last[1], '^(%d+)')) - keep + 1
@@ -32,10 +39,6 @@ for i = 0, groups - 1 do
   end
   marks[#marks + 1] = group
   marks[#marks + 1] = ARGV[7 + 2 * i]
-end
-local first_id = 6 + 2 * groups
-for i = first_id, #ARGV, 1000 do
-  redis.call('XDEL', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV)))
 end
 if current then redis.call('PUBLISH', ARGV[4], table.concat(marks, ' ')) end
 return 'OK'

@@ -6,34 +6,84 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/redis/go-redis/v9"
+
 	"hearth/domain"
 )
 
 // Observe reads what the partition's server says of its generation and of itself.
 func (s *Store) Observe(ctx context.Context, partition int) (domain.Observed, error) {
-	identity, err := s.identity(ctx)
+	observed, err := s.observe(ctx, []int{partition})
 	if err != nil {
 		return domain.Observed{}, err
 	}
-	known, err := s.rdb.HMGet(ctx, genKey(partition), "gen", "server").Result()
-	if err != nil {
-		return domain.Observed{}, fmt.Errorf("read generation of partition %d: %w", partition, err)
-	}
-	o := domain.Observed{Identity: identity}
-	if gen, ok := known[0].(string); ok {
-		if o.Gen, err = strconv.ParseInt(gen, 10, 64); err != nil {
-			return domain.Observed{}, fmt.Errorf("generation of partition %d: %w", partition, err)
-		}
-	}
-	o.Server, _ = known[1].(string)
-	return o, nil
+	return observed[0], nil
 }
 
-func (s *Store) identity(ctx context.Context) (string, error) {
+// ObserveAll observes every partition, in two round trips.
+func (s *Store) ObserveAll(ctx context.Context) ([]domain.Observed, error) {
+	partitions := make([]int, s.cfg.Partitions)
+	for p := range partitions {
+		partitions[p] = p
+	}
+	return s.observe(ctx, partitions)
+}
+
+func (s *Store) observe(ctx context.Context, partitions []int) ([]domain.Observed, error) {
+	identities, err := s.identities(ctx, partitions)
+	if err != nil {
+		return nil, err
+	}
+	pipe := s.rdb.Pipeline()
+	cmds := make([]*redis.SliceCmd, len(partitions))
+	for i, p := range partitions {
+		cmds[i] = pipe.HMGet(ctx, genKey(p), "gen", "server")
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, fmt.Errorf("read generations of %d partitions: %w", len(partitions), err)
+	}
+	observed := make([]domain.Observed, len(partitions))
+	for i, p := range partitions {
+		known := cmds[i].Val()
+		observed[i] = domain.Observed{Identity: identities[i], Server: field(known, 1)}
+		if gen := field(known, 0); gen != "" {
+			if observed[i].Gen, err = strconv.ParseInt(gen, 10, 64); err != nil {
+				return nil, fmt.Errorf("generation of partition %d: %w", p, err)
+			}
+		}
+	}
+	return observed, nil
+}
+
+// identities are those of the partitions' servers: a cluster has several, and each is asked once.
+func (s *Store) identities(ctx context.Context, partitions []int) ([]string, error) {
+	identities := make([]string, len(partitions))
+	asked := make(map[redis.Cmdable]string)
+	for i, p := range partitions {
+		var node redis.Cmdable = s.rdb
+		if cluster, ok := s.rdb.(*redis.ClusterClient); ok {
+			master, err := cluster.MasterForKey(ctx, genKey(p))
+			if err != nil {
+				return nil, fmt.Errorf("server of partition %d: %w", p, err)
+			}
+			node = master
+		}
+		if asked[node] == "" {
+			var err error
+			if asked[node], err = s.identity(ctx, node); err != nil {
+				return nil, err
+			}
+		}
+		identities[i] = asked[node]
+	}
+	return identities, nil
+}
+
+func (s *Store) identity(ctx context.Context, node redis.Cmdable) (string, error) {
 	if s.cfg.Identity != "" {
 		return s.cfg.Identity, nil
 	}
-	info, err := s.rdb.Info(ctx, "replication").Result()
+	info, err := node.Info(ctx, "replication").Result()
 	if err != nil {
 		return "", fmt.Errorf("info replication: %w", err)
 	}
@@ -71,6 +121,16 @@ func (s *Store) OlderGenerations(ctx context.Context, partition int, gen int64) 
 		}
 	}
 	return older, nil
+}
+
+// SetAside takes the log of an older generation out of the way, when its messages may no longer be stored: it is kept,
+// as late:<gen>, for somebody to look at.
+func (s *Store) SetAside(ctx context.Context, partition int, gen int64) error {
+	err := s.rdb.Rename(ctx, logKey(partition, gen), lateKey(partition, gen)).Err()
+	if err != nil && !strings.Contains(err.Error(), "no such key") {
+		return fmt.Errorf("set log %d of partition %d aside: %w", gen, partition, err)
+	}
+	return nil
 }
 
 // ForgetGeneration deletes what is left of a drained generation.

@@ -17,6 +17,9 @@ if tonumber(ARGV[1]) > gen then
     if older ~= '' then older = older .. ' ' end
     older = older .. known[1]
   end
+  -- A Redis without memory refuses HSET as a script's first write; PERSIST changes nothing and is not refused. A
+  -- server that comes back full has to get its generation, or its logs are never drained.
+  redis.call('PERSIST', KEYS[1])
   redis.call('HSET', KEYS[1], 'gen', ARGV[1], 'server', me, 'older', older)
   return ARGV[1]
 end

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -182,7 +183,11 @@ func memberValue(m domain.Membership) string {
 func (s *Store) Changed(ctx context.Context, c *domain.GroupChange) error {
 	p, gen := s.of(c.ID)
 	keys := []string{groupKey(p, c.ID), readKey(p, gen, c.ID), heatKey(p)}
-	args := []any{c.ID, gen, c.Version, string(c.Type), flags(&c.Group), c.Join, c.Name, len(c.Put), len(c.Removed), len(c.Joined)}
+	version := strconv.FormatInt(c.Version, 10)
+	if c.Raised {
+		version += "+"
+	}
+	args := []any{c.ID, gen, version, string(c.Type), flags(&c.Group), c.Join, c.Name, len(c.Put), len(c.Removed), len(c.Joined)}
 	for _, m := range c.Put {
 		args = append(args, m.User, memberValue(m))
 	}
@@ -204,6 +209,7 @@ func (s *Store) FillReads(ctx context.Context, marks map[domain.GroupUser]int64)
 	for m, seq := range marks {
 		p, gen := s.of(m.Group)
 		pipe.HSetNX(ctx, readKey(p, gen, m.Group), m.User, seq)
+		pipe.Expire(ctx, readKey(p, gen, m.Group), idleTTL)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return fmt.Errorf("fill %d read marks: %w", len(marks), err)
@@ -214,16 +220,23 @@ func (s *Store) FillReads(ctx context.Context, marks map[domain.GroupUser]int64)
 // MarkRead moves a read mark forward; see domain.ReadMarker.
 func (s *Store) MarkRead(ctx context.Context, group, user string, seq, known int64) (int64, error) {
 	p, gen := s.of(group)
-	keys := []string{readKey(p, gen, group), dirtyKey(p, gen)}
-	mark, err := s.run(ctx, readScript, keys, group, user, seq, known).Int64()
+	keys := []string{genKey(p), readKey(p, gen, group), dirtyKey(p, gen)}
+	reply, err := s.run(ctx, readScript, keys, gen, group, user, seq, known, idleTTL.Milliseconds()).Text()
 	if err != nil {
 		return 0, fmt.Errorf("read mark in %s: %w", group, err)
+	}
+	mark, err := strconv.ParseInt(reply, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read mark in %s: generation %d: %s", group, gen, reply)
 	}
 	return mark, nil
 }
 
 // SetSeeds gives groups their starting seqs; see domain.SeedCache.
 func (s *Store) SetSeeds(ctx context.Context, partition int, gen int64, seeds map[string]domain.Seed) error {
+	if err := s.rememberSends(ctx, partition, gen, seeds); err != nil {
+		return err
+	}
 	keys := []string{genKey(partition), seqKey(partition, gen), holesKey(partition, gen), persistedKey(partition, gen)}
 	args := []any{gen}
 	for group, seed := range seeds {
@@ -236,6 +249,28 @@ func (s *Store) SetSeeds(ctx context.Context, partition int, gen int64, seeds ma
 	}
 	if word != "OK" {
 		return fmt.Errorf("seed %d groups: generation %d is no longer current", len(seeds), gen)
+	}
+	return nil
+}
+
+// rememberSends keeps the idempotency keys of a former generation in this one, before its first append.
+func (s *Store) rememberSends(ctx context.Context, partition int, gen int64, seeds map[string]domain.Seed) error {
+	now, err := s.NowMS(ctx)
+	if err != nil {
+		return err
+	}
+	pipe := s.rdb.Pipeline()
+	for _, seed := range seeds {
+		for _, r := range seed.Recent {
+			left := domain.DedupeWindow - time.Duration(now-r.TimeMS)*time.Millisecond
+			if left > 0 {
+				value := fmt.Sprintf("%d %d %s", r.Seq, r.TimeMS, r.Hash)
+				pipe.SetNX(ctx, dedupeKey(partition, gen, r.Dedupe), value, left)
+			}
+		}
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("remember %d sends: %w", pipe.Len(), err)
 	}
 	return nil
 }

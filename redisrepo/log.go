@@ -107,13 +107,17 @@ func (s *Store) Backlog(ctx context.Context, logs []domain.LogRange) (total int6
 
 // DirtyMarks are read marks that MySQL has not got yet, at least some of them.
 func (s *Store) DirtyMarks(ctx context.Context, log domain.LogRange) (map[domain.GroupUser]int64, error) {
-	fields, _, err := s.rdb.HScan(ctx, dirtyKey(log.Partition, log.Gen), 0, "", keepRecent).Result()
-	if err != nil {
-		return nil, fmt.Errorf("unwritten read marks of partition %d: %w", log.Partition, err)
+	var fields []string
+	for cursor, first := uint64(0), true; len(fields) == 0 && (first || cursor != 0); first = false {
+		var err error // a page may be empty although others are not
+		if fields, cursor, err = s.rdb.HScan(ctx, dirtyKey(log.Partition, log.Gen), cursor, "", keepRecent).Result(); err != nil {
+			return nil, fmt.Errorf("unwritten read marks of partition %d: %w", log.Partition, err)
+		}
 	}
 	marks := make(map[domain.GroupUser]int64, len(fields)/2)
 	for i := 0; i+1 < len(fields); i += 2 {
 		group, user, _ := strings.Cut(fields[i], "|")
+		var err error
 		if marks[domain.GroupUser{Group: group, User: user}], err = strconv.ParseInt(fields[i+1], 10, 64); err != nil {
 			return nil, fmt.Errorf("unwritten read mark: %w", err)
 		}

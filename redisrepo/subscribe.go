@@ -41,18 +41,29 @@ type Subscriber struct {
 	log        zerolog.Logger
 	reconnects *prometheus.CounterVec
 
-	mu       sync.Mutex // guards what follows; held while commands are written, never while reading
-	pubsub   *redis.PubSub
+	receiveTimeout, silenceLimit time.Duration // as the constants; tests have less time
+
+	changed chan struct{} // holds one when pending is not empty
+
+	mu       sync.Mutex // guards what follows; never held during I/O
 	channels map[string]struct{}
+	pending  []channelChange // what the connection has not been told yet
+}
+
+type channelChange struct {
+	channel string
+	wanted  bool
 }
 
 // NewSubscriber makes a subscriber of the watermarks; Run starts it.
 func NewSubscriber(store *Store, handler Handler, log zerolog.Logger, reg prometheus.Registerer) *Subscriber {
 	s := &Subscriber{
 		store: store, handler: handler, log: log,
+		receiveTimeout: receiveTimeout, silenceLimit: silenceLimit,
 		reconnects: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "hearth_fanout_reconnects_total", Help: "Pub/sub connections given up, by reason.",
 		}, []string{"reason"}),
+		changed:  make(chan struct{}, 1),
 		channels: make(map[string]struct{}),
 	}
 	for p := range int(store.cfg.Partitions) {
@@ -62,31 +73,82 @@ func NewSubscriber(store *Store, handler Handler, log zerolog.Logger, reg promet
 	return s
 }
 
-// Subscribe asks for the channels of groups; Handler.Confirmed tells when each is there. An error of the
-// connection is not told: Run subscribes everything anew.
-func (s *Subscriber) Subscribe(ctx context.Context, groups []string) {
-	s.change(ctx, groups, func(channel string) { s.channels[channel] = struct{}{} }, (*redis.PubSub).Subscribe)
-}
+// Subscribe asks for the channels of groups; Handler.Confirmed tells when each is there. It does not wait for the
+// connection.
+func (s *Subscriber) Subscribe(groups []string) { s.change(groups, true) }
 
 // Unsubscribe gives the channels of groups up.
-func (s *Subscriber) Unsubscribe(ctx context.Context, groups []string) {
-	s.change(ctx, groups, func(channel string) { delete(s.channels, channel) }, (*redis.PubSub).Unsubscribe)
+func (s *Subscriber) Unsubscribe(groups []string) { s.change(groups, false) }
+
+func (s *Subscriber) change(groups []string, wanted bool) {
+	s.mu.Lock()
+	for _, group := range groups {
+		channel := groupChannel(s.store.cfg.Partitions.Of(group), group)
+		if wanted {
+			s.channels[channel] = struct{}{}
+		} else {
+			delete(s.channels, channel)
+		}
+		s.pending = append(s.pending, channelChange{channel, wanted})
+	}
+	s.mu.Unlock()
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
 }
 
-func (s *Subscriber) change(ctx context.Context, groups []string, note func(string), command func(*redis.PubSub, context.Context, ...string) error) {
-	channels := make([]string, len(groups))
+// all is every channel that is wanted; what was pending is among them.
+func (s *Subscriber) all() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, group := range groups {
-		channels[i] = groupChannel(s.store.cfg.Partitions.Of(group), group)
-		note(channels[i])
+	s.pending = nil
+	channels := make([]string, 0, len(s.channels))
+	for channel := range s.channels {
+		channels = append(channels, channel)
 	}
-	if s.pubsub == nil {
-		return
+	return channels
+}
+
+// writeChanges tells the connection what changes, until ctx is done. An error ends the connection: the next one is
+// told everything.
+func (s *Subscriber) writeChanges(ctx context.Context, pubsub *redis.PubSub) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.changed:
+		}
+		s.mu.Lock()
+		pending := s.pending
+		s.pending = nil
+		s.mu.Unlock()
+		for len(pending) > 0 {
+			run := 1
+			for run < len(pending) && pending[run].wanted == pending[0].wanted {
+				run++
+			}
+			if err := writeRun(ctx, pubsub, pending[:run]); err != nil {
+				_ = pubsub.Close() // the receive loop ends with it, and says why
+				return
+			}
+			pending = pending[run:]
+		}
 	}
-	if err := command(s.pubsub, ctx, channels...); err != nil {
-		s.log.Warn().Err(err).Int("channels", len(channels)).Msg("pub/sub command failed, the receive loop reconnects")
+}
+
+// writeRun writes changes of one kind in one command.
+func writeRun(ctx context.Context, pubsub *redis.PubSub, changes []channelChange) error {
+	ctx, cancel := context.WithTimeout(ctx, receiveTimeout)
+	defer cancel()
+	channels := make([]string, len(changes))
+	for i, c := range changes {
+		channels[i] = c.channel
 	}
+	if changes[0].wanted {
+		return pubsub.Subscribe(ctx, channels...)
+	}
+	return pubsub.Unsubscribe(ctx, channels...)
 }
 
 // Run receives until ctx is done.
@@ -105,18 +167,21 @@ func (s *Subscriber) Run(ctx context.Context) error {
 
 // receive subscribes everything on a new connection and reads it until it fails.
 func (s *Subscriber) receive(ctx context.Context) (reason string, err error) {
-	s.mu.Lock()
-	channels := make([]string, 0, len(s.channels))
-	for channel := range s.channels {
-		channels = append(channels, channel)
+	pubsub := s.store.rdb.Subscribe(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	var writing sync.WaitGroup
+	defer func() {
+		cancel()
+		_ = pubsub.Close() // what is left of it is of no use
+		writing.Wait()
+	}()
+	if err := pubsub.Subscribe(ctx, s.all()...); err != nil {
+		return "connect", err
 	}
-	pubsub := s.store.rdb.Subscribe(ctx, channels...)
-	s.pubsub = pubsub
-	s.mu.Unlock()
-	defer s.close(pubsub)
+	writing.Go(func() { s.writeChanges(ctx, pubsub) })
 	heard := time.Now()
 	for {
-		message, err := pubsub.ReceiveTimeout(ctx, receiveTimeout)
+		message, err := pubsub.ReceiveTimeout(ctx, s.receiveTimeout)
 		var timeout net.Error
 		switch {
 		case err == nil:
@@ -125,8 +190,8 @@ func (s *Subscriber) receive(ctx context.Context) (reason string, err error) {
 		case ctx.Err() != nil:
 			return "stopped", ctx.Err()
 		case errors.As(err, &timeout) && timeout.Timeout():
-			if time.Since(heard) > silenceLimit {
-				return "silent", fmt.Errorf("no answer for %s", silenceLimit)
+			if time.Since(heard) > s.silenceLimit {
+				return "silent", fmt.Errorf("no answer for %s", s.silenceLimit)
 			}
 			if err := pubsub.Ping(ctx); err != nil {
 				return "ping", err
@@ -135,13 +200,6 @@ func (s *Subscriber) receive(ctx context.Context) (reason string, err error) {
 			return "error", err
 		}
 	}
-}
-
-func (s *Subscriber) close(pubsub *redis.PubSub) {
-	s.mu.Lock()
-	s.pubsub = nil
-	s.mu.Unlock()
-	_ = pubsub.Close() // what is left of it is of no use
 }
 
 func (s *Subscriber) handle(message any) {

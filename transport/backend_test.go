@@ -305,7 +305,7 @@ type channels struct {
 	confirmed sync.WaitGroup
 }
 
-func (c *channels) Subscribe(_ context.Context, groups []string) {
+func (c *channels) Subscribe(groups []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, group := range groups {
@@ -316,7 +316,7 @@ func (c *channels) Subscribe(_ context.Context, groups []string) {
 	}
 }
 
-func (c *channels) Unsubscribe(_ context.Context, groups []string) {
+func (c *channels) Unsubscribe(groups []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, group := range groups {

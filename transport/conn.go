@@ -109,7 +109,7 @@ func (c *Conn) run(ctx context.Context) {
 	c.stopTimers()
 	cancel()
 	c.work.Wait()
-	c.leaveAll(context.WithoutCancel(ctx))
+	c.leaveAll()
 }
 
 func (c *Conn) hear() { c.heard.Store(time.Now().UnixNano()) }
@@ -379,7 +379,7 @@ func (c *Conn) abort() {
 }
 
 // leaveAll takes the connection out of its feeds.
-func (c *Conn) leaveAll(ctx context.Context) {
+func (c *Conn) leaveAll() {
 	c.mu.Lock()
 	feeds := make([]*feed, 0, len(c.feeds))
 	for _, f := range c.feeds {
@@ -390,7 +390,7 @@ func (c *Conn) leaveAll(ctx context.Context) {
 	for _, f := range feeds {
 		f.remove(c)
 	}
-	c.server.hub.unfollow(ctx, feeds...)
+	c.server.hub.unfollow(feeds...)
 	c.server.hub.remove(c)
 }
 

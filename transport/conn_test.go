@@ -19,10 +19,13 @@ func TestFramesOfSeveralObjects(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *piped) {
 		c := s.dial(t, "ann").ready()
 		c.write("\n {\"id\":1,\"op\":\"ping\"} \r\n\n{\"id\":2,\"op\":\"nonsense\"}\n{\"op\":\n{\"id\":4,\"op\":\"ping\"}\n")
-		require.Nil(t, c.next().ID, "what cannot be read is answered by the reader, at once")
-		for _, id := range []int64{1, 2, 4} {
-			require.Equal(t, id, *c.next().ID)
+		var ids []int64 // what cannot be read is answered by the reader, at any place among the others
+		for range 4 {
+			if o := c.next(); o.ID != nil {
+				ids = append(ids, *o.ID)
+			}
 		}
+		require.Equal(t, []int64{1, 2, 4}, ids)
 
 		pings := func(n int) string {
 			var frame []string

@@ -69,7 +69,7 @@ func (c *Conn) dispatch(ctx context.Context, r wire.Request) {
 			return
 		}
 	case "unsubscribe":
-		reply, err = c.unsubscribe(ctx, r)
+		reply, err = c.unsubscribe(r)
 	case "sync":
 		reply, err = c.sync(ctx, r)
 	case "pull":

@@ -110,7 +110,7 @@ func (w *walk) run(script []step) error {
 			c.conn.gone = true
 			c.conn.mu.Unlock()
 			c.conn.work.Wait()
-			c.conn.leaveAll(context.Background())
+			c.conn.leaveAll()
 		}
 		w.hub.Close()
 		w.ch.confirmed.Wait()

@@ -13,9 +13,10 @@ import (
 
 // Channels is the pub/sub side of fan-out.
 type Channels interface {
-	// Subscribe asks for groups' channels; Hub.Confirmed is called for each when it is there, again after a break.
-	Subscribe(ctx context.Context, groups []string)
-	Unsubscribe(ctx context.Context, groups []string)
+	// Subscribe asks for groups' channels and does not wait; Hub.Confirmed is called for each when it is there, and
+	// again after a break.
+	Subscribe(groups []string)
+	Unsubscribe(groups []string)
 }
 
 // Hub knows the connections of this instance and the feed of every group that one of them follows. It takes what
@@ -27,8 +28,7 @@ type Hub struct {
 	log        zerolog.Logger
 	metrics    *metrics
 
-	// mu guards what follows. Lock order: Hub.mu, feed.mu, Conn.mu; none is held during I/O, but for the writing
-	// of a pub/sub command under Hub.mu, which keeps subscribe and unsubscribe of a channel in order.
+	// mu guards what follows. Lock order: Hub.mu, feed.mu, Conn.mu; none is held during I/O.
 	mu      sync.Mutex
 	feeds   map[string]*feed
 	conns   map[*Conn]struct{}
@@ -89,14 +89,14 @@ func (h *Hub) follow(ctx context.Context, groups []string) []*feed {
 		feeds[i] = f
 	}
 	if len(fresh) > 0 {
-		h.channels.Subscribe(ctx, fresh)
+		h.channels.Subscribe(fresh)
 	}
 	h.metrics.groups.Set(float64(len(h.feeds)))
 	return feeds
 }
 
 // unfollow counts a connection out and gives up the channels that nobody follows any more.
-func (h *Hub) unfollow(ctx context.Context, feeds ...*feed) {
+func (h *Hub) unfollow(feeds ...*feed) {
 	var idle []string
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -108,7 +108,7 @@ func (h *Hub) unfollow(ctx context.Context, feeds ...*feed) {
 		}
 	}
 	if len(idle) > 0 {
-		h.channels.Unsubscribe(ctx, idle)
+		h.channels.Unsubscribe(idle)
 	}
 	h.metrics.groups.Set(float64(len(h.feeds)))
 }

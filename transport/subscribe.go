@@ -108,7 +108,7 @@ func (c *Conn) subscribe(ctx context.Context, r wire.Request) error {
 	case followed:
 		f.release(c, nil, 0) // the former subscription goes on
 	default:
-		c.unfollow(ctx, q.Group)
+		c.unfollow(q.Group)
 	}
 	return err
 }
@@ -169,13 +169,13 @@ func (c *Conn) follow(ctx context.Context, group string) (f *feed, followed bool
 		c.mu.Unlock()
 	}
 	if err := f.wait(ctx); err != nil {
-		c.unfollow(ctx, group)
+		c.unfollow(group)
 		return nil, false, err
 	}
 	return f, followed, nil
 }
 
-func (c *Conn) unfollow(ctx context.Context, group string) {
+func (c *Conn) unfollow(group string) {
 	c.mu.Lock()
 	f := c.feeds[group]
 	delete(c.feeds, group)
@@ -184,10 +184,10 @@ func (c *Conn) unfollow(ctx context.Context, group string) {
 		return
 	}
 	f.remove(c)
-	c.server.hub.unfollow(context.WithoutCancel(ctx), f)
+	c.server.hub.unfollow(f)
 }
 
-func (c *Conn) unsubscribe(ctx context.Context, r wire.Request) ([]byte, error) {
+func (c *Conn) unsubscribe(r wire.Request) ([]byte, error) {
 	var q wire.GroupRequest
 	if err := r.Decode(&q); err != nil {
 		return nil, err
@@ -195,6 +195,6 @@ func (c *Conn) unsubscribe(ctx context.Context, r wire.Request) ([]byte, error) 
 	if err := domain.CheckGroup("group", q.Group); err != nil {
 		return nil, err
 	}
-	c.unfollow(ctx, q.Group)
+	c.unfollow(q.Group)
 	return wire.AppendOK(nil, r.ID), nil
 }

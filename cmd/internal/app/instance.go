@@ -53,6 +53,7 @@ type Instance struct {
 	persist    *jobs.Persist
 	readMarks  *jobs.ReadMarks
 	announce   *jobs.Announce
+	watch      *jobs.WatchGenerations
 }
 
 // NewInstance wires an instance; it starts nothing and asks nobody. redis has to be the instance's own, sql may be
@@ -67,7 +68,7 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	if err != nil {
 		return nil, err
 	}
-	writer := jobs.NewWriter(redis, sql, cfg.Persist.BatchRows, reg)
+	writer := jobs.NewWriter(redis, sql, cfg.Persist.BatchRows, log, reg)
 	gens := domain.NewGenerations(partitions, redis, sql, writer, func(partition int, gen int64) {
 		log.Info().Int("partition", partition).Int64("gen", gen).Msg("generation current")
 	})
@@ -112,6 +113,7 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 		),
 		persist:   jobs.NewPersist(writer, leases, gens, cfg.Persist.Interval.D(), log),
 		readMarks: jobs.NewReadMarks(redis, sql, leases, gens, log),
+		watch:     jobs.NewWatchGenerations(redis, gens, log),
 		announce:  jobs.NewAnnounce(redis, server.Hub().Online, cfg.Node.Name, log),
 	}, nil
 }
@@ -188,6 +190,7 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 	}
 	clock := startTask(ctx, i.clock.Run)
 	health := startTask(ctx, i.health.Run)
+	watch := startTask(ctx, i.watch.Run)
 	leases := startTask(ctx, i.leases.Run)
 	persist := startTask(ctx, i.persist.Run)
 	readMarks := startTask(ctx, i.readMarks.Run)
@@ -199,7 +202,7 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 		i.server.Close()
 		err := errors.Join(appender.stop(), subscriber.stop(), announce.stop(), readMarks.stop(), persist.stop(), leases.stop())
 		i.leases.Release(ctx)
-		return errors.Join(err, health.stop(), clock.stop())
+		return errors.Join(err, watch.stop(), health.stop(), clock.stop())
 	}, nil
 }
 
