@@ -167,7 +167,10 @@ type WS struct {
 type Drain struct {
 	// Time between turning unready and refusing new connections: what the load balancer needs to notice.
 	LBDelay Duration `yaml:"lb_delay" validate:"min=0s,max=10m"`
-	// Time from SIGTERM to the exit at most, lb_delay included. Below the orchestrator's own grace period.
+	// Time over which connections are closed at most, so that not all of them come back to the others at once. Few
+	// connections take less.
+	Spread Duration `yaml:"spread" validate:"min=0s,max=10m"`
+	// Time from SIGTERM to the exit at most, lb_delay and spread included. Below the orchestrator's own grace period.
 	Timeout Duration `yaml:"timeout" validate:"min=1s,max=1h"`
 }
 

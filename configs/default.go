@@ -35,7 +35,7 @@ func Default() Config {
 			QueueFrames:  256,
 			QueueBytes:   1 << 20,
 		},
-		Drain: Drain{LBDelay: Duration(5 * time.Second), Timeout: Duration(30 * time.Second)},
+		Drain: Drain{LBDelay: Duration(5 * time.Second), Spread: Duration(20 * time.Second), Timeout: Duration(30 * time.Second)},
 		Log:   Log{Level: "info", Format: "json"},
 	}
 }

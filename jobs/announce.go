@@ -42,8 +42,11 @@ func (a *Announce) Run(ctx context.Context) error {
 			told = zeroes(told)
 		}
 		counts := a.online()
-		if a.tell(ctx, changed(told, counts)) {
+		if changes := changed(told, counts); a.tell(ctx, changes) {
 			told = counts
+		} else { // it may have been heard all the same: tell it again, or take it back
+			told = maps.Clone(told)
+			maps.Copy(told, zeroes(changes))
 		}
 		select {
 		case <-ctx.Done():

@@ -17,10 +17,31 @@ import (
 
 // fakeAnnouncer keeps the counts as Redis would, and everything it was told.
 type fakeAnnouncer struct {
-	mu     sync.Mutex
-	counts map[string]int
-	told   []map[string]int
-	down   bool
+	mu        sync.Mutex // guards all below
+	counts    map[string]int
+	told      []map[string]int
+	down      bool
+	replyLost bool
+}
+
+// set changes the fake between two announcements.
+func (f *fakeAnnouncer) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+func (f *fakeAnnouncer) online() map[string]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.counts)
+}
+
+// heard is the n-th announcement.
+func (f *fakeAnnouncer) heard(n int) map[string]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.told[n]
 }
 
 func (f *fakeAnnouncer) Announce(_ context.Context, _ string, counts map[string]int) error {
@@ -36,6 +57,9 @@ func (f *fakeAnnouncer) Announce(_ context.Context, _ string, counts map[string]
 		} else {
 			f.counts[group] = n
 		}
+	}
+	if f.replyLost {
+		return errCut
 	}
 	return nil
 }
@@ -54,26 +78,36 @@ func TestAnnounceTellsChangesAndEverythingNowAndThen(t *testing.T) {
 		rounds := func(n int) { time.Sleep(time.Duration(n) * 2 * time.Second); synctest.Wait() }
 
 		synctest.Wait()
-		require.Equal(t, map[string]int{"a": 1, "b": 2}, redis.counts)
+		require.Equal(t, map[string]int{"a": 1, "b": 2}, redis.online())
 		set(map[string]int{"a": 3})
 		rounds(1)
-		require.Equal(t, map[string]int{"a": 3, "b": 0}, redis.told[1], "only what changed is told")
+		require.Equal(t, map[string]int{"a": 3, "b": 0}, redis.heard(1), "only what changed is told")
 		rounds(1)
-		require.Empty(t, redis.told[2], "nothing changed: only that the instance lives")
+		require.Empty(t, redis.heard(2), "nothing changed: only that the instance lives")
 
-		clear(redis.counts) // Redis forgets
+		redis.set(func() { clear(redis.counts) }) // Redis forgets
 		rounds(5)
-		require.Equal(t, map[string]int{"a": 3}, redis.counts, "everything is told again")
+		require.Equal(t, map[string]int{"a": 3}, redis.online(), "everything is told again")
 
-		redis.down = true
+		redis.set(func() { redis.down = true })
 		set(map[string]int{"c": 1})
 		rounds(1)
-		redis.down = false
+		redis.set(func() { redis.down = false })
 		rounds(1)
-		require.Equal(t, map[string]int{"c": 1}, redis.counts, "what was not heard is told again")
+		require.Equal(t, map[string]int{"c": 1}, redis.online(), "what was not heard is told again")
 
+		redis.set(func() { redis.replyLost = true })
+		set(map[string]int{"d": 1})
+		rounds(1)
+		redis.set(func() { redis.replyLost = false })
+		set(nil)
+		rounds(1)
+		require.Empty(t, redis.online(), "what may have been heard is taken back")
+
+		set(map[string]int{"e": 1})
+		rounds(1)
 		cancel()
 		require.NoError(t, <-done)
-		require.Empty(t, redis.counts, "a leaving instance takes its counts back")
+		require.Empty(t, redis.online(), "a leaving instance takes its counts back")
 	})
 }

@@ -68,7 +68,10 @@ func (l *Leases) Run(ctx context.Context) error {
 func (l *Leases) renew(ctx context.Context) {
 	for p := range int(l.partitions) {
 		ok, err := l.store.Lease(ctx, p, l.instance, leaseTTL)
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() != nil { // says nothing about the lease, which Release still has to give back
+			return
+		}
+		if err != nil {
 			l.log.Warn().Err(err).Int("partition", p).Msg("lease not renewed")
 		}
 		l.mu.Lock()

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -15,6 +16,8 @@ import (
 const (
 	maxBackoff   = 5 * time.Second
 	writeTimeout = 10 * time.Second
+	maxIdle      = 100 * time.Millisecond // between looks at logs that are empty
+	observeEvery = time.Second
 	minLogRead   = 100
 )
 
@@ -27,6 +30,8 @@ type Log interface {
 	Backlog(ctx context.Context, logs []domain.LogRange) (int64, error)
 	OlderGenerations(ctx context.Context, partition int, gen int64) ([]int64, error)
 	ForgetGeneration(ctx context.Context, partition int, gen int64) error
+	// SetAside takes the log of an older generation out of the way without losing it.
+	SetAside(ctx context.Context, partition int, gen int64) error
 	MarkLog
 }
 
@@ -45,11 +50,12 @@ type Writer struct {
 	rows    Rows
 	batch   int // rows in a transaction
 	metrics *persistMetrics
+	logger  zerolog.Logger
 }
 
 // NewWriter makes a writer of batches of about batchRows rows.
-func NewWriter(log Log, rows Rows, batchRows int, reg prometheus.Registerer) *Writer {
-	return &Writer{log: log, rows: rows, batch: batchRows, metrics: newPersistMetrics(reg)}
+func NewWriter(log Log, rows Rows, batchRows int, logger zerolog.Logger, reg prometheus.Registerer) *Writer {
+	return &Writer{log: log, rows: rows, batch: batchRows, metrics: newPersistMetrics(reg), logger: logger}
 }
 
 // Write writes one batch from the start of the logs. It returns the number of rows, and more when a log had more
@@ -63,35 +69,72 @@ func (w *Writer) Write(ctx context.Context, logs []domain.LogRange) (n int, more
 	if err != nil {
 		return 0, false, err
 	}
-	var messages []domain.Message
-	gens := make(map[int]int64)
+	var filled []domain.LogRange
+	var batches [][]domain.LogEntry
 	for i, log := range logs {
-		for _, e := range entries[i] {
-			messages = append(messages, e.Message)
-		}
 		if len(entries[i]) > 0 {
-			gens[log.Partition] = log.Gen
+			filled, batches = append(filled, log), append(batches, entries[i])
 		}
 		more = more || len(entries[i]) == limit
 	}
-	if len(messages) == 0 {
-		return 0, false, nil
+	if err := w.insert(ctx, filled, batches); err != nil {
+		if len(filled) == 1 {
+			return 0, false, err
+		}
+		n, err = w.storeEach(ctx, filled, batches)
+		return n, false, err
+	}
+	n, err = w.commit(ctx, filled, batches)
+	return n, more && err == nil, err
+}
+
+// insert stores the batches of several logs in one transaction.
+func (w *Writer) insert(ctx context.Context, logs []domain.LogRange, batches [][]domain.LogEntry) error {
+	if len(logs) == 0 {
+		return nil
+	}
+	var messages []domain.Message
+	gens := make(map[int]int64, len(logs))
+	for i, log := range logs {
+		gens[log.Partition] = log.Gen
+		for _, e := range batches[i] {
+			messages = append(messages, e.Message)
+		}
 	}
 	start := time.Now()
 	if err := w.rows.InsertMessages(ctx, gens, messages); err != nil {
 		w.metrics.rows.WithLabelValues("failed").Add(float64(len(messages)))
-		return 0, false, fmt.Errorf("insert %d messages: %w", len(messages), err)
+		return fmt.Errorf("insert %d messages: %w", len(messages), err)
 	}
 	w.metrics.inserted(messages, start)
+	return nil
+}
+
+// commit takes inserted batches off their logs.
+func (w *Writer) commit(ctx context.Context, logs []domain.LogRange, batches [][]domain.LogEntry) (n int, err error) {
 	for i, log := range logs {
-		if len(entries[i]) == 0 {
-			continue
+		if err := w.log.Committed(ctx, log, batches[i]); err != nil {
+			return n, err
 		}
-		if err := w.log.Committed(ctx, log, entries[i]); err != nil {
-			return 0, false, err
+		n += len(batches[i])
+	}
+	return n, nil
+}
+
+// storeEach stores the logs one by one: the trouble of one partition must not hold up the others.
+func (w *Writer) storeEach(ctx context.Context, logs []domain.LogRange, batches [][]domain.LogEntry) (n int, err error) {
+	for i := range logs {
+		storeErr := w.insert(ctx, logs[i:i+1], batches[i:i+1])
+		if storeErr == nil {
+			var stored int
+			stored, storeErr = w.commit(ctx, logs[i:i+1], batches[i:i+1])
+			n += stored
+		}
+		if storeErr != nil {
+			err = storeErr
 		}
 	}
-	return len(messages), more, nil
+	return n, err
 }
 
 // Drain writes what older generations of a partition left in this Redis, messages and read marks, and deletes
@@ -103,7 +146,15 @@ func (w *Writer) Drain(ctx context.Context, partition int, gen int64) error {
 	}
 	for _, old := range older {
 		log := domain.LogRange{Partition: partition, Gen: old}
-		if err := w.drain(ctx, log); err != nil {
+		err := w.drainMessages(ctx, log)
+		if isFenced(err) { // an old master is back: what it has was written from elsewhere, or comes too late
+			w.logger.Error().Err(err).Int("partition", partition).Int64("gen", old).Msg("log of an older generation set aside")
+			err = w.log.SetAside(ctx, partition, old)
+		}
+		if err == nil {
+			err = w.drainMarks(ctx, log)
+		}
+		if err != nil {
 			return fmt.Errorf("drain generation %d: %w", old, err)
 		}
 		if err := w.log.ForgetGeneration(ctx, partition, old); err != nil {
@@ -113,19 +164,25 @@ func (w *Writer) Drain(ctx context.Context, partition int, gen int64) error {
 	return nil
 }
 
-func (w *Writer) drain(ctx context.Context, log domain.LogRange) error {
+// isFenced tells that messages were refused because a newer generation than theirs is settled.
+func isFenced(err error) bool {
+	var fenced interface{ Fenced() int }
+	return errors.As(err, &fenced)
+}
+
+func (w *Writer) drainMessages(ctx context.Context, log domain.LogRange) error {
 	for {
 		n, _, err := w.Write(ctx, []domain.LogRange{log})
-		if err != nil {
+		if err != nil || n == 0 {
 			return err
 		}
-		if n == 0 {
-			break
-		}
 	}
+}
+
+func (w *Writer) drainMarks(ctx context.Context, log domain.LogRange) error {
 	for {
-		n, err := writeMarks(ctx, w.log, w.rows, log)
-		if err != nil || n == 0 {
+		marks, err := writeMarks(ctx, w.log, w.rows, log)
+		if err != nil || len(marks) == 0 {
 			return err
 		}
 	}
@@ -153,36 +210,40 @@ func NewPersist(w *Writer, leases *Leases, gens Generations, interval time.Durat
 
 // Run writes until ctx is done, then once more what is there.
 func (p *Persist) Run(ctx context.Context) error {
-	backoff := time.Duration(0)
+	backoff, idle := time.Duration(0), p.interval
 	var observed time.Time
 	for ctx.Err() == nil {
-		if time.Since(observed) >= time.Second {
+		if time.Since(observed) >= observeEvery {
 			observed = time.Now()
 			p.observeBacklog(ctx)
 		}
-		more, err := p.once(ctx)
+		n, more, err := p.once(ctx)
 		switch {
 		case err != nil:
+			if n > 0 { // not everything is away: the rest must not wait for long
+				backoff = 0
+			}
 			backoff = nextBackoff(backoff)
 			p.logger.Warn().Err(err).Dur("retry_in", backoff).Msg("messages not persisted, they wait in Redis")
-			p.renew(ctx)
 			wait(ctx, backoff)
 		case more:
-			backoff = 0
-		default:
-			backoff = 0
-			wait(ctx, p.interval)
+			backoff, idle = 0, p.interval
+		case n > 0:
+			backoff, idle = 0, p.interval
+			wait(ctx, idle)
+		default: // looking at empty logs costs, too
+			backoff, idle = 0, min(2*idle, max(p.interval, maxIdle))
+			wait(ctx, idle)
 		}
 	}
 	return p.last(context.WithoutCancel(ctx))
 }
 
-func (p *Persist) once(ctx context.Context) (more bool, err error) {
+func (p *Persist) once(ctx context.Context) (n int, more bool, err error) {
 	// A batch that has begun is finished: half a batch is work done twice.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	_, more, err = p.writer.Write(ctx, logsOf(p.leases, p.gens))
-	return more, err
+	return p.writer.Write(ctx, logsOf(p.leases, p.gens))
 }
 
 func (p *Persist) observeBacklog(ctx context.Context) {
@@ -194,32 +255,19 @@ func (p *Persist) observeBacklog(ctx context.Context) {
 	p.writer.metrics.backlog.Set(float64(n))
 }
 
-// last empties the logs at shutdown, as far as that goes quickly: what stays is written by another instance, or
-// at the next start.
+// last empties the logs at shutdown, as far as that goes within writeTimeout: others may fill them as fast. What
+// stays is written by another instance, or at the next start.
 func (p *Persist) last(ctx context.Context) error {
-	for {
-		more, err := p.once(ctx)
-		if err != nil {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	for more := true; more; {
+		var err error
+		if _, more, err = p.writer.Write(ctx, logsOf(p.leases, p.gens)); err != nil {
 			p.logger.Warn().Err(err).Msg("messages not persisted at shutdown, they wait in Redis")
 			return nil
 		}
-		if !more {
-			return nil
-		}
 	}
-}
-
-// renew asks whether Redis and MySQL still agree on the generations, after a failure that may come from that.
-func (p *Persist) renew(ctx context.Context) {
-	for _, partition := range p.leases.Held() {
-		if ctx.Err() != nil {
-			return
-		}
-		if err := p.gens.Renew(ctx, partition, p.gens.Of(partition)); err != nil {
-			p.logger.Warn().Err(err).Int("partition", partition).Msg("generation not renewed")
-			return
-		}
-	}
+	return nil
 }
 
 // logsOf names the current logs of the partitions that this instance has leased.

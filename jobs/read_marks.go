@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,7 +15,7 @@ const marksInterval = time.Second
 
 // MarkLog is the Redis side of read marks.
 type MarkLog interface {
-	// DirtyMarks are marks that MySQL has not got yet, or some of them.
+	// DirtyMarks are marks that MySQL has not got yet, or some of them; none only when there are none.
 	DirtyMarks(ctx context.Context, log domain.LogRange) (map[domain.GroupUser]int64, error)
 	// MarksWritten forgets marks that MySQL has now, unless they have moved on.
 	MarksWritten(ctx context.Context, log domain.LogRange, marks map[domain.GroupUser]int64) error
@@ -42,40 +43,56 @@ func NewReadMarks(log MarkLog, rows MarkRows, leases *Leases, gens Generations, 
 
 // Run writes until ctx is done, then once more.
 func (r *ReadMarks) Run(ctx context.Context) error {
-	backoff := time.Duration(0)
-	for {
-		err := r.once(ctx)
-		if ctx.Err() != nil {
-			return nil
+	pause := marksInterval
+	for ctx.Err() == nil {
+		if err := r.once(ctx); err != nil {
+			pause = nextBackoff(pause)
+			r.logger.Warn().Err(err).Dur("retry_in", pause).Msg("read marks not persisted, they wait in Redis")
+		} else {
+			pause = marksInterval
 		}
-		backoff = marksInterval
-		if err != nil {
-			backoff = max(marksInterval, nextBackoff(backoff))
-			r.logger.Warn().Err(err).Dur("retry_in", backoff).Msg("read marks not persisted, they wait in Redis")
-		}
-		wait(ctx, backoff)
+		wait(ctx, pause)
 	}
+	if err := r.once(ctx); err != nil {
+		r.logger.Warn().Err(err).Msg("read marks not persisted at shutdown, they wait in Redis")
+	}
+	return nil
 }
 
 func (r *ReadMarks) once(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
+	var failed []error
 	for _, log := range logsOf(r.leases, r.gens) {
-		if _, err := writeMarks(ctx, r.log, r.rows, log); err != nil {
+		failed = append(failed, r.write(ctx, log))
+	}
+	return errors.Join(failed...)
+}
+
+// write writes a log's marks, some at a time, until only such are left that moved again meanwhile: they wait for
+// the next second, or a mark that never rests would be written all the time.
+func (r *ReadMarks) write(ctx context.Context, log domain.LogRange) error {
+	written := make(map[domain.GroupUser]bool)
+	for {
+		before := len(written)
+		marks, err := writeMarks(ctx, r.log, r.rows, log)
+		for who := range marks {
+			written[who] = true
+		}
+		if err != nil || len(written) == before {
 			return err
 		}
 	}
-	return nil
 }
 
-// writeMarks writes some of a log's marks and returns how many.
-func writeMarks(ctx context.Context, log MarkLog, rows MarkRows, of domain.LogRange) (int, error) {
+// writeMarks writes some of a log's marks and returns them.
+func writeMarks(ctx context.Context, log MarkLog, rows MarkRows, of domain.LogRange) (map[domain.GroupUser]int64, error) {
 	marks, err := log.DirtyMarks(ctx, of)
 	if err != nil || len(marks) == 0 {
-		return 0, err
+		return nil, err
 	}
 	if err := rows.SaveReadMarks(ctx, marks); err != nil {
-		return 0, fmt.Errorf("save %d read marks: %w", len(marks), err)
+		return nil, fmt.Errorf("save %d read marks: %w", len(marks), err)
 	}
-	return len(marks), log.MarksWritten(ctx, of, marks)
+	return marks, log.MarksWritten(ctx, of, marks)
 }

@@ -124,9 +124,13 @@ func (s *Store) OlderGenerations(ctx context.Context, partition int, gen int64) 
 }
 
 // SetAside takes the log of an older generation out of the way, when its messages may no longer be stored: it is kept,
-// as late:<gen>, for somebody to look at.
+// as late:<gen>:<time>, for somebody to look at.
 func (s *Store) SetAside(ctx context.Context, partition int, gen int64) error {
-	err := s.rdb.Rename(ctx, logKey(partition, gen), lateKey(partition, gen)).Err()
+	now, err := s.NowMS(ctx)
+	if err != nil {
+		return err
+	}
+	err = s.rdb.Rename(ctx, logKey(partition, gen), lateKey(partition, gen, now)).Err()
 	if err != nil && !strings.Contains(err.Error(), "no such key") {
 		return fmt.Errorf("set log %d of partition %d aside: %w", gen, partition, err)
 	}

@@ -25,8 +25,11 @@ func seqKey(p int, gen int64) string       { return genPart(p, "seq", gen) }
 func logKey(p int, gen int64) string       { return genPart(p, "log", gen) }
 func persistedKey(p int, gen int64) string { return genPart(p, "persisted", gen) }
 func holesKey(p int, gen int64) string     { return genPart(p, "holes", gen) }
-func lateKey(p int, gen int64) string      { return genPart(p, "late", gen) }
 func dirtyKey(p int, gen int64) string     { return genPart(p, "dirty", gen) }
+
+func lateKey(p int, gen, ms int64) string {
+	return genPart(p, "late", gen) + ":" + strconv.FormatInt(ms, 10)
+}
 
 func recentKey(p int, gen int64, group string) string { return genPart(p, "recent", gen) + ":" + group }
 func readKey(p int, gen int64, group string) string   { return genPart(p, "read", gen) + ":" + group }

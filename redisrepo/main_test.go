@@ -2,7 +2,6 @@ package redisrepo
 
 import (
 	"context"
-	"flag"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -12,7 +11,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	_ = flag.Set("test.parallel", "4") // they wait more than they work; the command line has the last word
 	redis.SetLogger(quiet{}) // what it says of servers that tests have killed
 	goleak.VerifyTestMain(testserver.Main{M: m})
 }

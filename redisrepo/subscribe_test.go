@@ -71,14 +71,14 @@ type subscriber struct {
 // subscribe starts a subscriber and waits until the groups' channels are there.
 func (e *env) subscribe(t *testing.T, store *Store, groups ...string) *subscriber {
 	t.Helper()
-	return e.subscribeLogged(t, store, io.Discard, groups...)
+	return e.subscribeWith(t, store, io.Discard, patience, groups...)
 }
 
-func (e *env) subscribeLogged(t *testing.T, store *Store, log io.Writer, groups ...string) *subscriber {
+func (e *env) subscribeWith(t *testing.T, store *Store, log io.Writer, silence time.Duration, groups ...string) *subscriber {
 	t.Helper()
 	l := &listener{confirmed: make(map[string]int)}
 	s := NewSubscriber(store, l, zerolog.New(log), prometheus.NewRegistry())
-	s.receiveTimeout, s.silenceLimit = 50*time.Millisecond, 150*time.Millisecond
+	s.receiveTimeout, s.silenceLimit = 50*time.Millisecond, silence
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -167,7 +167,7 @@ func TestSubscriberConfirmsAgainAfterALostConnection(t *testing.T) {
 func TestSubscriberNoticesAHalfOpenConnection(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
 		p := newProxy(t, e.addr)
-		heard := e.subscribe(t, e.open(t, p.addr()), "a")
+		heard := e.subscribeWith(t, e.open(t, p.addr()), io.Discard, 500*time.Millisecond, "a")
 		s := e.sender(t, e.recovery(group("a", domain.Room)), AppendConfig{})
 		p.stall()
 		s.must(t, domain.Draft{Group: "a", From: "u"})
@@ -183,9 +183,9 @@ func TestSubscriberNoticesAHalfOpenConnection(t *testing.T) {
 
 func TestQuietConnectionIsKept(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
-		heard := e.subscribe(t, e.store, "a")
+		heard := e.subscribeWith(t, e.store, io.Discard, 500*time.Millisecond, "a")
 		s := e.sender(t, e.recovery(group("a", domain.Room)), AppendConfig{})
-		quiet := time.Now().Add(2 * heard.silenceLimit)
+		quiet := time.Now().Add(heard.silenceLimit + 4*heard.receiveTimeout)
 		until(t, "a while without a message", func() bool { return time.Now().After(quiet) })
 		require.Equal(t, 1, heard.confirmations("a"), "the pings were answered")
 		s.must(t, domain.Draft{Group: "a", From: "u"})
@@ -207,7 +207,7 @@ func TestSubscriberWaitsForRedisToComeBack(t *testing.T) {
 func TestUnknownPayloadsAreReportedAndSkipped(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
 		var log syncBuffer
-		heard := e.subscribeLogged(t, e.store, &log, "a")
+		heard := e.subscribeWith(t, e.store, &log, patience, "a")
 		p := e.cfg.Partitions.Of("a")
 		group, marks := groupChannel(p, "a"), persistedChannel(p)
 		payloads := []struct{ channel, payload string }{

@@ -129,7 +129,10 @@ func (f *feed) startRepair() {
 	}
 	f.repairing = true
 	f.hub.work.Go(func() {
-		for f.repairOnce() {
+		for more := true; more; {
+			f.hub.repairs <- struct{}{}
+			more = f.repairOnce()
+			<-f.hub.repairs
 		}
 	})
 }

@@ -34,8 +34,14 @@ type Hub struct {
 	conns   map[*Conn]struct{}
 	closing bool
 
-	work sync.WaitGroup // repairs under way; Close waits for them
+	work    sync.WaitGroup // repairs under way; Close waits for them
+	repairs chan struct{}  // bounds how many ask the stores at once: after a break all feeds want to
 }
+
+const (
+	maxRepairs    = 32
+	maxClosePause = 20 * time.Millisecond // between closes: few connections need no long spread
+)
 
 // NewHub makes a hub; UseChannels completes it.
 func NewHub(history *domain.History, watermarks *domain.Watermarks, log zerolog.Logger, m *metrics) *Hub {
@@ -43,6 +49,8 @@ func NewHub(history *domain.History, watermarks *domain.Watermarks, log zerolog.
 		history: history, watermarks: watermarks, log: log, metrics: m,
 		feeds: make(map[string]*feed),
 		conns: make(map[*Conn]struct{}),
+
+		repairs: make(chan struct{}, maxRepairs),
 	}
 }
 
@@ -149,8 +157,8 @@ func (h *Hub) Online() map[string]int {
 	return counts
 }
 
-// Drain refuses new connections and closes those there are, spread over the time given, each with a time of its
-// own to reconnect. It returns when all are closed or ctx is done.
+// Drain refuses new connections and closes those there are, spread over at most the time given, each with a time of
+// its own to reconnect. It returns when all are closed; what is left when ctx is done is cut off.
 func (h *Hub) Drain(ctx context.Context, spread time.Duration) {
 	h.mu.Lock()
 	h.closing = true
@@ -159,10 +167,7 @@ func (h *Hub) Drain(ctx context.Context, spread time.Duration) {
 		conns = append(conns, c)
 	}
 	h.mu.Unlock()
-	pause := time.Duration(0)
-	if len(conns) > 0 {
-		pause = spread / time.Duration(len(conns))
-	}
+	pause := min(spread/time.Duration(max(1, len(conns))), maxClosePause)
 	for _, c := range conns {
 		c.close(wire.CloseShuttingDown, "shutting down")
 		waitOrDone(ctx, pause)

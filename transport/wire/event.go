@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"strconv"
 	"time"
 
@@ -49,12 +50,16 @@ func AppendMessage(dst []byte, r domain.Record) []byte {
 
 // WithPrevSeq puts prev_seq into an encoded message event: the seqs between are a hole.
 func WithPrevSeq(event []byte, prevSeq int64) []byte {
+	rest, ok := bytes.CutPrefix(event, []byte(messageEvent))
+	if !ok {
+		return event // not a message event: there is nothing to put it into
+	}
 	dst := make([]byte, 0, len(event)+32)
 	dst = append(dst, messageEvent...)
 	dst = append(dst, `"prev_seq":`...)
 	dst = strconv.AppendInt(dst, prevSeq, 10)
 	dst = append(dst, ',')
-	return append(dst, event[len(messageEvent):]...)
+	return append(dst, rest...)
 }
 
 // AppendDurable appends the event that a message's row is committed.

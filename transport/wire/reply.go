@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"hearth/domain"
@@ -196,6 +197,11 @@ func appendMarks(dst []byte, h *domain.Head) []byte {
 }
 
 func appendPage(dst []byte, p domain.Page) []byte {
+	size := 64 + 64*len(p.Holes)
+	for i := range p.Messages {
+		size += p.Messages[i].Size() + 1
+	}
+	dst = slices.Grow(dst, size) // once, not by doubling
 	dst = append(dst, `,"messages":[`...)
 	for i := range p.Messages {
 		if i > 0 {

@@ -1,11 +1,11 @@
 // Package app puts hearth together.
 //
-//	            ┌───────────── Instance ─────────────────────────────────────────────┐
-//	 WebSocket ─┤ transport.Server ─► domain.Sends ─► redisrepo.Appender ─► Redis     │
-//	            │        ▲  Hub, feeds ◄─ redisrepo.Subscriber ◄─ pub/sub ─┘ │        │
-//	 HTTP ──────┤ httpapi ─► domain.{Groups,History,Ranking} ─► redisrepo.Store       │
-//	            │                              └────────────► mysqlrepo.DB ◄── jobs ◄─┤ log
-//	            └─────────────────────────────────────────────────────────────────────┘
+//	           ┌───────────── Instance ─────────────────────────────────────────────┐
+//	WebSocket ─┤ transport.Server ─► domain.Sends ─► redisrepo.Appender ─► Redis     │
+//	           │        ▲  Hub, feeds ◄─ redisrepo.Subscriber ◄─ pub/sub ─┘ │        │
+//	HTTP ──────┤ httpapi ─► domain.{Groups,History,Ranking} ─► redisrepo.Store       │
+//	           │                              └────────────► mysqlrepo.DB ◄── jobs ◄─┤ log
+//	           └─────────────────────────────────────────────────────────────────────┘
 //
 // domain.Recovery and domain.Generations stand between the two stores: they bring back into Redis what it lost.
 package app
@@ -198,9 +198,11 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 	subscriber := startTask(ctx, i.subscriber.Run)
 	appender := startTask(ctx, i.appender.Run)
 	return func(ctx context.Context) error {
-		i.server.Hub().Drain(ctx, 0)
+		i.server.Hub().Drain(ctx, i.cfg.Drain.Spread.D())
 		i.server.Close()
-		err := errors.Join(appender.stop(), subscriber.stop(), announce.stop(), readMarks.stop(), persist.stop(), leases.stop())
+		err := errors.Join(appender.stop(), subscriber.stop(), announce.stop())
+		readMarks.cancel() // both have a last round to write, at once
+		err = errors.Join(err, persist.stop(), readMarks.stop(), leases.stop())
 		i.leases.Release(ctx)
 		return errors.Join(err, watch.stop(), health.stop(), clock.stop())
 	}, nil
