@@ -106,7 +106,6 @@ func (g *Groups) Create(ctx context.Context, actor Actor, n NewGroup) (*GroupVie
 		return nil, asStoreError(err, "create group "+n.ID)
 	}
 	return &GroupView{Group: change.Group}, nil // Redis loads it when somebody comes
-
 }
 
 func (n *NewGroup) check() error {

@@ -21,32 +21,46 @@ func TestCreateFillsInDefaults(t *testing.T) {
 		members string
 	}{
 		"a user's room": {
-			user("ann"), domain.NewGroup{Type: domain.Room, Name: "R"},
-			domain.Group{ID: "made-1", Type: domain.Room, Name: "R", Join: domain.JoinOpen, Owner: "ann"}, "ann:owner",
+			user("ann"),
+			domain.NewGroup{Type: domain.Room, Name: "R"},
+			domain.Group{ID: "made-1", Type: domain.Room, Name: "R", Join: domain.JoinOpen, Owner: "ann"},
+			"ann:owner",
 		},
 		"a user's group": {
-			user("ann"), domain.NewGroup{ID: "g", Type: domain.Private, Name: "G", Owner: "ann", Members: []string{"bob"}},
-			domain.Group{ID: "g", Type: domain.Private, Name: "G", Join: domain.JoinInvite, Owner: "ann"}, "ann:owner bob:member",
+			user("ann"),
+			domain.NewGroup{ID: "g", Type: domain.Private, Name: "G", Owner: "ann", Members: []string{"bob"}},
+			domain.Group{ID: "g", Type: domain.Private, Name: "G", Join: domain.JoinInvite, Owner: "ann"},
+			"ann:owner bob:member",
 		},
 		"a join that was asked for": {
-			user("ann"), domain.NewGroup{ID: "g", Type: domain.Private, Name: "G", Join: domain.JoinOpen},
-			domain.Group{ID: "g", Type: domain.Private, Name: "G", Join: domain.JoinOpen, Owner: "ann"}, "ann:owner",
+			user("ann"),
+			domain.NewGroup{ID: "g", Type: domain.Private, Name: "G", Join: domain.JoinOpen},
+			domain.Group{ID: "g", Type: domain.Private, Name: "G", Join: domain.JoinOpen, Owner: "ann"},
+			"ann:owner",
 		},
 		"an app server's has no owner": {
-			server, domain.NewGroup{ID: "g", Type: domain.Room, Name: "G", Members: []string{"bob"}},
-			domain.Group{ID: "g", Type: domain.Room, Name: "G", Join: domain.JoinOpen}, "bob:member",
+			server,
+			domain.NewGroup{ID: "g", Type: domain.Room, Name: "G", Members: []string{"bob"}},
+			domain.Group{ID: "g", Type: domain.Room, Name: "G", Join: domain.JoinOpen},
+			"bob:member",
 		},
 		"an app server names the owner": {
-			server, domain.NewGroup{ID: "g", Type: domain.Room, Name: "G", Owner: "bob"},
-			domain.Group{ID: "g", Type: domain.Room, Name: "G", Join: domain.JoinOpen, Owner: "bob"}, "bob:owner",
+			server,
+			domain.NewGroup{ID: "g", Type: domain.Room, Name: "G", Owner: "bob"},
+			domain.Group{ID: "g", Type: domain.Room, Name: "G", Join: domain.JoinOpen, Owner: "bob"},
+			"bob:owner",
 		},
 		"members twice, and the owner among them": {
-			user("ann"), domain.NewGroup{ID: "g", Type: domain.Private, Name: "G", Members: []string{"bob", "ann", "bob", "al"}},
-			domain.Group{ID: "g", Type: domain.Private, Name: "G", Join: domain.JoinInvite, Owner: "ann"}, "al:member ann:owner bob:member",
+			user("ann"),
+			domain.NewGroup{ID: "g", Type: domain.Private, Name: "G", Members: []string{"bob", "ann", "bob", "al"}},
+			domain.Group{ID: "g", Type: domain.Private, Name: "G", Join: domain.JoinInvite, Owner: "ann"},
+			"al:member ann:owner bob:member",
 		},
 		"avatar and attributes": {
-			user("ann"), domain.NewGroup{ID: "g", Type: domain.Room, Name: "G", Avatar: "/a.png", Attributes: json.RawMessage(`{"a":1}`)},
-			domain.Group{ID: "g", Type: domain.Room, Name: "G", Join: domain.JoinOpen, Owner: "ann", Avatar: "/a.png", Attributes: json.RawMessage(`{"a":1}`)}, "ann:owner",
+			user("ann"),
+			domain.NewGroup{ID: "g", Type: domain.Room, Name: "G", Avatar: "/a.png", Attributes: json.RawMessage(`{"a":1}`)},
+			domain.Group{ID: "g", Type: domain.Room, Name: "G", Join: domain.JoinOpen, Owner: "ann", Avatar: "/a.png", Attributes: json.RawMessage(`{"a":1}`)},
+			"ann:owner",
 		},
 	} {
 		w := newWorld()

@@ -158,8 +158,11 @@ func TestSendingMovesTheSendersReadMark(t *testing.T) {
 		insert(t, db, append(messages("room", 1, 8, 1), fromServer, system)...)
 		insert(t, db, messages("room", 1, 3, 1)...) // a repeat does not pull marks back
 		who := []domain.GroupUser{
-			{Group: "room", User: "u0"}, {Group: "room", User: "u1"}, {Group: "room", User: "u2"},
-			{Group: "room", User: domain.SystemUser}, {Group: "room", User: "nobody"},
+			{Group: "room", User: "u0"},
+			{Group: "room", User: "u1"},
+			{Group: "room", User: "u2"},
+			{Group: "room", User: domain.SystemUser},
+			{Group: "room", User: "nobody"},
 		}
 		got, err := db.ReadMarks(t.Context(), who)
 		if err != nil {

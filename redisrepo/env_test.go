@@ -339,12 +339,12 @@ func (s *sender) must(t *testing.T, d domain.Draft) domain.Accepted {
 	return r.Accepted
 }
 
-// refused sends and wants this error.
-func (s *sender) refused(t *testing.T, code domain.Code, d domain.Draft) *domain.Error {
+// refused sends and wants an error of this code.
+func (s *sender) refused(t *testing.T, code domain.Code, d domain.Draft) domain.Error {
 	t.Helper()
 	r := await(t, s.post(d))
 	require.Equal(t, code, domain.CodeOf(r.err), "got %+v, %v", r.Accepted, r.err)
-	return domain.AsError(r.err)
+	return *domain.AsError(r.err)
 }
 
 func text(s string) []byte { return []byte(`[{"type":"text","text":"` + s + `"}]`) }

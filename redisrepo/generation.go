@@ -139,8 +139,10 @@ func (s *Store) SetAside(ctx context.Context, partition int, gen int64) error {
 
 // ForgetGeneration deletes what is left of a drained generation.
 func (s *Store) ForgetGeneration(ctx context.Context, partition int, gen int64) error {
-	keys := []string{genKey(partition), logKey(partition, gen), seqKey(partition, gen), persistedKey(partition, gen),
-		holesKey(partition, gen), dirtyKey(partition, gen)}
+	keys := []string{
+		genKey(partition), logKey(partition, gen), seqKey(partition, gen), persistedKey(partition, gen),
+		holesKey(partition, gen), dirtyKey(partition, gen),
+	}
 	word, err := s.run(ctx, forgetScript, keys, gen).Text()
 	if err != nil {
 		return fmt.Errorf("forget generation %d of partition %d: %w", gen, partition, err)

@@ -270,7 +270,7 @@ func (s *Store) rememberSends(ctx context.Context, partition int, gen int64, see
 		}
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		return fmt.Errorf("remember %d sends: %w", pipe.Len(), err)
+		return fmt.Errorf("remember the sends of a former generation: %w", err)
 	}
 	return nil
 }

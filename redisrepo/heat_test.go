@@ -221,8 +221,13 @@ func TestRankingHasNeitherDirectConversationsNorSystem(t *testing.T) {
 		r := e.recovery(group("a", domain.Room), group("b", domain.Room), group("c", domain.Private, "u1"), group("dm:u1:u2", domain.Direct, "u1", "u2"))
 		s := e.sender(t, r, AppendConfig{})
 		for _, d := range []domain.Draft{
-			{Group: "b", From: "u1"}, {Group: "b", From: "u2"}, {Group: "b", From: "u2"}, {Group: "c", From: "u1"}, {Group: "dm:u1:u2", From: "u1"},
-			{Group: "a", From: "u1"}, {Group: "a", From: domain.SystemUser, Operator: "key"},
+			{Group: "b", From: "u1"},
+			{Group: "b", From: "u2"},
+			{Group: "b", From: "u2"},
+			{Group: "c", From: "u1"},
+			{Group: "dm:u1:u2", From: "u1"},
+			{Group: "a", From: "u1"},
+			{Group: "a", From: domain.SystemUser, Operator: "key"},
 		} {
 			s.must(t, d)
 		}

@@ -32,8 +32,10 @@ func lateKey(p int, gen, ms int64) string {
 }
 
 func recentKey(p int, gen int64, group string) string { return genPart(p, "recent", gen) + ":" + group }
-func readKey(p int, gen int64, group string) string   { return genPart(p, "read", gen) + ":" + group }
-func dedupeKey(p int, gen int64, id string) string    { return genPart(p, "dedupe", gen) + ":" + id }
+
+func readKey(p int, gen int64, group string) string { return genPart(p, "read", gen) + ":" + group }
+
+func dedupeKey(p int, gen int64, id string) string { return genPart(p, "dedupe", gen) + ":" + id }
 
 func groupKey(p int, group string) string     { return partitionKey(p, "group:"+group) }
 func userRateKey(p int, user string) string   { return partitionKey(p, "rate:u:"+user) }

@@ -211,8 +211,17 @@ func TestUnknownPayloadsAreReportedAndSkipped(t *testing.T) {
 		p := e.cfg.Partitions.Of("a")
 		group, marks := groupChannel(p, "a"), persistedChannel(p)
 		payloads := []struct{ channel, payload string }{
-			{group, ""}, {group, "\n"}, {group, "m 1 2 -"}, {group, "m 1 2\n{}"}, {group, "m x 2 -\n{}"}, {group, "m 1 y -\n{}"},
-			{group, "z 1 2 -\n{}"}, {marks, ""}, {marks, "x a 1"}, {marks, "1 a x"}, {marks, "1 a"},
+			{group, ""},
+			{group, "\n"},
+			{group, "m 1 2 -"},
+			{group, "m 1 2\n{}"},
+			{group, "m x 2 -\n{}"},
+			{group, "m 1 y -\n{}"},
+			{group, "z 1 2 -\n{}"},
+			{marks, ""},
+			{marks, "x a 1"},
+			{marks, "1 a x"},
+			{marks, "1 a"},
 		}
 		for _, m := range payloads {
 			require.NoError(t, e.store.rdb.Publish(t.Context(), m.channel, m.payload).Err())

@@ -25,7 +25,6 @@ type fake struct {
 	silent    bool  // appends are never answered
 	commit    bool  // messages are committed at once
 	panics    bool
-	next      int
 }
 
 type sentOnce struct {

@@ -86,7 +86,7 @@ func (a *api) recoverPanics(next http.Handler) http.Handler {
 			if p == nil {
 				return
 			}
-			if p == http.ErrAbortHandler {
+			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(p)
 			}
 			a.Log.Error().Str("route", routeOf(r)).Any("panic", p).Bytes("stack", debug.Stack()).Msg("http handler panicked")

@@ -107,8 +107,10 @@ func TestFlags(t *testing.T) {
 	parser, err := kong.New(&cli)
 	require.NoError(t, err)
 
-	_, err = parser.Parse([]string{"bench", "send", "--url=http://a,http://b", "--secret=s", "--api-key=k", "--in-flight=8",
-		"--warmup=0s", "--duration=15s", "--pid=server=1,redis=2", "--pid=mysql=3", "--mysql=dsn", "--min-rate=15000", "--max-cpu=85", "--json"})
+	_, err = parser.Parse([]string{
+		"bench", "send", "--url=http://a,http://b", "--secret=s", "--api-key=k", "--in-flight=8",
+		"--warmup=0s", "--duration=15s", "--pid=server=1,redis=2", "--pid=mysql=3", "--mysql=dsn", "--min-rate=15000", "--max-cpu=85", "--json",
+	})
 
 	require.NoError(t, err)
 	require.Equal(t, SendConfig{

@@ -118,6 +118,7 @@ func (c *conn) dial(ctx context.Context, base string) error {
 		Subprotocols:     []string{"hearth.v1"},
 		WriteBufferSize:  len(c.template)*cfg.Batch + 64, // one frame, one write
 	}
+	//nolint:bodyclose // gorilla has read and closed it; what is left is a buffer
 	ws, resp, err := dialer.DialContext(ctx, "ws"+strings.TrimPrefix(base, "http")+"/v1/ws",
 		http.Header{"Authorization": {"Bearer " + token}})
 	if errors.Is(err, websocket.ErrBadHandshake) {
