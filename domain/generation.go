@@ -2,9 +2,12 @@ package domain
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Observed is what a partition's Redis server says of itself.
@@ -38,7 +41,8 @@ type GenerationCache interface {
 type GenerationStore interface {
 	// Renew locks the partition's row, observes Redis, and raises the generation unless the two agree.
 	Renew(ctx context.Context, partition int, observe func(context.Context) (Observed, error)) (Generation, error)
-	// Settle lets gen accept appends, and nothing older be inserted any more.
+	// Settle lets gen accept appends, and nothing older be inserted any more. It fails with ErrOvertaken when gen is
+	// not the row's.
 	Settle(ctx context.Context, partition int, gen int64) error
 }
 
@@ -116,7 +120,31 @@ func (g *Generations) Renew(ctx context.Context, partition int, seen int64) erro
 	return r.err
 }
 
+// ErrOvertaken tells that another instance has raised a partition's generation meanwhile.
+var ErrOvertaken = errors.New("another generation was raised meanwhile")
+
+const (
+	maxOvertakes = 20 // instances that start together overtake each other for a while
+	overtakeWait = 20 * time.Millisecond
+)
+
 func (g *Generations) renew(ctx context.Context, partition int) error {
+	for tries := 1; ; tries++ {
+		err := g.renewOnce(ctx, partition)
+		if !errors.Is(err, ErrOvertaken) || tries == maxOvertakes {
+			return err
+		}
+		wait := time.NewTimer(overtakeWait + rand.N(time.Duration(tries)*overtakeWait))
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return err
+		}
+	}
+}
+
+func (g *Generations) renewOnce(ctx context.Context, partition int) error {
 	row, err := g.store.Renew(ctx, partition, func(ctx context.Context) (Observed, error) {
 		return g.cache.Observe(ctx, partition)
 	})
@@ -131,7 +159,7 @@ func (g *Generations) renew(ctx context.Context, partition int) error {
 		return Unavailable(fmt.Errorf("set generation %d of partition %d: %w", row.Gen, partition, err), "Redis")
 	}
 	if !set {
-		return Unavailable(fmt.Errorf("partition %d: generation %d was overtaken", partition, row.Gen), "Redis")
+		return Unavailable(fmt.Errorf("set generation %d of partition %d: %w", row.Gen, partition, ErrOvertaken), "Redis")
 	}
 	if err := g.settle(ctx, partition, row); err != nil {
 		return err

@@ -2,9 +2,11 @@ package domain_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -113,15 +115,43 @@ func TestAFailedRenewIsUnavailableAndChangesNothing(t *testing.T) {
 	}
 }
 
-func TestRenewThatIsOvertakenIsUnavailable(t *testing.T) {
+func TestRenewThatIsOvertakenStartsOver(t *testing.T) {
 	t.Parallel()
-	p := agreed(3)
-	p.refuse = true
-	g, raised := newGenerations(p)
-	requireCode(t, g.Renew(ctx, 0, 0), domain.CodeUnavailable, "")
-	require.Zero(t, g.Of(0))
-	require.Empty(t, *raised)
-	require.Equal(t, []string{"observe", "renew", "set"}, p.log, "nothing is settled")
+	for _, step := range []string{"set", "settle"} {
+		synctest.Test(t, func(t *testing.T) {
+			p := agreed(3)
+			p.row.Settled = 2
+			p.refuse = step == "set"
+			if step == "settle" {
+				p.fail = map[string]error{step: fmt.Errorf("settle: %w", domain.ErrOvertaken)}
+			}
+			g, raised := newGenerations(p)
+			done := make(chan error, 1)
+			go func() { done <- g.Renew(ctx, 0, 0) }()
+			time.Sleep(100 * time.Millisecond) // until it has been overtaken a few times
+			tries := p.count("renew")
+			p.mu.Lock()
+			p.refuse = false
+			delete(p.fail, "settle")
+			p.mu.Unlock()
+			require.Greater(t, tries, 1, step)
+			require.NoError(t, <-done, step)
+			require.Equal(t, []int64{3}, *raised, step)
+		})
+	}
+}
+
+func TestRenewThatIsAlwaysOvertakenIsUnavailable(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := agreed(3)
+		p.refuse = true
+		g, raised := newGenerations(p)
+		requireCode(t, g.Renew(ctx, 0, 0), domain.CodeUnavailable, "")
+		require.Zero(t, g.Of(0))
+		require.Empty(t, *raised)
+		require.Zero(t, p.count("settle"), "nothing is settled")
+	})
 }
 
 func TestAGenerationNeverFalls(t *testing.T) {

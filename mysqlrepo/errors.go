@@ -3,6 +3,8 @@ package mysqlrepo
 import (
 	"errors"
 	"fmt"
+
+	"hearth/domain"
 )
 
 // What errors.Is finds in errors of rules that said no.
@@ -12,7 +14,7 @@ var (
 	// ErrSeqTaken: another message is stored under a seq. See [SeqTakenError].
 	ErrSeqTaken = errors.New("the seq has another message")
 	// ErrGeneration: the partition is not (or no longer) in the generation asked for, or that one is not settled.
-	ErrGeneration = errors.New("not the partition's settled generation")
+	ErrGeneration = fmt.Errorf("not the partition's settled generation: %w", domain.ErrOvertaken)
 )
 
 // FencedError refuses messages of a generation that is older than the settled one.

@@ -181,6 +181,9 @@ func (s *Subscriber) receive(ctx context.Context) (reason string, err error) {
 	writing.Go(func() { s.writeChanges(ctx, pubsub) })
 	heard := time.Now()
 	for {
+		if ctx.Err() != nil { // while there is traffic, nothing else tells
+			return "stopped", ctx.Err()
+		}
 		message, err := pubsub.ReceiveTimeout(ctx, s.receiveTimeout)
 		var timeout net.Error
 		switch {

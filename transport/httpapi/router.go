@@ -111,9 +111,13 @@ func methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 				w.Header().Add("Allow", method)
 			}
 		}
-		WriteError(w, withStatus(http.StatusMethodNotAllowed,
-			domain.Errorf(domain.CodeBadRequest, "this route does not take this method")))
+		WriteMethodNotAllowed(w)
 	}
+}
+
+// WriteMethodNotAllowed answers 405; the header Allow is the caller's.
+func WriteMethodNotAllowed(w http.ResponseWriter) {
+	WriteError(w, withStatus(http.StatusMethodNotAllowed, domain.Errorf(domain.CodeBadRequest, "this route does not take this method")))
 }
 
 // plainHeaders keeps answers out of caches and browsers from guessing their type.

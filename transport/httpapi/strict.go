@@ -110,11 +110,13 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	deadline := http.NewResponseController(w)
 	_ = deadline.SetReadDeadline(time.Now().Add(bodyReadTimeout)) // not every ResponseWriter has deadlines
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
-	// A deadline left standing would end the request's context while a durable send waits.
-	_ = deadline.SetReadDeadline(time.Time{})
 	if err == nil {
+		// A deadline left standing would end the request's context while a durable send waits.
+		_ = deadline.SetReadDeadline(time.Time{})
 		return raw, nil
 	}
+	// net/http would wait for the rest of the body before it answers on a connection that is to stay.
+	w.Header().Set("Connection", "close")
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return nil, domain.Errorf(domain.CodeTooLarge, "the body may have %d bytes at most", maxBodyBytes)

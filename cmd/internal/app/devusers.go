@@ -38,5 +38,5 @@ func (d *Dev) startBots(ctx context.Context, c DevConfig, cfg configs.Config) {
 			},
 		})
 	})
-	d.stops = append(d.stops, func(context.Context) error { return talking.stop() })
+	d.stops = append(d.stops, talking.stop)
 }

@@ -157,10 +157,23 @@ func (i *Instance) Public() chi.Router {
 	if i.cfg.HTTP.InternalAddr == "" {
 		r.Handle("/metrics", promhttp.HandlerFor(i.registry, promhttp.HandlerOpts{}))
 	}
-	r.NotFound(i.api.ServeHTTP)
-	r.MethodNotAllowed(i.api.ServeHTTP)
-	r.Handle("/v1/*", i.api)
+	r.NotFound(outermost(i.api).ServeHTTP)
+	r.MethodNotAllowed(getOnly)
+	r.Handle("/v1/*", outermost(i.api))
 	return r
+}
+
+// outermost hides from a chi router that it lies in another: its routes are whole paths, also in metrics and logs.
+func outermost(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), chi.RouteCtxKey, nil)))
+	})
+}
+
+// getOnly answers a wrong method on the routes beside the API.
+func getOnly(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Allow", http.MethodGet)
+	httpapi.WriteMethodNotAllowed(w)
 }
 
 // Internal is for operators: metrics, pprof, healthz, readyz.
@@ -200,11 +213,13 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 	return func(ctx context.Context) error {
 		i.server.Hub().Drain(ctx, i.cfg.Drain.Spread.D())
 		i.server.Close()
-		err := errors.Join(appender.stop(), subscriber.stop(), announce.stop())
+		err := errors.Join(appender.stop(ctx), subscriber.stop(ctx), announce.stop(ctx))
 		readMarks.cancel() // both have a last round to write, at once
-		err = errors.Join(err, persist.stop(), readMarks.stop(), leases.stop())
-		i.leases.Release(ctx)
-		return errors.Join(err, watch.stop(), health.stop(), clock.stop())
+		err = errors.Join(err, persist.stop(ctx), readMarks.stop(ctx), leases.stop(ctx))
+		if ctx.Err() == nil {
+			i.leases.Release(ctx)
+		}
+		return errors.Join(err, watch.stop(ctx), health.stop(ctx), clock.stop(ctx))
 	}, nil
 }
 

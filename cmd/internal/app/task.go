@@ -16,8 +16,13 @@ func startTask(ctx context.Context, f func(context.Context) error) *task {
 	return t
 }
 
-// stop ends the task, waits for it and returns its error.
-func (t *task) stop() error {
+// stop ends the task, waits for it and returns its error. What has not ended with ctx is left behind: the process ends.
+func (t *task) stop(ctx context.Context) error {
 	t.cancel()
-	return <-t.done
+	select {
+	case err := <-t.done:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
 }
