@@ -6,6 +6,12 @@ type LogRange struct {
 	Gen       int64
 }
 
+// LogBatch is a run of entries of one log.
+type LogBatch struct {
+	LogRange
+	Entries []LogEntry
+}
+
 // LogEntry is an accepted message that MySQL may not have yet.
 type LogEntry struct {
 	ID string // of the entry in its log

@@ -329,10 +329,17 @@ func (c *client) ReadLogs(ctx context.Context, logs []domain.LogRange, limit int
 	return read, nil
 }
 
-func (c *client) Committed(ctx context.Context, log domain.LogRange, entries []domain.LogEntry) error {
-	return c.request(ctx, "committed", []domain.LogRange{log}, func() (int, error) {
-		c.commit(log, entries)
-		return len(entries), nil
+func (c *client) Committed(ctx context.Context, batches []domain.LogBatch) error {
+	var logs []domain.LogRange
+	for _, b := range batches {
+		logs = append(logs, b.LogRange)
+	}
+	return c.request(ctx, "committed", logs, func() (n int, err error) {
+		for _, b := range batches {
+			c.commit(b.LogRange, b.Entries)
+			n += len(b.Entries)
+		}
+		return n, nil
 	})
 }
 

@@ -80,9 +80,10 @@ func (l *Leases) renew(ctx context.Context) {
 	}
 }
 
-// Release gives all leases back, so that other instances need not wait for their end.
+// Release gives all leases back, so that other instances need not wait for their end: also those whose grant was not
+// heard.
 func (l *Leases) Release(ctx context.Context) {
-	for _, p := range l.Held() {
+	for p := range int(l.partitions) {
 		if err := l.store.Unlease(ctx, p, l.instance); err != nil {
 			l.log.Warn().Err(err).Int("partition", p).Msg("lease not given back, it ends by itself")
 		}

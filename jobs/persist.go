@@ -25,8 +25,8 @@ const (
 type Log interface {
 	// ReadLogs reads up to limit entries from the start of each log.
 	ReadLogs(ctx context.Context, logs []domain.LogRange, limit int) ([][]domain.LogEntry, error)
-	// Committed takes entries, a prefix of the log, off it and raises the watermarks.
-	Committed(ctx context.Context, log domain.LogRange, entries []domain.LogEntry) error
+	// Committed takes entries off their logs and raises the watermarks.
+	Committed(ctx context.Context, batches []domain.LogBatch) error
 	Backlog(ctx context.Context, logs []domain.LogRange) (int64, error)
 	OlderGenerations(ctx context.Context, partition int, gen int64) ([]int64, error)
 	ForgetGeneration(ctx context.Context, partition int, gen int64) error
@@ -69,35 +69,34 @@ func (w *Writer) Write(ctx context.Context, logs []domain.LogRange) (n int, more
 	if err != nil {
 		return 0, false, err
 	}
-	var filled []domain.LogRange
-	var batches [][]domain.LogEntry
+	var batches []domain.LogBatch
 	for i, log := range logs {
 		if len(entries[i]) > 0 {
-			filled, batches = append(filled, log), append(batches, entries[i])
+			batches = append(batches, domain.LogBatch{LogRange: log, Entries: entries[i]})
 		}
 		more = more || len(entries[i]) == limit
 	}
-	if err := w.insert(ctx, filled, batches); err != nil {
-		if len(filled) == 1 {
+	if len(batches) == 0 {
+		return 0, false, nil
+	}
+	if err := w.insert(ctx, batches); err != nil {
+		if len(batches) == 1 {
 			return 0, false, err
 		}
-		n, err = w.storeEach(ctx, filled, batches)
+		n, err = w.storeEach(ctx, batches)
 		return n, false, err
 	}
-	n, err = w.commit(ctx, filled, batches)
+	n, err = w.committed(ctx, batches)
 	return n, more && err == nil, err
 }
 
-// insert stores the batches of several logs in one transaction.
-func (w *Writer) insert(ctx context.Context, logs []domain.LogRange, batches [][]domain.LogEntry) error {
-	if len(logs) == 0 {
-		return nil
-	}
+// insert stores batches in one transaction.
+func (w *Writer) insert(ctx context.Context, batches []domain.LogBatch) error {
 	var messages []domain.Message
-	gens := make(map[int]int64, len(logs))
-	for i, log := range logs {
-		gens[log.Partition] = log.Gen
-		for _, e := range batches[i] {
+	gens := make(map[int]int64, len(batches))
+	for _, b := range batches {
+		gens[b.Partition] = b.Gen
+		for _, e := range b.Entries {
 			messages = append(messages, e.Message)
 		}
 	}
@@ -110,26 +109,26 @@ func (w *Writer) insert(ctx context.Context, logs []domain.LogRange, batches [][
 	return nil
 }
 
-// commit takes inserted batches off their logs.
-func (w *Writer) commit(ctx context.Context, logs []domain.LogRange, batches [][]domain.LogEntry) (n int, err error) {
-	for i, log := range logs {
-		if err := w.log.Committed(ctx, log, batches[i]); err != nil {
-			return n, err
-		}
-		n += len(batches[i])
+// committed takes inserted batches off their logs and counts their messages.
+func (w *Writer) committed(ctx context.Context, batches []domain.LogBatch) (n int, err error) {
+	if err := w.log.Committed(ctx, batches); err != nil {
+		return 0, err
+	}
+	for _, b := range batches {
+		n += len(b.Entries)
 	}
 	return n, nil
 }
 
-// storeEach stores the logs one by one: the trouble of one partition must not hold up the others.
-func (w *Writer) storeEach(ctx context.Context, logs []domain.LogRange, batches [][]domain.LogEntry) (n int, err error) {
-	for i := range logs {
-		storeErr := w.insert(ctx, logs[i:i+1], batches[i:i+1])
+// storeEach stores the batches one by one: the trouble of one partition must not hold up the others.
+func (w *Writer) storeEach(ctx context.Context, batches []domain.LogBatch) (n int, err error) {
+	for i := range batches {
+		var stored int
+		storeErr := w.insert(ctx, batches[i:i+1])
 		if storeErr == nil {
-			var stored int
-			stored, storeErr = w.commit(ctx, logs[i:i+1], batches[i:i+1])
-			n += stored
+			stored, storeErr = w.committed(ctx, batches[i:i+1])
 		}
+		n += stored
 		if storeErr != nil {
 			err = storeErr
 		}

@@ -125,7 +125,7 @@ func (e *env) logged(t *testing.T, group string) []domain.LogEntry {
 
 func (e *env) commit(t *testing.T, group string, entries []domain.LogEntry) {
 	t.Helper()
-	require.NoError(t, e.store.Committed(t.Context(), e.log(group), entries))
+	require.NoError(t, e.store.Committed(t.Context(), []domain.LogBatch{{LogRange: e.log(group), Entries: entries}}))
 }
 
 func (e *env) head(t *testing.T, user, group string) domain.CachedHead {

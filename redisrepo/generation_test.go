@@ -94,7 +94,7 @@ func TestGenerationIsForgottenWhenItsLogAndMarksAreDrained(t *testing.T) {
 		e.raise(t, 3)
 
 		require.Error(t, e.store.ForgetGeneration(ctx, p, 1), "its log is not empty")
-		require.NoError(t, e.store.Committed(ctx, old, entries))
+		require.NoError(t, e.store.Committed(ctx, []domain.LogBatch{{LogRange: old, Entries: entries}}))
 		require.Error(t, e.store.ForgetGeneration(ctx, p, 1), "a read mark is left")
 		marks, err := e.store.DirtyMarks(ctx, old)
 		require.NoError(t, err)

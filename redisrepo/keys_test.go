@@ -100,7 +100,7 @@ func useAll(t *testing.T, e *env) {
 	require.NoError(t, err)
 	for i, log := range logs {
 		require.Len(t, entries[i], 4)
-		require.NoError(t, e.store.Committed(ctx, log, entries[i]))
+		require.NoError(t, e.store.Committed(ctx, []domain.LogBatch{{LogRange: log, Entries: entries[i]}}))
 		dirty, err := e.store.DirtyMarks(ctx, log)
 		require.NoError(t, err)
 		require.Len(t, dirty, 2)
@@ -404,7 +404,7 @@ func TestMethodsFailWithoutRedis(t *testing.T) {
 		},
 		"SnapshotPage": func(ctx context.Context) error { _, _, _, err := s.SnapshotPage(ctx, "room", "s", 0, 1); return err },
 		"ReadLogs":     func(ctx context.Context) error { _, err := s.ReadLogs(ctx, []domain.LogRange{log}, 1); return err },
-		"Committed":    func(ctx context.Context) error { return s.Committed(ctx, log, nil) },
+		"Committed":    func(ctx context.Context) error { return s.Committed(ctx, []domain.LogBatch{{LogRange: log}}) },
 		"Backlog":      func(ctx context.Context) error { _, err := s.Backlog(ctx, []domain.LogRange{log}); return err },
 		"DirtyMarks":   func(ctx context.Context) error { _, err := s.DirtyMarks(ctx, log); return err },
 		"MarksWritten": func(ctx context.Context) error { return s.MarksWritten(ctx, log, nil) },

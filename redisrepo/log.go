@@ -62,28 +62,49 @@ func logEntry(m redis.XMessage, gen int64) (domain.LogEntry, error) {
 	return e, nil
 }
 
-// Committed takes entries whose rows are committed off their log and raises the watermarks. entries are a prefix
-// of the log.
-func (s *Store) Committed(ctx context.Context, log domain.LogRange, entries []domain.LogEntry) error {
-	marks := make(map[string]int64)
-	for _, e := range entries {
-		marks[e.Group] = max(marks[e.Group], e.Seq)
+// Committed takes entries whose rows are committed off their logs and raises the watermarks, in one round trip.
+func (s *Store) Committed(ctx context.Context, batches []domain.LogBatch) error {
+	err := s.commit(ctx, batches)
+	if isNoScript(err) {
+		if err := commitScript.Load(ctx, s.rdb).Err(); err != nil {
+			return fmt.Errorf("load the commit script: %w", err)
+		}
+		err = s.commit(ctx, batches) // what was done before is done again, and changes nothing
 	}
-	keys := make([]string, 0, 3+2*len(marks))
-	keys = append(keys, genKey(log.Partition), logKey(log.Partition, log.Gen), persistedKey(log.Partition, log.Gen))
-	args := make([]any, 0, 5+2*len(marks)+len(entries))
-	args = append(args, log.Gen, keepRecent, idleTTL.Milliseconds(), persistedChannel(log.Partition), len(marks))
-	for group, mark := range marks {
-		keys = append(keys, recentKey(log.Partition, log.Gen, group), readKey(log.Partition, log.Gen, group))
-		args = append(args, group, mark)
-	}
-	for _, e := range entries {
-		args = append(args, e.ID)
-	}
-	if err := s.run(ctx, commitScript, keys, args...).Err(); err != nil {
-		return fmt.Errorf("take %d committed entries off the log of partition %d: %w", len(entries), log.Partition, err)
+	if err != nil {
+		return fmt.Errorf("take committed entries off %d logs: %w", len(batches), err)
 	}
 	return nil
+}
+
+func (s *Store) commit(ctx context.Context, batches []domain.LogBatch) error {
+	pipe := s.rdb.Pipeline()
+	for _, b := range batches {
+		keys, args := commitArguments(b)
+		pipe.EvalSha(ctx, commitScript.Hash(), keys, args...)
+	}
+	_, err := pipe.Exec(ctx)
+	return err
+}
+
+func commitArguments(b domain.LogBatch) (keys []string, args []any) {
+	marks := make(map[string]int64)
+	for _, e := range b.Entries {
+		marks[e.Group] = max(marks[e.Group], e.Seq)
+	}
+	p, gen := b.Partition, b.Gen
+	keys = make([]string, 0, 3+2*len(marks))
+	keys = append(keys, genKey(p), logKey(p, gen), persistedKey(p, gen))
+	args = make([]any, 0, 5+2*len(marks)+len(b.Entries))
+	args = append(args, gen, keepRecent, idleTTL.Milliseconds(), persistedChannel(p), len(marks))
+	for group, mark := range marks {
+		keys = append(keys, recentKey(p, gen, group), readKey(p, gen, group))
+		args = append(args, group, mark)
+	}
+	for _, e := range b.Entries {
+		args = append(args, e.ID)
+	}
+	return keys, args
 }
 
 // Backlog is the number of entries in each log.

@@ -167,7 +167,7 @@ func TestOlderGenerationIsDrainedWithoutTelling(t *testing.T) {
 		old := e.log("a")
 		heard := e.subscribe(t, e.store, "a")
 		e.raise(t, 2)
-		require.NoError(t, e.store.Committed(t.Context(), old, all))
+		require.NoError(t, e.store.Committed(t.Context(), []domain.LogBatch{{LogRange: old, Entries: all}}))
 		left, err := e.store.ReadLogs(t.Context(), []domain.LogRange{old}, 10)
 		require.NoError(t, err)
 		require.Empty(t, left[0])
