@@ -390,11 +390,8 @@ func TestEchoFalse(t *testing.T) {
 			c.message(2)
 		}
 		ann.ok(sendOf(3, "g", "c", ""), nil)
-		ann.message(3)
 		for _, c := range []*client{ann, other, bob} {
-			for len(c.objects) > 0 {
-				c.next()
-			}
+			c.message(3)
 			c.alive()
 		}
 	})
