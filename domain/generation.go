@@ -53,14 +53,13 @@ type Drainer interface {
 
 // Generations knows the generation of every partition. Of is for the hot path: one atomic load.
 type Generations struct {
-	partitions Partitions
-	current    []atomic.Int64
-	mu         sync.Mutex // guards renewals; never held while Redis and MySQL are asked
-	renewals   []*renewal // the one that is under way, per partition
-	cache      GenerationCache
-	store      GenerationStore
-	drainer    Drainer
-	raised     func(partition int, gen int64) // called when a generation becomes current; may be nil
+	current  []atomic.Int64
+	mu       sync.Mutex // guards renewals; never held while Redis and MySQL are asked
+	renewals []*renewal // the one that is under way, per partition
+	cache    GenerationCache
+	store    GenerationStore
+	drainer  Drainer
+	raised   func(partition int, gen int64) // called when a generation becomes current; may be nil
 }
 
 // renewal is one attempt; err is set when done is closed.
@@ -72,24 +71,17 @@ type renewal struct {
 // NewGenerations knows no generation yet: every partition is at 0 until its first Renew.
 func NewGenerations(n Partitions, cache GenerationCache, store GenerationStore, drainer Drainer, raised func(int, int64)) *Generations {
 	return &Generations{
-		partitions: n,
-		current:    make([]atomic.Int64, n),
-		renewals:   make([]*renewal, n),
-		cache:      cache,
-		store:      store,
-		drainer:    drainer,
-		raised:     raised,
+		current:  make([]atomic.Int64, n),
+		renewals: make([]*renewal, n),
+		cache:    cache,
+		store:    store,
+		drainer:  drainer,
+		raised:   raised,
 	}
 }
 
-// Partitions is how many there are.
-func (g *Generations) Partitions() Partitions { return g.partitions }
-
 // Of is the partition's generation; 0 while it is not known.
 func (g *Generations) Of(partition int) int64 { return g.current[partition].Load() }
-
-// OfGroup is the generation of the group's partition.
-func (g *Generations) OfGroup(group string) int64 { return g.Of(g.partitions.Of(group)) }
 
 // Renew makes Redis and MySQL agree on a generation that is newer than seen, or still right, and settles it.
 // Callers that come while another is at it wait and take its result. It fails with unavailable when one of the

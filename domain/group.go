@@ -72,14 +72,6 @@ type Actor struct {
 // IsServer reports whether an app server asks: it may do everything, for anyone.
 func (a Actor) IsServer() bool { return a.Key != "" }
 
-// Name is what events and rows call the one who acted.
-func (a Actor) Name() string {
-	if a.IsServer() {
-		return a.Key
-	}
-	return a.User
-}
-
 // Action is something one may or may not do in a group.
 type Action string
 

@@ -1,0 +1,65 @@
+package redisrepo
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"hearth/domain"
+)
+
+// outcome is what a status word of append.lua means.
+func outcome(reply string, s *pendingSend, gen int64) (domain.Accepted, error) {
+	word, rest, _ := strings.Cut(reply, " ")
+	refuse := func(code domain.Code, message string) (domain.Accepted, error) {
+		return domain.Accepted{}, domain.Errorf(code, "%s", message)
+	}
+	switch word {
+	case "OK", "DUP":
+		// Behind an id of our own making only this send can be: a repeat of ours whose reply was lost.
+		return accepted(rest, s.Group, gen, word == "DUP" && s.ClientID != "")
+	case "CONFLICT":
+		return domain.Accepted{}, &domain.Error{Code: domain.CodeConflict, Field: "client_id", Message: "client_id: was used for another message"}
+	case "GONE":
+		return refuse(domain.CodeGone, "the group was dismissed")
+	case "NOT_MEMBER":
+		return refuse(domain.CodeNotMember, "you are not a member of this group")
+	case "BLOCKED":
+		return refuse(domain.CodeForbidden, "you are blocked in this group")
+	case "MUTED":
+		return refuse(domain.CodeMuted, "you are muted in this group")
+	case "NO_REPLY":
+		return domain.Accepted{}, domain.BadField("reply_to", "must be the seq of a message")
+	case "USER_RATE":
+		return domain.Accepted{}, limited("you are sending too fast", rest)
+	case "GROUP_RATE":
+		return domain.Accepted{}, limited("the group is over its rate", rest)
+	case "BACKLOG":
+		return domain.Accepted{}, &domain.Error{Code: domain.CodeOverloaded, Message: "too many messages wait to be stored", RetryAfter: time.Second}
+	case "FULL":
+		return domain.Accepted{}, &domain.Error{Code: domain.CodeOverloaded, Message: "the message store is full", RetryAfter: time.Second}
+	}
+	return domain.Accepted{}, fmt.Errorf("append script answered %q", word)
+}
+
+func accepted(numbers, group string, gen int64, duplicate bool) (domain.Accepted, error) {
+	a := domain.Accepted{Group: group, Gen: gen, Duplicate: duplicate}
+	fields := strings.SplitN(numbers, " ", 3)
+	if len(fields) != 3 {
+		return domain.Accepted{}, fmt.Errorf("append script answered %q", numbers)
+	}
+	for i, to := range [...]*int64{&a.Seq, &a.TimeMS, &a.PersistedSeq} {
+		n, err := strconv.ParseInt(fields[i], 10, 64)
+		if err != nil {
+			return domain.Accepted{}, fmt.Errorf("append script answered %q: %w", numbers, err)
+		}
+		*to = n
+	}
+	return a, nil
+}
+
+func limited(message, ms string) error {
+	wait, _ := strconv.Atoi(ms) // 0 when it cannot be read: no advice
+	return &domain.Error{Code: domain.CodeRateLimited, Message: message, RetryAfter: time.Duration(wait) * time.Millisecond}
+}

@@ -1,0 +1,38 @@
+package redisrepo
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"hearth/domain"
+)
+
+// FillReads caches read marks; those already there stay.
+func (s *Store) FillReads(ctx context.Context, marks map[domain.GroupUser]int64) error {
+	pipe := s.rdb.Pipeline()
+	for m, seq := range marks {
+		p, gen := s.of(m.Group)
+		pipe.HSetNX(ctx, readKey(p, gen, m.Group), m.User, seq)
+		pipe.Expire(ctx, readKey(p, gen, m.Group), idleTTL)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("fill %d read marks: %w", len(marks), err)
+	}
+	return nil
+}
+
+// MarkRead moves a read mark forward; see domain.ReadMarker.
+func (s *Store) MarkRead(ctx context.Context, group, user string, seq, known int64) (int64, error) {
+	p, gen := s.of(group)
+	keys := []string{genKey(p), readKey(p, gen, group), dirtyKey(p, gen)}
+	reply, err := s.run(ctx, readScript, keys, gen, group, user, seq, known, idleTTL.Milliseconds()).Text()
+	if err != nil {
+		return 0, fmt.Errorf("read mark in %s: %w", group, err)
+	}
+	mark, err := strconv.ParseInt(reply, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read mark in %s: generation %d: %s", group, gen, reply)
+	}
+	return mark, nil
+}

@@ -1,0 +1,61 @@
+package redisrepo
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"hearth/domain"
+)
+
+// Recent answers each range from the newest messages that Redis keeps, in one round trip.
+func (s *Store) Recent(ctx context.Context, ranges []domain.Range) ([][]domain.Record, error) {
+	pipe := s.rdb.Pipeline()
+	cmds := make([]*redis.XMessageSliceCmd, len(ranges))
+	for i, r := range ranges {
+		p, gen := s.of(r.Group)
+		key := recentKey(p, gen, r.Group)
+		from, to := streamID(r.From), streamID(r.To)
+		if r.Last {
+			cmds[i] = pipe.XRevRangeN(ctx, key, to, from, int64(r.Limit))
+		} else {
+			cmds[i] = pipe.XRangeN(ctx, key, from, to, int64(r.Limit))
+		}
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, fmt.Errorf("read recent messages of %d groups: %w", len(ranges), err)
+	}
+	results := make([][]domain.Record, len(ranges))
+	for i, r := range ranges {
+		records, err := recentRecords(r, cmds[i].Val())
+		if err != nil {
+			return nil, err
+		}
+		results[i] = records
+	}
+	return results, nil
+}
+
+func streamID(seq int64) string { return strconv.FormatInt(max(0, seq), 10) + "-0" }
+
+func recentRecords(r domain.Range, messages []redis.XMessage) ([]domain.Record, error) {
+	records := make([]domain.Record, len(messages))
+	for i, m := range messages {
+		seq, err := strconv.ParseInt(strings.TrimSuffix(m.ID, "-0"), 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("recent message %s of %s: %w", m.ID, r.Group, err)
+		}
+		tail, _ := m.Values["m"].(string)
+		at := i
+		if r.Last {
+			at = len(messages) - 1 - i
+		}
+		if records[at], err = domain.RecordFromTail(r.Group, seq, []byte(tail)); err != nil {
+			return nil, err
+		}
+	}
+	return records, nil
+}

@@ -1,0 +1,78 @@
+package redisrepo
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"hearth/domain"
+)
+
+// Holes are kept as '<from>-<to>:<reason>' joined by spaces.
+func formatHoles(holes domain.Holes) string {
+	var b strings.Builder
+	for i, h := range holes {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		fmt.Fprintf(&b, "%d-%d:%s", h.From, h.To, h.Reason)
+	}
+	return b.String()
+}
+
+func parseHoles(s string) (domain.Holes, error) {
+	var holes domain.Holes
+	for text := range strings.FieldsSeq(s) {
+		var h domain.Hole
+		if _, err := fmt.Sscanf(text, "%d-%d:%s", &h.From, &h.To, &h.Reason); err != nil {
+			return nil, fmt.Errorf("hole: %w", err)
+		}
+		holes = append(holes, h)
+	}
+	return holes, nil
+}
+
+// SetSeeds gives groups their starting seqs; see domain.SeedCache.
+func (s *Store) SetSeeds(ctx context.Context, partition int, gen int64, seeds map[string]domain.Seed) error {
+	if err := s.rememberSends(ctx, partition, gen, seeds); err != nil {
+		return err
+	}
+	keys := []string{genKey(partition), seqKey(partition, gen), holesKey(partition, gen), persistedKey(partition, gen)}
+	args := []any{gen}
+	for group, seed := range seeds {
+		value := strconv.FormatInt(seed.Start, 10) + " " + strconv.FormatInt(seed.LastMS, 10)
+		args = append(args, group, value, formatHoles(seed.Holes), seed.Start)
+	}
+	word, err := s.run(ctx, seedScript, keys, args...).Text()
+	if err != nil {
+		return fmt.Errorf("seed %d groups: %w", len(seeds), err)
+	}
+	if word != "OK" {
+		return fmt.Errorf("seed %d groups: generation %d is no longer current", len(seeds), gen)
+	}
+	return nil
+}
+
+// rememberSends keeps the idempotency keys of a former generation in this one, before its first append.
+func (s *Store) rememberSends(ctx context.Context, partition int, gen int64, seeds map[string]domain.Seed) error {
+	now, err := s.NowMS(ctx)
+	if err != nil {
+		return err
+	}
+	pipe := s.rdb.Pipeline()
+	for _, seed := range seeds {
+		for _, r := range seed.Recent {
+			left := domain.DedupeWindow - time.Duration(now-r.TimeMS)*time.Millisecond
+			if left > 0 {
+				value := fmt.Sprintf("%d %d %s", r.Seq, r.TimeMS, r.Hash)
+				pipe.SetNX(ctx, dedupeKey(partition, gen, r.Dedupe), value, left)
+			}
+		}
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("remember the sends of a former generation: %w", err)
+	}
+	return nil
+}
