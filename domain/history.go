@@ -138,6 +138,11 @@ func (h *History) Enter(ctx context.Context, actor Actor, group string) (*Head, 
 	return head, Allow(actor, Read, head.Type, head.Join, head.Role)
 }
 
+// HeadsOf are the heads of groups, in order, as nobody in particular sees them.
+func (h *History) HeadsOf(ctx context.Context, groups []string) ([]HeadResult, error) {
+	return h.heads.Get(ctx, "", groups)
+}
+
 // Head is a group's head as nobody in particular sees it.
 func (h *History) Head(ctx context.Context, group string) (*Head, error) {
 	return h.heads.One(ctx, "", group)

@@ -34,6 +34,8 @@ type feed struct {
 	early     map[int64]domain.Push
 	repairing bool
 	again     bool // a repair was asked for while one was under way
+	behind    bool // at the last check of the tail, below the head, at behindAt
+	behindAt  int64
 	subs      map[*Conn]*subscription
 }
 
@@ -232,6 +234,18 @@ func (f *feed) apply(page domain.Page, top int64) {
 			delete(f.early, seq)
 		}
 	}
+}
+
+// checkTail fetches what is up to top when the feed has stood still below it since the last check: what is on its way
+// has arrived by then.
+func (f *feed) checkTail(top int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	behind := f.isLive && top > f.last
+	if behind && f.behind && f.behindAt == f.last {
+		f.startRepair()
+	}
+	f.behind, f.behindAt = behind, f.last
 }
 
 // wait blocks until the feed's position is known.

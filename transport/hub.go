@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,6 +41,7 @@ type Hub struct {
 
 const (
 	maxRepairs    = 32
+	tailInterval  = 3 * time.Second
 	maxClosePause = 20 * time.Millisecond // between closes: few connections need no long spread
 )
 
@@ -140,14 +142,57 @@ func (h *Hub) remove(c *Conn) {
 	h.metrics.connections.Set(float64(len(h.conns)))
 }
 
-// Online counts the distinct users connected to each group here.
-func (h *Hub) Online() map[string]int {
+// Run looks at the heads of the followed groups again and again, until ctx is done: a lost push shows in the next one
+// of its group, but the last one has none behind it.
+func (h *Hub) Run(ctx context.Context) error {
+	tick := time.NewTicker(tailInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := h.checkTails(ctx); err != nil && ctx.Err() == nil {
+			h.log.Warn().Err(err).Msg("tails not compared with the heads")
+		}
+	}
+}
+
+func (h *Hub) checkTails(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, repairTimeout)
+	defer cancel()
+	for feeds := range slices.Chunk(h.all(), domain.MaxSyncGroups) {
+		groups := make([]string, len(feeds))
+		for i, f := range feeds {
+			groups[i] = f.group
+		}
+		heads, err := h.history.HeadsOf(ctx, groups)
+		if err != nil {
+			return err
+		}
+		for i, f := range feeds {
+			if heads[i].Err == nil {
+				f.checkTail(heads[i].MaxSeq)
+			}
+		}
+	}
+	return nil
+}
+
+func (h *Hub) all() []*feed {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	feeds := make([]*feed, 0, len(h.feeds))
 	for _, f := range h.feeds {
 		feeds = append(feeds, f)
 	}
-	h.mu.Unlock()
+	return feeds
+}
+
+// Online counts the distinct users connected to each group here.
+func (h *Hub) Online() map[string]int {
+	feeds := h.all()
 	counts := make(map[string]int, len(feeds))
 	for _, f := range feeds {
 		if n := f.users(); n > 0 {

@@ -112,3 +112,28 @@ func TestFirstCloseCounts(t *testing.T) {
 		require.Equal(t, "first", closed.Text)
 	})
 }
+
+func TestALostLastPushIsFound(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Hub().Run(ctx) }()
+		c := s.dial(t, "ann").ready()
+		s.push("g", 1)
+		c.message(1)
+		s.b.accept("g", 2) // their pushes are lost, and nothing comes behind them
+		time.Sleep(2*tailInterval - time.Second)
+		c.alive() // what is on its way has its time
+		time.Sleep(2 * time.Second)
+		c.message(2)
+		c.message(3)
+
+		s.push("g", 1)
+		c.message(4)
+		time.Sleep(4 * tailInterval)
+		c.alive()
+		stop()
+		require.NoError(t, <-done)
+	})
+}

@@ -209,11 +209,13 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 	readMarks := startTask(ctx, i.readMarks.Run)
 	announce := startTask(ctx, i.announce.Run)
 	subscriber := startTask(ctx, i.subscriber.Run)
+	tails := startTask(ctx, i.server.Hub().Run)
 	appender := startTask(ctx, i.appender.Run)
 	return func(ctx context.Context) error {
 		i.server.Hub().Drain(ctx, i.cfg.Drain.Spread.D())
+		err := tails.stop(ctx)
 		i.server.Close()
-		err := errors.Join(appender.stop(ctx), subscriber.stop(ctx), announce.stop(ctx))
+		err = errors.Join(err, appender.stop(ctx), subscriber.stop(ctx), announce.stop(ctx))
 		readMarks.cancel() // both have a last round to write, at once
 		err = errors.Join(err, persist.stop(ctx), readMarks.stop(ctx), leases.stop(ctx))
 		if ctx.Err() == nil {
