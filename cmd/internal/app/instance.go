@@ -59,6 +59,9 @@ type Instance struct {
 // NewInstance wires an instance; it starts nothing and asks nobody. redis has to be the instance's own, sql may be
 // shared.
 func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, log zerolog.Logger) (*Instance, error) {
+	if cfg.Node.Name == "" { // leases and announcements of unnamed instances would be taken for each other's
+		return nil, errors.New("an instance needs a name")
+	}
 	log = log.With().Str("instance", cfg.Node.Name).Logger()
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

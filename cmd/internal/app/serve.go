@@ -18,6 +18,9 @@ const startTimeout = 30 * time.Second
 
 // Serve runs one instance on real Redis and MySQL until ctx is done and it has left in order.
 func Serve(ctx context.Context, cfg configs.Config, log zerolog.Logger) (err error) {
+	if cfg.Node.Name == "" {
+		cfg.Node.Name = configs.NewNodeName()
+	}
 	starting, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	sql, err := openMySQL(starting, cfg)
