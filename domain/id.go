@@ -86,3 +86,18 @@ func SplitDirect(group string) (lower, higher string, ok bool) {
 	}
 	return lower, higher, true
 }
+
+// DirectID is the id of the direct conversation of two users: dm:<lower>:<higher>, in byte order.
+func DirectID(a, b string) string { return "dm:" + min(a, b) + ":" + max(a, b) }
+
+// Peer is the other side of a direct conversation; ok is false where there is none.
+func Peer(group, user string) (peer string, ok bool) {
+	lower, higher, ok := SplitDirect(group)
+	switch {
+	case ok && user == lower:
+		return higher, true
+	case ok && user == higher:
+		return lower, true
+	}
+	return "", false
+}

@@ -1,0 +1,33 @@
+package domain
+
+import "context"
+
+// NoteKind is what a note says.
+type NoteKind string
+
+const (
+	NoteJoined NoteKind = "joined" // the user is in Group now: his connections are due every message behind After
+	NoteLeft   NoteKind = "left"   // he is not any more
+	NoteClose  NoteKind = "close"  // his connection Conn ("": all opened before) ends with Code
+)
+
+// Note is what a user's connections have to learn, on whatever instance, even if pub/sub fails at that moment. Notes
+// lie in order in Redis for a day; the channel of the user only tells that there are new ones.
+type Note struct {
+	ID     string // place among the user's notes, made by Redis: see NoteAfter
+	Kind   NoteKind
+	Group  string
+	After  int64
+	Event  []byte // joined, left: the event group; nil for none
+	Conn   string
+	Code   int
+	Reason string
+}
+
+// Notes keeps the notes of users.
+type Notes interface {
+	// Tell adds a note to each user's and wakes his connections' instances.
+	Tell(ctx context.Context, notes map[string]Note) error
+	// Since reads the notes behind the id given for each user, in order; users without new ones are left out.
+	Since(ctx context.Context, last map[string]string) (map[string][]Note, error)
+}
