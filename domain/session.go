@@ -56,20 +56,27 @@ type SessionStore interface {
 	Presence(ctx context.Context, users []string) (map[string]Presence, error)
 }
 
+// UserGroups is the MySQL side of sessions.
+type UserGroups interface {
+	// GroupsOf lists up to limit of a user's groups above the id after, by id.
+	GroupsOf(ctx context.Context, user, after string, limit int) ([]string, error)
+}
+
 // Sessions are the use cases around logins and presence.
 type Sessions struct {
 	store  SessionStore
 	notes  Notes
 	bus    Bus
+	groups UserGroups
 	policy SessionPolicy
 }
 
 // NewSessions wires the use cases; policy "" is multi.
-func NewSessions(store SessionStore, notes Notes, bus Bus, policy SessionPolicy) *Sessions {
+func NewSessions(store SessionStore, notes Notes, bus Bus, groups UserGroups, policy SessionPolicy) *Sessions {
 	if policy == "" {
 		policy = SessionMulti
 	}
-	return &Sessions{store: store, notes: notes, bus: bus, policy: policy}
+	return &Sessions{store: store, notes: notes, bus: bus, groups: groups, policy: policy}
 }
 
 // Enter lets a session in: already_online when the policy says so.
@@ -87,11 +94,23 @@ func (s *Sessions) Leave(ctx context.Context, session Session, groups []string) 
 	if err != nil || !last {
 		return err
 	}
-	return s.Announce(ctx, session.User, false, "", groups)
+	return s.Announce(ctx, session.User, false, groups)
 }
 
-// Announce tells the direct conversations among groups that a user is there or not, but for one connection.
-func (s *Sessions) Announce(ctx context.Context, user string, online bool, except string, groups []string) error {
+// Offline tells the user's direct conversations that he has gone with a dead instance, unless he is back.
+func (s *Sessions) Offline(ctx context.Context, user string) error {
+	if s.PeerOnline(ctx, user) {
+		return nil
+	}
+	direct, err := s.groups.GroupsOf(ctx, user, directPrefix, maxDirectEvents)
+	if err != nil {
+		return Unavailable(fmt.Errorf("direct conversations of %s: %w", user, err), "MySQL")
+	}
+	return s.Announce(ctx, user, false, direct)
+}
+
+// Announce tells the direct conversations among groups that a user is there or not, but for himself.
+func (s *Sessions) Announce(ctx context.Context, user string, online bool, groups []string) error {
 	var direct []string
 	for _, group := range groups {
 		if _, _, ok := SplitDirect(group); ok && len(direct) < maxDirectEvents {
@@ -101,7 +120,7 @@ func (s *Sessions) Announce(ctx context.Context, user string, online bool, excep
 	if len(direct) == 0 {
 		return nil
 	}
-	return s.bus.ToGroups(ctx, direct, except, PresenceEvent{User: user, Online: online}.JSON())
+	return s.bus.ToGroups(ctx, direct, ExceptUser(user), PresenceEvent{User: user, Online: online}.JSON())
 }
 
 // Presence tells who is there; everybody may ask.

@@ -2,71 +2,144 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"hearth/domain"
 )
 
 const (
 	announceInterval = 2 * time.Second
-	announceAll      = 5 // every so many announcements everything is told again: Redis may have forgotten
+	announceAll      = 5 // every so many announcements all counts are told again: Redis may have forgotten
 )
 
 // Announcer is the Redis side of the announcements.
 type Announcer interface {
-	// Announce tells that the instance lives, and its viewers of each group; 0 takes a group's count back.
-	Announce(ctx context.Context, instance string, counts map[string]int) error
+	// Announce tells that the instance lives, and its viewers of each group; 0 takes a group's count back. known is
+	// false when Redis had forgotten the instance, or others had taken it for dead.
+	Announce(ctx context.Context, instance string, counts map[string]int) (known bool, err error)
+	// Depart takes back that the instance lives.
+	Depart(ctx context.Context, instance string) error
+	// Restore writes sessions again where they are missing.
+	Restore(ctx context.Context, sessions []domain.Session) error
+	// Leave takes a session out.
+	Leave(ctx context.Context, session domain.Session) (last bool, err error)
 }
 
-// Announce is the job that tells the other instances how many users this one has connected to each group.
+// Announce is the job that tells the other instances that this one lives, and how many users it has connected to each
+// group. It is also the one that notices when Redis has forgotten the instance, and tells it everything again.
 type Announce struct {
 	store    Announcer
 	online   func() map[string]int
+	sessions func() []domain.Session
 	instance string
 	log      zerolog.Logger
 }
 
-// NewAnnounce makes the job; online counts the distinct users of each group here.
-func NewAnnounce(store Announcer, online func() map[string]int, instance string, log zerolog.Logger) *Announce {
-	return &Announce{store: store, online: online, instance: instance, log: log}
+// NewAnnounce makes the job. online counts the distinct users of each group here. sessions lists the sessions let in
+// here: one that begins to leave must no longer be among them.
+func NewAnnounce(store Announcer, online func() map[string]int, sessions func() []domain.Session, instance string, log zerolog.Logger) *Announce {
+	return &Announce{store: store, online: online, sessions: sessions, instance: instance, log: log}
+}
+
+// announced is what Redis was told.
+type announced struct {
+	counts    map[string]int
+	forgotten bool             // the sessions have to be told again
+	restored  []domain.Session // told again, perhaps after they had left
 }
 
 // Run announces until ctx is done, then takes everything back.
 func (a *Announce) Run(ctx context.Context) error {
 	tick := time.NewTicker(announceInterval)
 	defer tick.Stop()
-	told := map[string]int{}
+	told := &announced{counts: map[string]int{}}
 	for round := 0; ; round++ {
 		if round%announceAll == 0 {
-			told = zeroes(told)
+			told.counts = zeroes(told.counts)
 		}
-		counts := a.online()
-		if changes := changed(told, counts); a.tell(ctx, changes) {
-			told = counts
-		} else { // it may have been heard all the same: tell it again, or take it back
-			told = maps.Clone(told)
-			maps.Copy(told, zeroes(changes))
+		if err := a.announce(ctx, told); err != nil && ctx.Err() == nil {
+			a.log.Warn().Err(err).Msg("instance not announced")
 		}
 		select {
 		case <-ctx.Done():
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), announceInterval)
-			defer cancel()
-			a.tell(ctx, changed(told, nil))
+			a.depart(ctx, told)
 			return nil
 		case <-tick.C:
 		}
 	}
 }
 
-func (a *Announce) tell(ctx context.Context, counts map[string]int) bool {
-	if err := a.store.Announce(ctx, a.instance, counts); err != nil {
-		if ctx.Err() == nil {
-			a.log.Warn().Err(err).Msg("viewers not announced")
-		}
-		return false
+// announce tells what changed; everything when Redis has forgotten, or may have.
+func (a *Announce) announce(ctx context.Context, told *announced) error {
+	before := len(told.counts)
+	known, err := a.tell(ctx, told, a.online())
+	if err == nil && !known && before > 0 { // without any before, these were all
+		told.counts = zeroes(told.counts)
+		_, err = a.tell(ctx, told, a.online())
 	}
-	return true
+	if err != nil {
+		told.forgotten = true // the next announcement finds the instance known, if this one was heard
+		return err
+	}
+	if known && !told.forgotten {
+		return nil
+	}
+	told.forgotten = true
+	if err := a.restore(ctx, told); err != nil {
+		return err
+	}
+	told.forgotten = false
+	return nil
+}
+
+func (a *Announce) tell(ctx context.Context, told *announced, counts map[string]int) (known bool, err error) {
+	changes := changed(told.counts, counts)
+	if known, err = a.store.Announce(ctx, a.instance, changes); err != nil {
+		unsure := maps.Collect(maps.All(told.counts)) // it may have been heard all the same: tell it again, or take it back
+		maps.Copy(unsure, zeroes(changes))
+		told.counts = unsure
+		return false, err
+	}
+	told.counts = counts
+	return known, nil
+}
+
+// restore writes the sessions again. Those that leave meanwhile may have left before they were written: they are taken
+// out a second time.
+func (a *Announce) restore(ctx context.Context, told *announced) error {
+	sessions := a.sessions()
+	told.restored = append(told.restored, sessions...)
+	if err := a.store.Restore(ctx, sessions); err != nil {
+		return err
+	}
+	here := make(map[string]bool)
+	for _, s := range a.sessions() {
+		here[s.Conn] = true
+	}
+	for _, s := range told.restored {
+		if here[s.Conn] {
+			continue
+		}
+		if _, err := a.store.Leave(ctx, s); err != nil {
+			return err
+		}
+	}
+	told.restored = nil
+	return nil
+}
+
+// depart takes the counts back, then that the instance lives.
+func (a *Announce) depart(ctx context.Context, told *announced) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), announceInterval)
+	defer cancel()
+	_, err := a.tell(ctx, told, nil)
+	if err = errors.Join(err, a.store.Depart(ctx, a.instance)); err != nil {
+		a.log.Warn().Err(err).Msg("announcement not taken back, it ends by itself")
+	}
 }
 
 // zeroes makes every count of counts one that has to be told again.

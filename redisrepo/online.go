@@ -3,6 +3,8 @@ package redisrepo
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,10 +17,13 @@ const (
 )
 
 // Announce tells that an instance lives, and how many distinct users it has connected to each group; a count of 0
-// takes the group's back.
-func (s *Store) Announce(ctx context.Context, instance string, counts map[string]int) error {
-	pipe := s.rdb.Pipeline()
-	pipe.Set(ctx, instanceKey(instance), "alive", instanceTTL)
+// takes the group's back. known is false when Redis had forgotten the instance, or others have swept it: what it told
+// before may be gone. After an error that is not known.
+func (s *Store) Announce(ctx context.Context, instance string, counts map[string]int) (known bool, err error) {
+	pipe := s.appends.Pipeline() // a repeat would find the instance that the first try has made known
+	renewed := pipe.Expire(ctx, instanceKey(instance), instanceTTL)
+	pipe.Set(ctx, instanceKey(instance), "alive", instanceTTL) // refused by a full Redis, which must not kill instances
+	added := pipe.SAdd(ctx, instancesKey(), instance)
 	for group, n := range counts {
 		key := onlineKey(s.cfg.Partitions.Of(group), group)
 		if n == 0 {
@@ -29,7 +34,30 @@ func (s *Store) Announce(ctx context.Context, instance string, counts map[string
 		pipe.Expire(ctx, key, onlineTTL)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		return fmt.Errorf("announce %d groups: %w", len(counts), err)
+		return false, fmt.Errorf("announce %d groups: %w", len(counts), err)
+	}
+	return renewed.Val() && added.Val() == 0, nil
+}
+
+// Depart takes an instance's word back that it lives. If sessions are left on it, it stays among the instances, where
+// the others find it dead and sweep it.
+func (s *Store) Depart(ctx context.Context, instance string) error {
+	pipe := s.rdb.Pipeline()
+	pipe.Del(ctx, instanceKey(instance))
+	left := make([]*redis.IntCmd, s.cfg.Partitions)
+	for p := range left {
+		left[p] = pipe.Exists(ctx, atKey(p, instance))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("depart %s: %w", instance, err)
+	}
+	for _, c := range left {
+		if c.Val() > 0 {
+			return nil
+		}
+	}
+	if err := s.rdb.SRem(ctx, instancesKey(), instance).Err(); err != nil {
+		return fmt.Errorf("depart %s: %w", instance, err)
 	}
 	return nil
 }
@@ -47,7 +75,11 @@ func (s *Store) Online(ctx context.Context, groups []string) (map[string]int, er
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, fmt.Errorf("viewers of %d groups: %w", len(groups), err)
 	}
-	alive, err := s.aliveAmong(ctx, cmds)
+	var instances []string
+	for _, c := range cmds {
+		instances = slices.AppendSeq(instances, maps.Keys(c.Val()))
+	}
+	alive, err := s.aliveAmong(ctx, instances)
 	if err != nil {
 		return nil, err
 	}
@@ -67,23 +99,22 @@ func (s *Store) Online(ctx context.Context, groups []string) (map[string]int, er
 	return online, nil
 }
 
-func (s *Store) aliveAmong(ctx context.Context, counts []*redis.MapStringStringCmd) (map[string]bool, error) {
+// aliveAmong tells which instances live; they may be named more than once.
+func (s *Store) aliveAmong(ctx context.Context, instances []string) (map[string]bool, error) {
+	if len(instances) == 0 {
+		return nil, nil
+	}
 	pipe := s.rdb.Pipeline()
 	exists := make(map[string]*redis.IntCmd)
-	for _, c := range counts {
-		for instance := range c.Val() {
-			if exists[instance] == nil {
-				exists[instance] = pipe.Exists(ctx, instanceKey(instance))
-			}
+	for _, instance := range instances {
+		if exists[instance] == nil {
+			exists[instance] = pipe.Exists(ctx, instanceKey(instance))
 		}
-	}
-	if len(exists) == 0 {
-		return nil, nil
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, fmt.Errorf("which of %d instances live: %w", len(exists), err)
 	}
-	alive := make(map[string]bool)
+	alive := make(map[string]bool, len(exists))
 	for instance, c := range exists {
 		alive[instance] = c.Val() > 0
 	}
