@@ -175,7 +175,7 @@ func (h *History) Conversations(ctx context.Context, actor Actor, cursor string)
 	if err != nil {
 		return nil, "", err
 	}
-	heads, err := h.Mine(ctx, actor.User)
+	heads, err := h.Mine(ctx, actor.User, "")
 	if err != nil {
 		return nil, "", err
 	}
@@ -188,28 +188,6 @@ func (h *History) Conversations(ctx context.Context, actor Actor, cursor string)
 	}
 	list, err := h.withLast(ctx, heads)
 	return list, next, err
-}
-
-// Mine is the heads of all the user's groups, most recently active first.
-func (h *History) Mine(ctx context.Context, user string) ([]Head, error) {
-	groups, err := h.store.GroupsOf(ctx, user, "", 0)
-	if err != nil {
-		return nil, Unavailable(fmt.Errorf("groups of a user: %w", err), "MySQL")
-	}
-	var heads []Head
-	for start := 0; start < len(groups); start += MaxSyncGroups {
-		results, err := h.heads.Get(ctx, user, groups[start:min(start+MaxSyncGroups, len(groups))])
-		if err != nil {
-			return nil, err
-		}
-		for i := range results {
-			if results[i].Err == nil && results[i].Role != Outsider && results[i].Role != BlockedIn {
-				heads = append(heads, results[i].Head)
-			}
-		}
-	}
-	sort.Slice(heads, func(i, j int) bool { return activityOf(&heads[i]).before(&heads[j]) })
-	return heads, nil
 }
 
 func (h *History) withLast(ctx context.Context, heads []Head) ([]Conversation, error) {

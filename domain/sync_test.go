@@ -215,7 +215,7 @@ func TestConversationsAreTheUsersGroupsLatestFirst(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 
-	heads, err := w.history.Mine(ctx, "ann")
+	heads, err := w.history.Mine(ctx, "ann", "")
 	require.NoError(t, err)
 	require.Len(t, heads, len(want))
 	require.Equal(t, "late", heads[0].Group)
@@ -245,7 +245,7 @@ func TestConversationsCursorVisitsEachGroupOnce(t *testing.T) {
 		cursor = next
 	}
 	require.Equal(t, 3, pages)
-	all, err := w.history.Mine(ctx, "ann")
+	all, err := w.history.Mine(ctx, "ann", "")
 	require.NoError(t, err)
 	require.Len(t, all, groups)
 	if diff := cmp.Diff(all, visited); diff != "" {

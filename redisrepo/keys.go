@@ -25,7 +25,9 @@ func seqKey(p int, gen int64) string       { return genPart(p, "seq", gen) }
 func logKey(p int, gen int64) string       { return genPart(p, "log", gen) }
 func persistedKey(p int, gen int64) string { return genPart(p, "persisted", gen) }
 func holesKey(p int, gen int64) string     { return genPart(p, "holes", gen) }
+func floorKey(p int, gen int64) string     { return genPart(p, "floor", gen) }
 func dirtyKey(p int, gen int64) string     { return genPart(p, "dirty", gen) }
+func directKey(p int, gen int64) string    { return genPart(p, "direct", gen) }
 
 func lateKey(p int, gen, ms int64) string {
 	return genPart(p, "late", gen) + ":" + strconv.FormatInt(ms, 10)
@@ -41,9 +43,20 @@ func groupKey(p int, group string) string     { return partitionKey(p, "group:"+
 func userRateKey(p int, user string) string   { return partitionKey(p, "rate:u:"+user) }
 func groupRateKey(p int, group string) string { return partitionKey(p, "rate:g:"+group) }
 
+func mineKey(p int, user string) string { return partitionKey(p, "mine:"+user) }
+
 func onlineKey(p int, group string) string { return partitionKey(p, "online:"+group) }
 
+// A user's keys lie in his partition, as if he were a group.
+
+func connsKey(p int, user string) string { return partitionKey(p, "conns:"+user) }
+func notesKey(p int, user string) string { return partitionKey(p, "notes:"+user) }
+
+// atKey names the users that have connections to an instance.
+func atKey(p int, instance string) string { return partitionKey(p, "at:"+instance) }
+
 func instanceKey(id string) string { return "hearth:instance:" + id }
+func instancesKey() string         { return "hearth:instances" }
 
 func hotKey(typ string) string             { return "hearth:hot:" + typ }
 func hotSnapshotKey(typ, id string) string { return "hearth:hot:" + typ + ":" + id }
@@ -52,8 +65,19 @@ func groupChannelPrefix(p int) string     { return partitionKey(p, "g:") }
 func groupChannel(p int, g string) string { return groupChannelPrefix(p) + g }
 func persistedChannel(p int) string       { return partitionKey(p, "persisted") }
 
+func userChannel(p int, user string) string { return partitionKey(p, "u:"+user) }
+
+// canaryChannel is where an instance hears itself.
+func canaryChannel(instance string) string { return "hearth:canary:" + instance }
+
 // channelGroup is the group whose channel this is.
 func channelGroup(channel string) (string, bool) {
 	_, group, ok := strings.Cut(channel, "}:g:")
 	return group, ok
+}
+
+// channelUser is the user whose channel this is.
+func channelUser(channel string) (string, bool) {
+	_, user, ok := strings.Cut(channel, "}:u:")
+	return user, ok
 }

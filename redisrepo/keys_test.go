@@ -30,8 +30,11 @@ func useAll(t *testing.T, e *env) {
 	r := e.recovery()
 	var groups []string
 	for p := range testPartitions {
-		for _, g := range groupsIn(p, 2) {
+		for _, g := range append(groupsIn(p, 1), directIn(p)) {
 			s := group(g, domain.Private, "u", "v", "owner:owner")
+			if lower, higher, ok := domain.SplitDirect(g); ok {
+				s = group(g, domain.Direct, lower, higher, "v")
+			}
 			r.groups[g], groups = s, append(groups, g)
 			r.seeds[g] = domain.Seed{Start: 1, Holes: domain.Holes{{From: 1, To: 1, Reason: domain.HoleLost}}}
 		}
@@ -62,7 +65,7 @@ func useAll(t *testing.T, e *env) {
 	}
 	scores, _, err := e.store.Heat(ctx)
 	require.NoError(t, err)
-	require.Len(t, scores, len(groups))
+	require.Len(t, scores, testPartitions, "direct conversations are not ranked")
 	require.NoError(t, e.store.SaveSnapshot(ctx, "room", snapshot("s", 3), time.Minute, time.Minute))
 	id, err := e.store.CurrentSnapshot(ctx, "room")
 	require.NoError(t, err)
@@ -70,17 +73,31 @@ func useAll(t *testing.T, e *env) {
 	require.NoError(t, err)
 	require.True(t, ok && total == 3)
 
+	for _, g := range groups {
+		want := domain.Code("")
+		if _, ok := domain.Peer(g, "u"); ok {
+			want = domain.CodeStrangerLimit
+		}
+		outcome, err := e.store.Signal(ctx, domain.Signal{Group: g, From: "u", Kind: "typing"})
+		require.Equal(t, want, domain.CodeOf(err))
+		require.Empty(t, outcome.Missing)
+		above, err := e.store.ReadMarksAbove(ctx, g, 3)
+		require.NoError(t, err)
+		require.Equal(t, map[string]int64{"u": 3}, above)
+	}
+
 	counts := make(map[string]int)
 	for i, g := range groups {
 		counts[g] = i + 1
 	}
-	require.NoError(t, e.store.Announce(ctx, "i", counts))
+	e.announce(t, "i", counts)
 	require.Equal(t, counts, e.online(t, groups...))
+	useSessions(t, e)
 
 	marks := make(map[domain.GroupUser]int64)
 	for _, g := range groups {
 		marks[domain.GroupUser{Group: g, User: "w"}] = 1
-		mark, err := e.store.MarkRead(ctx, g, "v", 2, 0)
+		mark, err := e.store.MarkRead(ctx, g, "v", 2, 0, nil)
 		require.NoError(t, err)
 		require.Equal(t, int64(2), mark)
 		c := &domain.GroupChange{Group: r.groups[g].Group, Raised: true, Removed: []string{"v"}, Joined: []string{"x"}, Put: []domain.Membership{{User: "x", Role: domain.Member}}}
@@ -259,8 +276,8 @@ func TestScriptsTouchDeclaredKeysOfOneSlotOnly(t *testing.T) {
 
 func scripts() []*redis.Script {
 	return []*redis.Script{
-		appendScript, generationScript, forgetScript, seedScript, fillScript, changeScript, readScript, markedScript,
-		commitScript, expireScript,
+		appendScript, signalScript, generationScript, forgetScript, seedScript, fillScript, changeScript, readScript, markedScript,
+		commitScript, expireScript, enterScript, leaveScript, sweepScript, noteScript,
 	}
 }
 
@@ -320,13 +337,14 @@ func TestKeysDoNotCollide(t *testing.T) {
 	for _, p := range []int{1, 11} {
 		keys = append(keys, genKey(p), speakersKey(p), heatKey(p), leaseKey(p), groupChannelPrefix(p), persistedChannel(p))
 		for _, gen := range []int64{1, 11} {
-			keys = append(keys, seqKey(p, gen), logKey(p, gen), persistedKey(p, gen), holesKey(p, gen), dirtyKey(p, gen))
+			keys = append(keys, seqKey(p, gen), logKey(p, gen), persistedKey(p, gen), holesKey(p, gen), dirtyKey(p, gen), directKey(p, gen))
 			for _, name := range names {
 				keys = append(keys, recentKey(p, gen, name), readKey(p, gen, name), dedupeKey(p, gen, name))
 			}
 		}
 		for _, name := range names {
 			keys = append(keys, groupKey(p, name), userRateKey(p, name), groupRateKey(p, name), groupChannel(p, name), onlineKey(p, name))
+			keys = append(keys, connsKey(p, name), notesKey(p, name), atKey(p, name), userChannel(p, name))
 			got, ok := channelGroup(groupChannel(p, name))
 			require.True(t, ok)
 			require.Equal(t, name, got)
@@ -391,12 +409,14 @@ func TestMethodsFailWithoutRedis(t *testing.T) {
 			return s.FillReads(ctx, map[domain.GroupUser]int64{{Group: "a", User: "u"}: 1})
 		},
 		"Changed":  func(ctx context.Context) error { return s.Changed(ctx, &domain.GroupChange{}) },
-		"MarkRead": func(ctx context.Context) error { _, err := s.MarkRead(ctx, "a", "u", 1, 0); return err },
+		"MarkRead": func(ctx context.Context) error { _, err := s.MarkRead(ctx, "a", "u", 1, 0, nil); return err },
 		"SetSeeds": func(ctx context.Context) error { return s.SetSeeds(ctx, 1, 1, nil) },
 		"Recent": func(ctx context.Context) error {
 			_, err := s.Recent(ctx, []domain.Range{{Group: "a", To: 1, Limit: 1}})
 			return err
 		},
+		"Signal":          func(ctx context.Context) error { _, err := s.Signal(ctx, domain.Signal{Group: "a"}); return err },
+		"ReadMarksAbove":  func(ctx context.Context) error { _, err := s.ReadMarksAbove(ctx, "a", 1); return err },
 		"Heat":            func(ctx context.Context) error { _, _, err := s.Heat(ctx); return err },
 		"CurrentSnapshot": func(ctx context.Context) error { _, err := s.CurrentSnapshot(ctx, "room"); return err },
 		"SaveSnapshot": func(ctx context.Context) error {
@@ -412,10 +432,32 @@ func TestMethodsFailWithoutRedis(t *testing.T) {
 		"Unlease":      func(ctx context.Context) error { return s.Unlease(ctx, 1, "i") },
 		"ObserveAll":   func(ctx context.Context) error { _, err := s.ObserveAll(ctx); return err },
 		"SetAside":     func(ctx context.Context) error { return s.SetAside(ctx, 1, 1) },
-		"Announce":     func(ctx context.Context) error { return s.Announce(ctx, "i", map[string]int{"a": 1}) },
-		"Online":       func(ctx context.Context) error { _, err := s.Online(ctx, []string{"a"}); return err },
-		"NowMS":        func(ctx context.Context) error { _, err := s.NowMS(ctx); return err },
-		"Ping":         s.Ping,
+		"Announce": func(ctx context.Context) error {
+			_, err := s.Announce(ctx, "i", map[string]int{"a": 1})
+			return err
+		},
+		"Depart": func(ctx context.Context) error { return s.Depart(ctx, "i") },
+		"Enter": func(ctx context.Context) error {
+			_, err := s.Enter(ctx, domain.Session{Conn: "c", User: "u", Instance: "i"}, domain.SessionMulti)
+			return err
+		},
+		"Leave": func(ctx context.Context) error {
+			_, err := s.Leave(ctx, domain.Session{Conn: "c", User: "u", Instance: "i"})
+			return err
+		},
+		"Presence":      func(ctx context.Context) error { _, err := s.Presence(ctx, []string{"u"}); return err },
+		"DeadInstances": func(ctx context.Context) error { _, err := s.DeadInstances(ctx); return err },
+		"Sweep":         func(ctx context.Context) error { _, err := s.Sweep(ctx, "i"); return err },
+		"Restore":       func(ctx context.Context) error { return s.Restore(ctx, []domain.Session{{Conn: "c", User: "u"}}) },
+		"Tell": func(ctx context.Context) error {
+			return s.Tell(ctx, map[string]domain.Note{"u": {Kind: domain.NoteLeft}})
+		},
+		"Since":    func(ctx context.Context) error { _, err := s.Since(ctx, map[string]string{"u": ""}); return err },
+		"ToGroups": func(ctx context.Context) error { return s.ToGroups(ctx, []string{"a"}, "", nil) },
+		"ToUser":   func(ctx context.Context) error { return s.ToUser(ctx, "u", "", nil) },
+		"Online":   func(ctx context.Context) error { _, err := s.Online(ctx, []string{"a"}); return err },
+		"NowMS":    func(ctx context.Context) error { _, err := s.NowMS(ctx); return err },
+		"Ping":     s.Ping,
 	} {
 		require.Error(t, call(t.Context()), name)
 	}

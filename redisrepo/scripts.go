@@ -6,8 +6,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// standing.lua begins the scripts that ask who may speak.
+//
+//go:embed standing.lua
+var standingSource string
+
 //go:embed append.lua
 var appendSource string
+
+//go:embed signal.lua
+var signalSource string
 
 //go:embed generation.lua
 var generationSource string
@@ -36,8 +44,24 @@ var commitSource string
 //go:embed expire.lua
 var expireSource string
 
+//go:embed mine.lua
+var mineSource string
+
+//go:embed enter.lua
+var enterSource string
+
+//go:embed leave.lua
+var leaveSource string
+
+//go:embed sweep.lua
+var sweepSource string
+
+//go:embed note.lua
+var noteSource string
+
 var (
-	appendScript     = redis.NewScript(appendSource)
+	appendScript     = redis.NewScript(standingSource + appendSource)
+	signalScript     = redis.NewScript(standingSource + signalSource)
 	generationScript = redis.NewScript(generationSource)
 	forgetScript     = redis.NewScript(forgetSource)
 	seedScript       = redis.NewScript(seedSource)
@@ -47,4 +71,9 @@ var (
 	markedScript     = redis.NewScript(markedSource)
 	commitScript     = redis.NewScript(commitSource)
 	expireScript     = redis.NewScript(expireSource)
+	mineScript       = redis.NewScript(mineSource)
+	enterScript      = redis.NewScript(enterSource)
+	leaveScript      = redis.NewScript(leaveSource)
+	sweepScript      = redis.NewScript(sweepSource)
+	noteScript       = redis.NewScript(noteSource)
 )

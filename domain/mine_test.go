@@ -1,0 +1,71 @@
+package domain_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"hearth/domain"
+)
+
+func groupsOf(heads []domain.Head) (groups []string) {
+	for i := range heads {
+		groups = append(groups, heads[i].Group)
+	}
+	return groups
+}
+
+func inTwoGroups() *world {
+	w := newWorld()
+	w.add(domain.Group{ID: "a", Type: domain.Private}, as(domain.Member, "ann"))
+	w.add(domain.Group{ID: "b", Type: domain.Private}, as(domain.Member, "ann"))
+	return w
+}
+
+func TestAUsersGroupsAreRememberedAndBelievedForAWhile(t *testing.T) {
+	t.Parallel()
+	w := inTwoGroups()
+	w.redis.lastNote = "5-0"
+	for _, known := range []bool{false, true} {
+		heads, err := w.history.Mine(ctx, "ann", "5-0")
+		require.NoError(t, err)
+		require.Equal(t, []string{"a", "b"}, groupsOf(heads), "known %v", known)
+	}
+	require.Equal(t, 1, w.mysql.calls["GroupsOf"])
+	w.redis.ownAge = 10 * time.Minute
+	_, err := w.history.Mine(ctx, "ann", "5-0")
+	require.NoError(t, err)
+	require.Equal(t, 2, w.mysql.calls["GroupsOf"], "an old list is asked for again")
+}
+
+func TestAListThatIsNotOfThisMomentIsNotRemembered(t *testing.T) {
+	t.Parallel()
+	w := inTwoGroups()
+	w.redis.lastNote = "6-0" // he was told of a change since
+	for _, lastNote := range []string{"5-0", ""} {
+		_, err := w.history.Mine(ctx, "ann", lastNote)
+		require.NoError(t, err)
+		require.Empty(t, w.redis.own)
+	}
+}
+
+func TestUsersConnectWhileMySQLIsAway(t *testing.T) {
+	t.Parallel()
+	w := inTwoGroups()
+	_, err := w.history.Mine(ctx, "ann", "")
+	require.NoError(t, err, "the groups and their numbers are cached")
+	w.mysql.down = errDown
+	_, err = w.history.Mine(ctx, "ann", "")
+	requireCode(t, err, domain.CodeUnavailable, "")
+	w.redis.own["ann"], w.redis.ownAge = []string{"a", "b", "left"}, time.Hour
+	w.redis.groups["left"] = &domain.GroupSnapshot{Group: domain.Group{ID: "left", Type: domain.Private}}
+	w.redis.floors["left"] = domain.Floor{}
+	w.redis.reads[domain.GroupUser{Group: "left", User: "ann"}] = 0
+	heads, err := w.history.Mine(ctx, "ann", "")
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b"}, groupsOf(heads), "what the list says is looked at")
+	w.redis.down = errDown
+	_, err = w.history.Mine(ctx, "ann", "")
+	requireCode(t, err, domain.CodeUnavailable, "")
+}
