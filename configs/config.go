@@ -22,6 +22,10 @@ type Config struct {
 	Heat Heat `yaml:"heat" envPrefix:"heat_"`
 	// Rooms: groups open to everybody.
 	Rooms Rooms `yaml:"rooms" envPrefix:"rooms_"`
+	// Direct conversations: two users.
+	Direct Direct `yaml:"direct" envPrefix:"direct_"`
+	// Logins: how many connections of a user stand beside each other.
+	Session Session `yaml:"session" envPrefix:"session_"`
 	// What one user, group or connection may do.
 	Limits Limits `yaml:"limits" envPrefix:"limits_"`
 	// WebSocket connections.
@@ -128,6 +132,21 @@ type Heat struct {
 type Rooms struct {
 	// Entering a room that does not exist creates it. Off because then every user can create rooms.
 	AutoCreate bool `yaml:"auto_create"`
+}
+
+// Direct is about conversations of two users.
+type Direct struct {
+	// Messages that a user may send to somebody who has never written in their conversation; the next is refused with
+	// stranger_limit until the other side writes. What app servers send does not count. 0: no limit.
+	StrangerLimit int `yaml:"stranger_limit" validate:"min=0,max=1000"`
+}
+
+// Session is what a further login of a user does to the ones before.
+type Session struct {
+	// multi: they stay, up to 10 connections a user, then the oldest is closed (4502). replace: a login closes the
+	// former one of the same device class (4502), on whatever instance it is. reject: it is refused itself while
+	// there is one (409 already_online).
+	Policy string `yaml:"policy" validate:"oneof=multi replace reject"`
 }
 
 // Limits bounds what one user, group or connection may do. App servers are not bound by the rates.

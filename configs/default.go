@@ -17,8 +17,10 @@ func Default() Config {
 			Interval:     Duration(20 * time.Millisecond),
 			BacklogLimit: 1_000_000,
 		},
-		Seq:  Seq{Jump: 1_000_000},
-		Heat: Heat{Window: Duration(5 * time.Minute), SnapshotTTL: Duration(2 * time.Second)},
+		Seq:     Seq{Jump: 1_000_000},
+		Heat:    Heat{Window: Duration(5 * time.Minute), SnapshotTTL: Duration(2 * time.Second)},
+		Direct:  Direct{StrangerLimit: 3},
+		Session: Session{Policy: "multi"},
 		Limits: Limits{
 			UserRate:       20,
 			UserBurst:      40,

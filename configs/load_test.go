@@ -123,7 +123,7 @@ hearth.yaml:6:7: redis.db: must be a whole number
 hearth.yaml:8:13: persist.interval: "5" is not a duration: write a number with its unit, such as 250ms, 10s or 5m
      8 |   interval: 5
        |             ^
-hearth.yaml:9:1: colour: unknown section; there are node, http, auth, redis, mysql, persist, seq, heat, rooms, limits, ws, drain, log
+hearth.yaml:9:1: colour: unknown section; there are node, http, auth, redis, mysql, persist, seq, heat, rooms, direct, session, limits, ws, drain, log
      9 | colour: …
        | ^
 hearth.yaml:11:10: log.level: must be trace, debug, info, warn or error
@@ -174,6 +174,9 @@ func TestLoadRefuses(t *testing.T) {
 		"a text longer than its message":       {env: []string{"HEARTH_LIMITS_TEXT_BYTES=13000"}, want: "limits.text_bytes: must be at most limits.message_bytes"},
 		"a delay that takes all of the drain":  {env: []string{"HEARTH_DRAIN_LB_DELAY=30s"}, want: "drain.lb_delay: must be less than drain.timeout"},
 		"a rate below zero":                    {env: []string{"HEARTH_LIMITS_USER_RATE=-1"}, want: "limits.user_rate: must be at least 0"},
+		"a stranger limit below zero":          {env: []string{"HEARTH_DIRECT_STRANGER_LIMIT=-1"}, want: "direct.stranger_limit: must be at least 0"},
+		"a stranger limit that is not counted": {env: []string{"HEARTH_DIRECT_STRANGER_LIMIT=1001"}, want: "direct.stranger_limit: must be at most 1000"},
+		"a policy there is not":                {env: []string{"HEARTH_SESSION_POLICY=one"}, want: "session.policy: must be multi, replace or reject"},
 		"a jump that an old master could make": {env: []string{"HEARTH_SEQ_JUMP=1"}, want: "seq.jump: must be at least 1000"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -14,7 +14,13 @@ type Seed struct {
 	// Recent are the latest sends with a client_id, of DedupeWindow: a repeat of one of them is a repeat in the
 	// new generation, too.
 	Recent []RecentSend
+	// Sent counts the users' own messages in a direct conversation, of the lower id and of the higher, up to
+	// MaxStrangerLimit: what the stranger limit goes by. Zero for other groups.
+	Sent [2]int64
 }
+
+// MaxStrangerLimit is where messages to a stranger are no longer counted, and so the highest limit there can be.
+const MaxStrangerLimit = 1000
 
 // DedupeWindow is how long a client_id is remembered.
 const DedupeWindow = 10 * time.Minute
@@ -47,6 +53,13 @@ type Recovery struct {
 	heads *Heads
 	store SeedStore
 	cache SeedCache
+	opens DirectOpener
+}
+
+// DirectOpener makes direct conversations.
+type DirectOpener interface {
+	// OpenDirect makes the conversation of this id, if nobody else has meanwhile.
+	OpenDirect(ctx context.Context, group string) error
 }
 
 // NewRecovery puts the sides together.
@@ -59,9 +72,21 @@ func (r *Recovery) Renew(ctx context.Context, partition int, seen int64) error {
 	return r.gens.Renew(ctx, partition, seen)
 }
 
-// Load caches a group and its members: not_found when there is none.
-func (r *Recovery) Load(ctx context.Context, group string) error {
+// UseOpener tells who opens direct conversations. To be called before the first Load that opens one: Groups is made
+// of the same parts.
+func (r *Recovery) UseOpener(o DirectOpener) { r.opens = o }
+
+// Load caches a group and its members: not_found when there is none, unless open asks for the direct conversation of
+// this id to be made.
+func (r *Recovery) Load(ctx context.Context, group string, open bool) error {
 	_, err := r.heads.Load(ctx, group)
+	if !open || CodeOf(err) != CodeNotFound {
+		return err
+	}
+	if err := r.opens.OpenDirect(ctx, group); err != nil {
+		return err
+	}
+	_, err = r.heads.Load(ctx, group)
 	return err
 }
 

@@ -29,9 +29,9 @@ func TestRecoveryBringsBackWhatAnAppendMisses(t *testing.T) {
 
 	require.NoError(t, r.Renew(ctx, 0, 0))
 	require.Equal(t, int64(3), gens.Of(0))
-	require.NoError(t, r.Load(ctx, "g"))
+	require.NoError(t, r.Load(ctx, "g", false))
 	require.Contains(t, w.redis.groups, "g")
-	requireCode(t, r.Load(ctx, "nowhere"), domain.CodeNotFound, "")
+	requireCode(t, r.Load(ctx, "nowhere", false), domain.CodeNotFound, "")
 	require.NoError(t, r.Seed(ctx, 0, 3, []string{"g", "h"}))
 	require.Equal(t, map[string]domain.Seed{"g": {Start: 3_000_000}, "h": {Start: 3_000_000}}, w.redis.seeds)
 }
@@ -49,6 +49,44 @@ func TestRecoveryIsUnavailableWhenAStoreIsDown(t *testing.T) {
 	w.redis.down, p.fail = errDown, map[string]error{"observe": errDown}
 	r = domain.NewRecovery(gens, w.heads, fakeSeeds{}, w.redis)
 	requireCode(t, r.Seed(ctx, 0, 3, []string{"g"}), domain.CodeUnavailable, "")
-	requireCode(t, r.Load(ctx, "g"), domain.CodeUnavailable, "")
+	requireCode(t, r.Load(ctx, "g", true), domain.CodeUnavailable, "")
 	requireCode(t, r.Renew(ctx, 0, 0), domain.CodeUnavailable, "")
+}
+
+// opener makes what it is asked for in MySQL, or fails.
+type opener struct {
+	w     *world
+	err   error
+	asked []string
+}
+
+func (o *opener) OpenDirect(_ context.Context, group string) error {
+	o.asked = append(o.asked, group)
+	if o.err == nil {
+		o.w.add(domain.Group{ID: group, Type: domain.Direct})
+	}
+	return o.err
+}
+
+func TestLoadOpensADirectConversationThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	gens, _ := newGenerations(agreed(3))
+	r := domain.NewRecovery(gens, w.heads, fakeSeeds{}, w.redis)
+	o := &opener{w: w}
+	r.UseOpener(o)
+
+	requireCode(t, r.Load(ctx, "dm:ann:bob", false), domain.CodeNotFound, "")
+	require.Empty(t, o.asked, "nobody said open")
+	for range 2 {
+		require.NoError(t, r.Load(ctx, "dm:ann:bob", true))
+		require.Contains(t, w.redis.groups, "dm:ann:bob")
+	}
+	require.Equal(t, []string{"dm:ann:bob"}, o.asked, "once")
+
+	o.err = domain.Unavailable(errDown, "MySQL")
+	require.ErrorIs(t, r.Load(ctx, "dm:ann:cleo", true), errDown)
+	w.mysql.down, o.asked = errDown, nil
+	requireCode(t, r.Load(ctx, "dm:ann:dora", true), domain.CodeUnavailable, "")
+	require.Empty(t, o.asked, "what cannot be read may be there")
 }

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -49,6 +50,7 @@ type Draft struct {
 	// Timeout bounds the wait of AckDurable. 0: DefaultAckTimeout.
 	Timeout time.Duration
 	Mute    string // id of the connection that gets no push of this message; "" for none
+	Open    bool   // the sender named a user, not a group: the direct conversation is opened on first use
 }
 
 // Append is a checked Draft as the append script takes it.
@@ -79,22 +81,29 @@ type Appender interface {
 // Receipt is the answer to a send.
 type Receipt struct {
 	Accepted
-	Durable bool
+	Durable    bool
+	PeerOnline *bool // in direct conversations: whether the other side is there
+}
+
+// Peers tells who is there.
+type Peers interface {
+	PeerOnline(ctx context.Context, user string) bool
 }
 
 // Sends is the path of a message up to its acceptance.
 type Sends struct {
 	appender   Appender
 	watermarks *Watermarks
+	peers      Peers
 	internal   string // prefix of internal idempotency keys, unique to this instance's life
 	count      atomic.Uint64
 }
 
 // NewSends makes the use case; watermarks tell it when rows are committed.
-func NewSends(appender Appender, watermarks *Watermarks) *Sends {
+func NewSends(appender Appender, watermarks *Watermarks, peers Peers) *Sends {
 	var unique [8]byte
 	_, _ = rand.Read(unique[:]) // crypto/rand never fails since Go 1.24
-	return &Sends{appender: appender, watermarks: watermarks, internal: "i" + hex.EncodeToString(unique[:]) + "-"}
+	return &Sends{appender: appender, watermarks: watermarks, peers: peers, internal: "i" + hex.EncodeToString(unique[:]) + "-"}
 }
 
 // Send checks the draft and queues it. reply is called once, perhaps before Send returns, perhaps from another
@@ -104,6 +113,9 @@ func (s *Sends) Send(d Draft, reply func(Receipt, error), durable func(Accepted)
 	if err := d.check(); err != nil {
 		reply(Receipt{}, err)
 		return
+	}
+	if peer, ok := Peer(d.Group, d.From); ok {
+		reply = s.withPeer(peer, reply)
 	}
 	s.appender.Append(s.prepare(d), func(a Accepted, err error) {
 		switch {
@@ -134,6 +146,29 @@ func (s *Sends) Send(d Draft, reply func(Receipt, error), durable func(Accepted)
 	})
 }
 
+// withPeer puts into an answer whether the other side is there, which is asked while the send is under way.
+func (s *Sends) withPeer(peer string, reply func(Receipt, error)) func(Receipt, error) {
+	type outcome struct {
+		receipt Receipt
+		err     error
+	}
+	accepted := make(chan outcome, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), peerTimeout)
+		online := s.peers.PeerOnline(ctx, peer)
+		cancel()
+		o := <-accepted
+		if o.err == nil {
+			o.receipt.PeerOnline = &online
+		}
+		reply(o.receipt, o.err)
+	}()
+	return func(r Receipt, err error) { accepted <- outcome{r, err} }
+}
+
+// peerTimeout bounds how long an answer waits to tell whether the other side is there.
+const peerTimeout = time.Second
+
 // bothTimeout is how long a durable event is waited for: MySQL may be away for a while.
 const bothTimeout = 10 * time.Minute
 
@@ -145,7 +180,7 @@ func (d *Draft) timeout() time.Duration {
 }
 
 func (d *Draft) check() error {
-	if err := CheckGroup("group", d.Group); err != nil {
+	if err := checkTarget(d.Group, d.Open); err != nil {
 		return err
 	}
 	if d.ClientID != "" {
@@ -165,6 +200,22 @@ func (d *Draft) check() error {
 		return BadField("priority", "must be high, normal or low")
 	}
 	return d.checkAck()
+}
+
+// checkTarget refuses what names no group; open tells that a user was named instead.
+func checkTarget(group string, open bool) error {
+	if !open {
+		return CheckGroup("group", group)
+	}
+	if _, _, ok := SplitDirect(group); !ok {
+		return BadField("to", "must be another user")
+	}
+	return nil
+}
+
+// StrangerLimit refuses what a direct conversation does not carry before the other side has written.
+func StrangerLimit() *Error {
+	return Errorf(CodeStrangerLimit, "wait until the other side has written")
 }
 
 func (d *Draft) checkAck() error {

@@ -1,6 +1,7 @@
 package domain_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,9 +18,14 @@ import (
 
 var hi = []byte(`[{"type":"text","text":"hi"}]`)
 
+// fakePeers are users of whom only bob is there.
+type fakePeers struct{}
+
+func (fakePeers) PeerOnline(_ context.Context, user string) bool { return user == "bob" }
+
 func newSends() (*domain.Sends, *fakeAppender, *domain.Watermarks) {
 	appender, watermarks := &fakeAppender{}, &domain.Watermarks{}
-	return domain.NewSends(appender, watermarks), appender, watermarks
+	return domain.NewSends(appender, watermarks, fakePeers{}), appender, watermarks
 }
 
 // answer is what Send told: at most one receipt or error, and perhaps a durable event.
@@ -41,8 +47,36 @@ func (a *answer) committed(m domain.Accepted) { a.durable = append(a.durable, m)
 
 func send(s *domain.Sends, d domain.Draft) *answer {
 	a := &answer{}
-	s.Send(d, a.reply, a.committed)
+	answered := make(chan struct{}, 1)
+	s.Send(d, func(r domain.Receipt, err error) {
+		a.reply(r, err)
+		answered <- struct{}{}
+	}, a.committed)
+	if _, direct := domain.Peer(d.Group, d.From); direct { // whether he is there is asked beside
+		<-answered
+	}
 	return a
+}
+
+func TestADirectSendTellsWhetherTheOtherSideIsThere(t *testing.T) {
+	t.Parallel()
+	for from, want := range map[string]bool{"ann": true, "bob": false} { // bob is there, ann is not
+		s, _, _ := newSends()
+		got := send(s, domain.Draft{Group: "dm:ann:bob", From: from, Body: hi})
+		require.Len(t, got.receipts, 1)
+		require.NotNil(t, got.receipts[0].PeerOnline)
+		require.Equal(t, want, *got.receipts[0].PeerOnline)
+	}
+	for _, from := range []string{"ann", "system"} {
+		s, _, _ := newSends()
+		group := map[string]string{"ann": "g", "system": "dm:ann:bob"}[from]
+		got := send(s, domain.Draft{Group: group, From: from, Body: hi})
+		require.Nil(t, got.receipts[0].PeerOnline, "%s in %s has no other side", from, group)
+	}
+	s, appender, _ := newSends()
+	appender.err = errDown
+	got := send(s, domain.Draft{Group: "dm:ann:bob", From: "ann", Body: hi})
+	require.Equal(t, []error{errDown}, got.errs)
 }
 
 func TestSendChecksInOrderAndNamesTheField(t *testing.T) {
@@ -73,6 +107,20 @@ func TestSendChecksInOrderAndNamesTheField(t *testing.T) {
 		require.Empty(t, got.receipts)
 		require.Empty(t, appender.appends, "what is refused goes no further")
 	}
+}
+
+func TestSendToAUserNeedsADirectConversationsID(t *testing.T) {
+	t.Parallel()
+	for _, group := range []string{"", "g", "dm:ann:ann", "dm:bob:ann", "dm:ann:", domain.DirectID("ann", "b b")} {
+		s, _, _ := newSends()
+		got := send(s, domain.Draft{Group: group, From: "ann", Body: hi, Open: true})
+		require.Len(t, got.errs, 1, group)
+		requireCode(t, got.errs[0], domain.CodeBadRequest, "to")
+	}
+	s, appender, _ := newSends()
+	got := send(s, domain.Draft{Group: domain.DirectID("bob", "ann"), From: "ann", Body: hi, Open: true})
+	require.Len(t, got.receipts, 1)
+	require.True(t, appender.appends[0].Open)
 }
 
 func TestSendRefusesAndTakes(t *testing.T) {

@@ -71,6 +71,47 @@ func TestCreatedGroupIsReadBack(t *testing.T) {
 	})
 }
 
+// Both sides open a conversation at the same moment: one does, and it stays as that one made it.
+func TestDirectConversationIsCreatedOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, db *DB) {
+		gen := raise(t, db, db.partitions.Of("dm:ann:bob"))
+		g := domain.Group{ID: "dm:ann:bob", Type: domain.Direct, Join: domain.JoinInvite, MemberLimit: 2}
+		var errs [4]error
+		var wg sync.WaitGroup
+		for i := range errs {
+			wg.Go(func() { _, errs[i] = db.Create(t.Context(), g, []string{"ann", "bob"}) })
+		}
+		wg.Wait()
+		created := 0
+		for _, err := range errs {
+			if err == nil {
+				created++
+				continue
+			}
+			wantCode(t, err, domain.CodeConflict)
+		}
+		if created != 1 {
+			t.Errorf("created: got %d times, want once", created)
+		}
+		s, err := db.Snapshot(t.Context(), g.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.Version, g.MemberCount, g.CreatedGen, g.CreatedMS = 1, 2, gen, s.CreatedMS
+		want := &domain.GroupSnapshot{Group: g, Members: []domain.Membership{
+			{User: "ann", Role: domain.Member, JoinedMS: s.CreatedMS}, {User: "bob", Role: domain.Member, JoinedMS: s.CreatedMS},
+		}}
+		if diff := cmp.Diff(want, s); diff != "" {
+			t.Errorf("snapshot (-want +got):\n%s", diff)
+		}
+		_, err = db.AddMembers(t.Context(), g.ID, []string{"cleo"}, 0)
+		wantCode(t, err, domain.CodeTooLarge)
+		if seed := seedOne(t, db, gen, g.ID); seed.Start != 0 {
+			t.Errorf("start: got %d, want 0: it is new", seed.Start)
+		}
+	})
+}
+
 func TestGroupThatIsNotThereIsNotFound(t *testing.T) {
 	onEach(t, func(t *testing.T, db *DB) {
 		ctx := t.Context()

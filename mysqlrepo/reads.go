@@ -84,6 +84,26 @@ func (d *DB) raiseMarks(ctx context.Context, tx *sql.Tx, lengths []int, marks []
 	return nil
 }
 
+// Readers lists by id the users whose read mark is at least seq. limit 0: all.
+func (d *DB) Readers(ctx context.Context, group string, seq int64, limit int) (users []string, err error) {
+	query := "SELECT user_id FROM group_read WHERE group_id=? AND read_seq>=? ORDER BY user_id"
+	args := []any{group, seq}
+	if limit > 0 {
+		query += " LIMIT ?"
+		args = append(args, limit)
+	}
+	err = each(ctx, d.sql, query, args, func(rows *sql.Rows) error {
+		var user string
+		err := rows.Scan(&user)
+		users = append(users, user)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("readers of %s up to %d: %w", group, seq, err)
+	}
+	return users, nil
+}
+
 // ReadMarks reads many marks at once.
 func (d *DB) ReadMarks(ctx context.Context, marks []domain.GroupUser) (map[domain.GroupUser]int64, error) {
 	found := make(map[domain.GroupUser]int64, len(marks))

@@ -35,6 +35,9 @@ func (d *DB) Seed(ctx context.Context, partition int, gen int64, groups []string
 		if seeds, err = seedsOf(ctx, tx, groups, starts); err != nil {
 			return err
 		}
+		if err := addSent(ctx, tx, groups, seeds); err != nil {
+			return err
+		}
 		return addRecentSends(ctx, tx, groups, seeds)
 	})
 	if err != nil {
@@ -152,6 +155,27 @@ func seedsOf(ctx context.Context, tx *sql.Tx, groups []string, starts map[string
 		seeds[g] = domain.Seed{Start: starts[g], LastMS: tops[g].lastMS, Holes: holes[g]}
 	}
 	return seeds, nil
+}
+
+// addSent counts what the two sides of direct conversations have written themselves. A side's rows are counted from the
+// newest, and no further than anybody asks.
+func addSent(ctx context.Context, tx *sql.Tx, groups []string, seeds map[string]domain.Seed) error {
+	query := "SELECT COUNT(*) FROM (SELECT 1 FROM group_msg WHERE group_id=? AND from_account=? AND operator_account=''" +
+		" ORDER BY msg_seq DESC LIMIT ?) AS own"
+	for _, g := range groups {
+		seed := seeds[g]
+		lower, higher, ok := domain.SplitDirect(g)
+		if !ok || seed.LastMS == 0 {
+			continue
+		}
+		for side, user := range []string{lower, higher} {
+			if err := tx.QueryRowContext(ctx, query, g, user, domain.MaxStrangerLimit).Scan(&seed.Sent[side]); err != nil {
+				return err
+			}
+		}
+		seeds[g] = seed
+	}
+	return nil
 }
 
 // maxRecentSends bounds what a seed remembers of a group's sends; the latest count.

@@ -262,3 +262,45 @@ func checkAccounted(r *rapid.T, db *DB, group string, seed domain.Seed) {
 		r.Fatalf("%d seqs are covered, want none above %d", len(covered), seed.Start)
 	}
 }
+
+// What a side of a direct conversation wrote itself counts, wherever its rows lie; what app servers wrote does not.
+func TestSeedCountsWhatBothSidesWrote(t *testing.T) {
+	onEach(t, func(t *testing.T, db *DB) {
+		const ab, cd, quiet = "dm:ann:bob", "dm:cleo:dora", "dm:eve:fay"
+		write := func(group, from string, n int, operator string, firstSeq, gen int64) {
+			var msgs []domain.Message
+			for i := range int64(n) {
+				m := message(group, firstSeq+i, gen)
+				m.GroupType, m.From, m.Operator = domain.Direct, from, operator
+				msgs = append(msgs, m)
+			}
+			insert(t, db, msgs...)
+		}
+		for _, g := range []string{ab, cd, quiet, "room"} {
+			gen := raise(t, db, db.partitions.Of(g))
+			switch g {
+			case ab:
+				write(ab, "ann", 2, "", 1, gen)
+				write(ab, "bob", 4, "key", 3, gen)
+				write(ab, domain.SystemUser, 1, "key", 7, gen)
+				write(ab, "ann", 1, "", 8, gen)
+			case cd:
+				write(cd, "cleo", domain.MaxStrangerLimit+5, "", 1, gen)
+				write(cd, "dora", 1, "", 2000, gen)
+			case "room":
+				write("room", "ann", 3, "", 1, gen)
+			}
+		}
+		for group, want := range map[string][2]int64{
+			ab: {3, 0}, cd: {domain.MaxStrangerLimit, 1}, quiet: {}, "room": {},
+		} {
+			gen := raise(t, db, db.partitions.Of(group))
+			if got := seedOne(t, db, gen, group).Sent; got != want {
+				t.Errorf("%s: got %v messages of either side, want %v", group, got, want)
+			}
+			if again := seedOne(t, db, gen, group).Sent; again != want {
+				t.Errorf("%s, asked again: got %v messages of either side, want %v", group, again, want)
+			}
+		}
+	})
+}

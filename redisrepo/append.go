@@ -30,12 +30,16 @@ type AppendConfig struct {
 	UserRate     float64 // messages a second a user; 0: no limit
 	UserBurst    int
 	GroupRate    float64 // messages a second a group; 0: no limit
+	// StrangerLimit is how many messages a user may send to one who has not written in their direct conversation, at
+	// most domain.MaxStrangerLimit; 0: no limit.
+	StrangerLimit int
 }
 
 // Recovery does what a script's answer asks for; domain.Recovery is it.
 type Recovery interface {
 	Renew(ctx context.Context, partition int, seen int64) error
-	Load(ctx context.Context, group string) error
+	// Load caches a group; open asks for a direct conversation to be made if there is none.
+	Load(ctx context.Context, group string, open bool) error
 	Seed(ctx context.Context, partition int, gen int64, groups []string) error
 }
 

@@ -1,7 +1,7 @@
 -- Accepts the queued sends of one partition: checks each, gives it its seq, stores, logs, counts and publishes it.
--- All of a send happens or nothing; the sends of a call do not depend on each other.
+-- All of a send happens or nothing; the sends of a call do not depend on each other. standing.lua goes before this.
 --
--- KEYS  1 gen  2 seq:<gen>  3 log:<gen>  4 persisted:<gen>  5 speakers  6 heat
+-- KEYS  1 gen  2 seq:<gen>  3 log:<gen>  4 persisted:<gen>  5 speakers  6 heat  7 direct:<gen>
 --       then 6 a send: recent, dedupe, group, read, rate of the user, rate of the group
 -- ARGV  1 generation the caller believes in
 --       2 identity of the server, '' to ask it (a server without INFO is told)
@@ -9,6 +9,7 @@
 --       4 heat window in ms
 --       5 entries the log may hold
 --       6, 7 messages a second a user, burst   8 messages a second a group (burst: one second); 0 = no limit
+--       9 messages a user may send to one who has not written in their direct conversation; 0 = no limit
 --       then 10 a send: group, from, header (JSON fields without braces), body (JSON), content hash,
 --       TTL of the dedupe entry in ms, 'u' (user) or 's' (app server), reply_to ('0' = none), priority,
 --       connection that gets no push ('-' = none)
@@ -18,25 +19,17 @@
 --       CONFLICT                          same client_id, other content
 --       LOAD                              group not cached    RESEED   seq not known in this generation
 --       GONE  NOT_MEMBER  BLOCKED  MUTED  NO_REPLY (reply_to above the last seq)
+--       STRANGER                          direct: at the limit, and the other side has not written
 --       USER_RATE <ms>  GROUP_RATE <ms>   over a rate, ms until there is room
 --       BACKLOG                           log is full         FULL     Redis is out of memory
 --
 -- Numbers are kept out of string joins: Lua prints 14 digits. seq:<gen> holds '<seq> <time_ms>'.
 
-local function server_identity()
-  if ARGV[2] ~= '' then return ARGV[2] end
-  return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
-end
+if stale then return {'STALE'} end
 
-local known = redis.call('HMGET', KEYS[1], 'gen', 'server')
-if known[1] ~= ARGV[1] or known[2] ~= server_identity() then return {'STALE'} end
-
-local clock = redis.call('TIME')
-local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 local window = tonumber(ARGV[4])
+local stranger_limit = tonumber(ARGV[9])
 local room_left = tonumber(ARGV[5]) - redis.call('XLEN', KEYS[3])
-
-local function integer(n) return string.format('%.0f', n) end
 
 -- GCRA (generic cell rate algorithm): the key holds the theoretical arrival time in ms. Returns the new one, or
 -- nil and the ms to wait. share is the part of the burst that this send may use; a burst below 1 would let nothing
@@ -53,19 +46,9 @@ local function keep_rate(key, arrival)
   redis.call('SET', key, string.format('%.3f', arrival), 'PX', math.max(1, math.ceil(arrival - now)))
 end
 
-local function refusal(role, mute_until, flags, type, kind)
-  if string.find(flags, 'd', 1, true) then return 'GONE' end
-  if kind == 's' then return nil end
-  if role == 'blocked' then return 'BLOCKED' end
-  if not role and type ~= 'room' then return 'NOT_MEMBER' end
-  if mute_until == -1 or (mute_until or 0) > now then return 'MUTED' end
-  if string.find(flags, 'm', 1, true) and role ~= 'owner' and role ~= 'admin' then return 'MUTED' end
-  return nil
-end
-
 local function append(k, a)
   local group, from, header, body, hash = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]
-  local kind = ARGV[a + 6]
+  local kind, mute = ARGV[a + 6], ARGV[a + 9]
   local recent, dedupe, read = KEYS[k], KEYS[k + 1], KEYS[k + 3]
 
   -- Before everything that refuses: a refusal means that nothing was stored, and here something was.
@@ -77,17 +60,14 @@ local function append(k, a)
   end
   if room_left <= 0 then return 'BACKLOG' end
 
-  -- The names that start with a star are the group's own: no user is called so.
-  local known_group = redis.call('HMGET', KEYS[k + 2], '*loaded', '*type', '*flags', from)
-  if known_group[1] ~= ARGV[1] then return 'LOAD' end
-  local type, flags, member = known_group[2], known_group[3], known_group[4]
-  local role, mute_until
-  if member then
-    local word, mute = string.match(member, '^(%a+):(-?%d+)$')
-    role, mute_until = word, tonumber(mute)
-  end
-  local refused = refusal(role, mute_until, flags, type, kind)
+  local refused, type = standing(KEYS[k + 2], from, kind)
   if refused then return refused end
+
+  local mine, theirs, is_lower
+  if type == 'direct' and kind == 'u' then
+    mine, theirs, is_lower = written(KEYS[7], group, from)
+    if stranger_limit > 0 and theirs == 0 and mine >= stranger_limit then return 'STRANGER' end
+  end
 
   local user_rate, group_rate = tonumber(ARGV[6]), tonumber(ARGV[8])
   local user_arrival, group_arrival, wait
@@ -119,26 +99,36 @@ local function append(k, a)
   end
   room_left = room_left - 1
   redis.call('HSET', KEYS[2], group, seq .. ' ' .. time)
-  redis.call('XADD', recent, seq .. '-0', 'm', tail)
+  if mute == '-' then
+    redis.call('XADD', recent, seq .. '-0', 'm', tail)
+  else
+    redis.call('XADD', recent, seq .. '-0', 'm', tail, 'q', mute)
+  end
   redis.call('SET', dedupe, seq .. ' ' .. time .. ' ' .. hash, 'PX', ARGV[a + 5])
   if user_arrival then keep_rate(KEYS[k + 4], user_arrival) end
   if group_arrival then keep_rate(KEYS[k + 5], group_arrival) end
   if kind == 'u' then redis.call('HSET', read, from, seq) end
+  -- Counted as long as one side has not written, and no further than the limit can be set (domain.MaxStrangerLimit).
+  if mine and mine < 1000 and (mine == 0 or theirs == 0) then
+    local lower, higher = mine + 1, theirs
+    if not is_lower then lower, higher = theirs, mine + 1 end
+    redis.call('HSET', KEYS[7], group, integer(lower) .. ' ' .. integer(higher))
+  end
   if type ~= 'direct' and from ~= 'system' then
     if redis.call('ZADD', KEYS[5], integer(now), group .. '|' .. from) == 1 then
       redis.call('ZINCRBY', KEYS[6], 1, group)
     end
   end
   redis.call('PUBLISH', ARGV[3] .. group,
-    'm ' .. ARGV[1] .. ' ' .. seq .. ' ' .. ARGV[a + 9] .. '\n{"event":"message","group":"' .. group ..
+    'm ' .. ARGV[1] .. ' ' .. seq .. ' ' .. mute .. '\n{"event":"message","group":"' .. group ..
     '","seq":' .. seq .. ',' .. tail)
   return 'OK ' .. seq .. ' ' .. time .. ' ' .. (redis.call('HGET', KEYS[4], group) or '0')
 end
 
 local results = {}
-local sends = (#ARGV - 8) / 10
+local sends = (#ARGV - 9) / 10
 for i = 0, sends - 1 do
-  results[i + 1] = append(7 + i * 6, 9 + i * 10)
+  results[i + 1] = append(8 + i * 6, 10 + i * 10)
 end
 -- Speakers whose last message is older than the window no longer count: at most 100 a call, and behind the sends,
 -- because after a first write Redis no longer refuses the next when memory is full.

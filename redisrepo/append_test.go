@@ -76,7 +76,10 @@ func TestAppendWritesTheProtocolsMessage(t *testing.T) {
 
 			recent, err := e.store.Recent(t.Context(), []domain.Range{{Group: "a", From: got.Seq, To: got.Seq, Limit: 5}})
 			require.NoError(t, err)
-			require.Equal(t, []domain.Record{want.Record()}, recent[0])
+			record := want.Record()
+			record.Mute = d.Mute
+			require.Equal(t, []domain.Record{record}, recent[0])
+			require.NotContains(t, string(record.AppendJSON(nil)), "conn7")
 
 			entry := e.logged(t, "a")[i]
 			require.Equal(t, want, entry.Message)

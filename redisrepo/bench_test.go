@@ -20,7 +20,7 @@ type benchRecovery struct{ store *Store }
 
 func (r benchRecovery) Renew(context.Context, int, int64) error { return nil }
 
-func (r benchRecovery) Load(ctx context.Context, group string) error {
+func (r benchRecovery) Load(ctx context.Context, group string, _ bool) error {
 	s := &domain.GroupSnapshot{Group: domain.Group{ID: group, Type: domain.Private, Join: domain.JoinInvite, Version: 1}}
 	for _, user := range []string{"u0", "u1"} {
 		s.Members = append(s.Members, domain.Membership{User: user, Role: domain.Member})

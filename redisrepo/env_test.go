@@ -152,6 +152,15 @@ func groupsIn(partition, n int) []string {
 	return groups
 }
 
+// directIn names a direct conversation of a partition; one side is u.
+func directIn(partition int) string {
+	for i := 0; ; i++ {
+		if g := domain.DirectID("u", fmt.Sprint("t", i)); domain.Partitions(testPartitions).Of(g) == partition {
+			return g
+		}
+	}
+}
+
 // group is a snapshot of version 1 whose members are given as user or user:role or user:role:mute.
 func group(id string, typ domain.GroupType, members ...string) *domain.GroupSnapshot {
 	s := &domain.GroupSnapshot{Group: domain.Group{ID: id, Type: typ, Name: "name of " + id, Join: domain.JoinInvite, Version: 1}}
@@ -228,12 +237,27 @@ func (r *recovery) renew(ctx context.Context, p int) error {
 	return nil
 }
 
-func (r *recovery) Load(ctx context.Context, group string) error {
-	r.called("load %s", group)
-	if r.onLoad != nil {
-		return r.onLoad(ctx, group)
+// Load opens a direct conversation where it is asked to.
+func (r *recovery) Load(ctx context.Context, id string, open bool) error {
+	if open {
+		r.called("open %s", id)
+		r.open(id)
+	} else {
+		r.called("load %s", id)
 	}
-	return r.load(ctx, group)
+	if r.onLoad != nil {
+		return r.onLoad(ctx, id)
+	}
+	return r.load(ctx, id)
+}
+
+func (r *recovery) open(id string) {
+	lower, higher, _ := domain.SplitDirect(id)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.groups[id] == nil {
+		r.groups[id] = group(id, domain.Direct, lower, higher)
+	}
 }
 
 func (r *recovery) load(ctx context.Context, group string) error {
@@ -290,8 +314,13 @@ func idleSender(store *Store, r Recovery, cfg AppendConfig, log zerolog.Logger) 
 		cfg.BacklogLimit = 1_000_000
 	}
 	a := NewAppender(store, r, cfg, log, prometheus.NewRegistry())
-	return &sender{Appender: a, sends: domain.NewSends(a, &domain.Watermarks{})}
+	return &sender{Appender: a, sends: domain.NewSends(a, &domain.Watermarks{}, nobody{})}
 }
+
+// nobody is online.
+type nobody struct{}
+
+func (nobody) PeerOnline(context.Context, string) bool { return false }
 
 func (s *sender) run(t *testing.T) {
 	t.Helper()

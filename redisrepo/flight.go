@@ -147,11 +147,12 @@ func (a *Appender) pipeline(ctx context.Context, calls []*call) {
 
 func (a *Appender) arguments(c *call) (keys []string, args []any) {
 	p, gen := c.partition, c.gen
-	keys = make([]string, 0, 6+6*len(c.sends))
-	keys = append(keys, genKey(p), seqKey(p, gen), logKey(p, gen), persistedKey(p, gen), speakersKey(p), heatKey(p))
-	args = make([]any, 0, 8+10*len(c.sends))
+	keys = make([]string, 0, 7+6*len(c.sends))
+	keys = append(keys, genKey(p), seqKey(p, gen), logKey(p, gen), persistedKey(p, gen), speakersKey(p), heatKey(p),
+		directKey(p, gen))
+	args = make([]any, 0, 9+10*len(c.sends))
 	args = append(args, gen, a.store.cfg.Identity, groupChannelPrefix(p), a.store.cfg.HeatWindow.Milliseconds(),
-		a.cfg.BacklogLimit, a.cfg.UserRate, a.cfg.UserBurst, a.cfg.GroupRate)
+		a.cfg.BacklogLimit, a.cfg.UserRate, a.cfg.UserBurst, a.cfg.GroupRate, a.cfg.StrangerLimit)
 	for _, s := range c.sends {
 		keys = append(keys, recentKey(p, gen, s.Group), dedupeKey(p, gen, s.Dedupe), groupKey(p, s.Group),
 			readKey(p, gen, s.Group), userRateKey(p, s.From), groupRateKey(p, s.Group))
@@ -188,11 +189,11 @@ func (a *Appender) settle(ctx context.Context, c *call) error {
 		return err
 	}
 	var back []*pendingSend
-	load, seed := map[string]struct{}{}, map[string]struct{}{}
+	load, seed := map[string]bool{}, map[string]struct{}{}
 	for i, s := range c.sends {
 		switch words[i] {
 		case "LOAD":
-			load[s.Group] = struct{}{}
+			load[s.Group] = load[s.Group] || s.Open
 			back = append(back, s)
 		case "RESEED":
 			seed[s.Group] = struct{}{}

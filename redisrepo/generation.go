@@ -141,7 +141,8 @@ func (s *Store) SetAside(ctx context.Context, partition int, gen int64) error {
 func (s *Store) ForgetGeneration(ctx context.Context, partition int, gen int64) error {
 	keys := []string{
 		genKey(partition), logKey(partition, gen), seqKey(partition, gen), persistedKey(partition, gen),
-		holesKey(partition, gen), dirtyKey(partition, gen),
+		holesKey(partition, gen), dirtyKey(partition, gen), directKey(partition, gen),
+		floorKey(partition, gen),
 	}
 	word, err := s.run(ctx, forgetScript, keys, gen).Text()
 	if err != nil {

@@ -86,7 +86,7 @@ func TestGenerationIsForgottenWhenItsLogAndMarksAreDrained(t *testing.T) {
 		r.seeds["a"] = domain.Seed{Start: 10, Holes: domain.Holes{{From: 1, To: 10, Reason: domain.HoleExpired}}}
 		s := e.sender(t, r, AppendConfig{})
 		s.must(t, domain.Draft{Group: "a", From: "u"})
-		_, err := e.store.MarkRead(ctx, "a", "v", 11, 0)
+		_, err := e.store.MarkRead(ctx, "a", "v", 11, 0, nil)
 		require.NoError(t, err)
 		p, old := e.cfg.Partitions.Of("a"), e.log("a")
 		entries := e.logged(t, "a")

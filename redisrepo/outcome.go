@@ -12,8 +12,8 @@ import (
 // outcome is what a status word of append.lua means.
 func outcome(reply string, s *pendingSend, gen int64) (domain.Accepted, error) {
 	word, rest, _ := strings.Cut(reply, " ")
-	refuse := func(code domain.Code, message string) (domain.Accepted, error) {
-		return domain.Accepted{}, domain.Errorf(code, "%s", message)
+	if err := refusal(word); err != nil {
+		return domain.Accepted{}, err
 	}
 	switch word {
 	case "OK", "DUP":
@@ -21,14 +21,6 @@ func outcome(reply string, s *pendingSend, gen int64) (domain.Accepted, error) {
 		return accepted(rest, s.Group, gen, word == "DUP" && s.ClientID != "")
 	case "CONFLICT":
 		return domain.Accepted{}, &domain.Error{Code: domain.CodeConflict, Field: "client_id", Message: "client_id: was used for another message"}
-	case "GONE":
-		return refuse(domain.CodeGone, "the group was dismissed")
-	case "NOT_MEMBER":
-		return refuse(domain.CodeNotMember, "you are not a member of this group")
-	case "BLOCKED":
-		return refuse(domain.CodeForbidden, "you are blocked in this group")
-	case "MUTED":
-		return refuse(domain.CodeMuted, "you are muted in this group")
 	case "NO_REPLY":
 		return domain.Accepted{}, domain.BadField("reply_to", "must be the seq of a message")
 	case "USER_RATE":
@@ -41,6 +33,23 @@ func outcome(reply string, s *pendingSend, gen int64) (domain.Accepted, error) {
 		return domain.Accepted{}, &domain.Error{Code: domain.CodeOverloaded, Message: "the message store is full", RetryAfter: time.Second}
 	}
 	return domain.Accepted{}, fmt.Errorf("append script answered %q", word)
+}
+
+// refusal is what a word of standing.lua means, or STRANGER; nil for any other.
+func refusal(word string) error {
+	switch word {
+	case "GONE":
+		return domain.Errorf(domain.CodeGone, "the group was dismissed")
+	case "NOT_MEMBER":
+		return domain.Errorf(domain.CodeNotMember, "you are not a member of this group")
+	case "BLOCKED":
+		return domain.Errorf(domain.CodeForbidden, "you are blocked in this group")
+	case "MUTED":
+		return domain.Errorf(domain.CodeMuted, "you are muted in this group")
+	case "STRANGER":
+		return domain.StrangerLimit()
+	}
+	return nil
 }
 
 func accepted(numbers, group string, gen int64, duplicate bool) (domain.Accepted, error) {

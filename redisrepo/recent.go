@@ -56,6 +56,7 @@ func recentRecords(r domain.Range, messages []redis.XMessage) ([]domain.Record, 
 		if records[at], err = domain.RecordFromTail(r.Group, seq, []byte(tail)); err != nil {
 			return nil, err
 		}
+		records[at].Mute, _ = m.Values["q"].(string)
 	}
 	return records, nil
 }

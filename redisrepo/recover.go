@@ -61,8 +61,9 @@ func (a *Appender) renew(ctx context.Context, c *call) {
 	})
 }
 
-// recover loads and seeds groups while their sends wait; sends of other groups pass.
-func (a *Appender) recover(ctx context.Context, c *call, back []*pendingSend, load, seed map[string]struct{}) {
+// recover loads groups (true: opens them if need be) and seeds others while their sends wait; sends of other groups
+// pass.
+func (a *Appender) recover(ctx context.Context, c *call, back []*pendingSend, load map[string]bool, seed map[string]struct{}) {
 	a.putBack(c.partition, back, nil)
 	a.mu.Lock()
 	q := &a.queues[c.partition]
@@ -73,9 +74,9 @@ func (a *Appender) recover(ctx context.Context, c *call, back []*pendingSend, lo
 		q.held[s.Group] = struct{}{}
 	}
 	a.mu.Unlock()
-	for group := range load {
+	for group, open := range load {
 		a.goRecover(ctx, func(ctx context.Context) {
-			a.release(ctx, c.partition, a.recovery.Load(ctx, group), group)
+			a.release(ctx, c.partition, a.recovery.Load(ctx, group, open), open, group)
 		})
 	}
 	if len(seed) > 0 {
@@ -84,7 +85,7 @@ func (a *Appender) recover(ctx context.Context, c *call, back []*pendingSend, lo
 			groups = append(groups, group)
 		}
 		a.goRecover(ctx, func(ctx context.Context) {
-			a.release(ctx, c.partition, a.recovery.Seed(ctx, c.partition, c.gen, groups), groups...)
+			a.release(ctx, c.partition, a.recovery.Seed(ctx, c.partition, c.gen, groups), true, groups...)
 		})
 	}
 }
@@ -99,8 +100,9 @@ func (a *Appender) goRecover(ctx context.Context, f func(context.Context)) {
 }
 
 // release lets the sends of groups go again. After an error that lasts (no such group) they are answered with it;
-// after one that may pass they are tried until their deadline.
-func (a *Appender) release(ctx context.Context, p int, err error, groups ...string) {
+// after one that may pass they are tried until their deadline. A send that would open a conversation has come too late
+// for a load that did not: it goes again.
+func (a *Appender) release(ctx context.Context, p int, err error, opened bool, groups ...string) {
 	passing := err != nil && domain.CodeOf(err).Retryable()
 	if passing {
 		a.log.Warn().Err(err).Int("partition", p).Int("groups", len(groups)).Msg("groups not loaded, trying again")
@@ -121,6 +123,8 @@ func (a *Appender) release(ctx context.Context, p int, err error, groups ...stri
 				left = append(left, s)
 			case passing:
 				s.err = err
+				left = append(left, s)
+			case s.Open && !opened:
 				left = append(left, s)
 			default:
 				answer = append(answer, s)

@@ -39,11 +39,14 @@ func (s *Store) SetSeeds(ctx context.Context, partition int, gen int64, seeds ma
 	if err := s.rememberSends(ctx, partition, gen, seeds); err != nil {
 		return err
 	}
-	keys := []string{genKey(partition), seqKey(partition, gen), holesKey(partition, gen), persistedKey(partition, gen)}
+	keys := []string{
+		genKey(partition), seqKey(partition, gen), holesKey(partition, gen), persistedKey(partition, gen),
+		directKey(partition, gen),
+	}
 	args := []any{gen}
 	for group, seed := range seeds {
 		value := strconv.FormatInt(seed.Start, 10) + " " + strconv.FormatInt(seed.LastMS, 10)
-		args = append(args, group, value, formatHoles(seed.Holes), seed.Start)
+		args = append(args, group, value, formatHoles(seed.Holes), seed.Start, formatSent(seed.Sent))
 	}
 	word, err := s.run(ctx, seedScript, keys, args...).Text()
 	if err != nil {
@@ -53,6 +56,13 @@ func (s *Store) SetSeeds(ctx context.Context, partition int, gen int64, seeds ma
 		return fmt.Errorf("seed %d groups: generation %d is no longer current", len(seeds), gen)
 	}
 	return nil
+}
+
+func formatSent(sent [2]int64) string {
+	if sent == [2]int64{} {
+		return ""
+	}
+	return strconv.FormatInt(sent[0], 10) + " " + strconv.FormatInt(sent[1], 10)
 }
 
 // rememberSends keeps the idempotency keys of a former generation in this one, before its first append.
