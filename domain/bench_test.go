@@ -24,7 +24,7 @@ func (acceptAll) Append(a domain.Append, done func(domain.Accepted, error)) {
 }
 
 func BenchmarkSend(b *testing.B) {
-	s := domain.NewSends(acceptAll{}, &domain.Watermarks{})
+	s := domain.NewSends(acceptAll{}, &domain.Watermarks{}, nil)
 	for name, d := range map[string]domain.Draft{
 		"plain":     {Group: "group-1", From: "user-1", Body: hi},
 		"client_id": {Group: "group-1", From: "user-1", Body: hi, ClientID: "client-1", Mentions: []string{"bob"}, ReplyTo: 7},

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sort"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -128,6 +129,18 @@ func (f *fakeMySQL) LastSeqBefore(_ context.Context, group string, timeMS int64)
 		}
 	}
 	return last, err
+}
+
+func (f *fakeMySQL) Readers(_ context.Context, group string, seq int64, _ int) ([]string, error) {
+	unlock, err := f.enter("Readers")
+	defer unlock()
+	var users []string
+	for of, mark := range f.reads {
+		if of.Group == group && mark >= seq {
+			users = append(users, of.User)
+		}
+	}
+	return users, err
 }
 
 func (f *fakeMySQL) GroupsOf(_ context.Context, user, after string, limit int) (ids []string, err error) {
@@ -272,7 +285,14 @@ func within(records []domain.Record, r domain.Range) []domain.Record {
 
 // fakeRedis is every cache interface of the domain over maps; what is not in them is what Redis lost.
 type fakeRedis struct {
-	mu        sync.Mutex // guards all below while methods run
+	floors   map[string]domain.Floor
+	own      map[string][]string // groups of users
+	ownAge   time.Duration
+	lastNote string
+
+	notes     map[string][]domain.Note // by user
+	told      []string                 // over the bus
+	mu        sync.Mutex               // guards all below while methods run
 	groups    map[string]*domain.GroupSnapshot
 	seqs      map[string]fakeSeqs
 	reads     map[domain.GroupUser]int64
@@ -303,6 +323,9 @@ func newFakeRedis() *fakeRedis {
 		current:   map[string]string{},
 		snapshots: map[string]domain.HotSnapshot{},
 		calls:     map[string]int{},
+		notes:     map[string][]domain.Note{},
+		floors:    map[string]domain.Floor{},
+		own:       map[string][]string{},
 	}
 }
 
@@ -325,6 +348,7 @@ func (f *fakeRedis) Heads(_ context.Context, user string, groups []string) ([]do
 		if g := f.groups[id]; g != nil {
 			h.GroupLoaded = true
 			h.Type, h.Name, h.Join, h.Muted, h.Dismissed = g.Type, g.Name, g.Join, g.Muted, g.Dismissed
+			h.Version = g.Version
 			for _, m := range g.Members {
 				if m.User == user {
 					h.Role = m.Role
@@ -334,6 +358,10 @@ func (f *fakeRedis) Heads(_ context.Context, user string, groups []string) ([]do
 		if s, ok := f.seqs[id]; ok {
 			h.Seeded = true
 			h.MaxSeq, h.LastMS, h.PersistedSeq, h.Holes = s.MaxSeq, s.LastMS, s.PersistedSeq, s.Holes
+		}
+		if floor, ok := f.floors[id]; ok && !h.Seeded {
+			h.Seeded = true
+			h.MaxSeq, h.LastMS, h.PersistedSeq, h.Holes = floor.MaxSeq, floor.LastMS, floor.MaxSeq, floor.Holes
 		}
 		if user != "" {
 			h.ReadSeq, h.ReadLoaded = f.reads[domain.GroupUser{Group: id, User: user}]
@@ -362,6 +390,31 @@ func (f *fakeRedis) FillReads(_ context.Context, marks map[domain.GroupUser]int6
 	return err
 }
 
+func (f *fakeRedis) FillFloors(_ context.Context, floors map[string]domain.Floor) error {
+	unlock, err := f.enter("FillFloors")
+	defer unlock()
+	if err == nil {
+		maps.Copy(f.floors, floors)
+	}
+	return err
+}
+
+func (f *fakeRedis) OwnGroups(_ context.Context, user string) ([]string, time.Duration, bool, error) {
+	unlock, err := f.enter("OwnGroups")
+	defer unlock()
+	groups, known := f.own[user]
+	return groups, f.ownAge, known, err
+}
+
+func (f *fakeRedis) RememberGroups(_ context.Context, user string, groups []string, lastNote string) error {
+	unlock, err := f.enter("RememberGroups")
+	defer unlock()
+	if err == nil && lastNote == f.lastNote {
+		f.own[user] = groups
+	}
+	return err
+}
+
 func (f *fakeRedis) Recent(_ context.Context, ranges []domain.Range) ([][]domain.Record, error) {
 	unlock, err := f.enter("Recent")
 	defer unlock()
@@ -372,7 +425,7 @@ func (f *fakeRedis) Recent(_ context.Context, ranges []domain.Range) ([][]domain
 	return answers, err
 }
 
-func (f *fakeRedis) MarkRead(_ context.Context, group, user string, seq, known int64) (int64, error) {
+func (f *fakeRedis) MarkRead(_ context.Context, group, user string, seq, known int64, event []byte) (int64, error) {
 	unlock, err := f.enter("MarkRead")
 	defer unlock()
 	if err != nil {
@@ -380,7 +433,66 @@ func (f *fakeRedis) MarkRead(_ context.Context, group, user string, seq, known i
 	}
 	of := domain.GroupUser{Group: group, User: user}
 	f.reads[of] = max(f.reads[of], seq, known)
+	f.told = append(f.told, "small "+group+" "+string(event))
 	return f.reads[of], nil
+}
+
+func (f *fakeRedis) ReadMarksAbove(_ context.Context, group string, seq int64) (map[string]int64, error) {
+	unlock, err := f.enter("ReadMarksAbove")
+	defer unlock()
+	marks := map[string]int64{}
+	for of, mark := range f.reads {
+		if of.Group == group && mark >= seq {
+			marks[of.User] = mark
+		}
+	}
+	return marks, err
+}
+
+func (f *fakeRedis) Roles(_ context.Context, group string, users []string) (map[string]domain.Role, bool, error) {
+	unlock, err := f.enter("Roles")
+	defer unlock()
+	g := f.groups[group]
+	if err != nil || g == nil {
+		return nil, false, err
+	}
+	roles := map[string]domain.Role{}
+	for _, m := range g.Members {
+		if slices.Contains(users, m.User) {
+			roles[m.User] = m.Role
+		}
+	}
+	return roles, true, nil
+}
+
+func (f *fakeRedis) ToGroups(_ context.Context, groups []string, except string, event []byte) error {
+	unlock, err := f.enter("ToGroups")
+	defer unlock()
+	f.told = append(f.told, "groups "+strings.Join(groups, ",")+" but "+except+" "+string(event))
+	return err
+}
+
+func (f *fakeRedis) ToUser(_ context.Context, user, except string, event []byte) error {
+	unlock, err := f.enter("ToUser")
+	defer unlock()
+	f.told = append(f.told, "user "+user+" but "+except+" "+string(event))
+	return err
+}
+
+func (f *fakeRedis) Tell(_ context.Context, notes map[string]domain.Note) error {
+	unlock, err := f.enter("Tell")
+	defer unlock()
+	if err != nil {
+		return err
+	}
+	for user, note := range notes {
+		f.notes[user] = append(f.notes[user], note)
+	}
+	return nil
+}
+
+func (f *fakeRedis) Since(context.Context, map[string]string) (map[string][]domain.Note, error) {
+	return nil, errDown // the use cases do not read notes
 }
 
 func (f *fakeRedis) Changed(_ context.Context, c *domain.GroupChange) error {
@@ -582,8 +694,8 @@ func newWorld() *world {
 	w := &world{mysql: newFakeMySQL(), redis: newFakeRedis()}
 	made := 0
 	w.heads = domain.NewHeads(w.redis, w.mysql)
-	w.history = domain.NewHistory(w.heads, w.redis, w.mysql, w.redis)
-	w.groups = domain.NewGroups(w.mysql, w.redis, w.heads, func() string { made++; return "made-" + strconv.Itoa(made) })
+	w.history = domain.NewHistory(w.heads, w.redis, w.mysql, w.redis, w.redis, w.redis)
+	w.groups = domain.NewGroups(w.mysql, w.redis, w.redis, w.heads, func() string { made++; return "made-" + strconv.Itoa(made) })
 	w.ranking = domain.NewRanking(w.redis, w.heads, 2*time.Second)
 	return w
 }

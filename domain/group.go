@@ -69,6 +69,14 @@ type Actor struct {
 	Key  string // id of the app server's key; "" for a user
 }
 
+// name is by what the actor is known to others: an app server by its key, whomever it acts for.
+func (a Actor) name() string {
+	if a.IsServer() {
+		return a.Key
+	}
+	return a.User
+}
+
 // IsServer reports whether an app server asks: it may do everything, for anyone.
 func (a Actor) IsServer() bool { return a.Key != "" }
 
@@ -89,11 +97,12 @@ const (
 // Allow is the permission table of PROTOCOL.md §4 for what does not depend on a second member: nil, or the error
 // that tells why not.
 func Allow(actor Actor, do Action, typ GroupType, join string, role Role) error {
+	var fixed error
+	if typ == Direct && (do == AddMembers || do == RemoveMembers || do == Leave || do == Dismiss) {
+		fixed = Errorf(CodeForbidden, "a direct conversation has its two members for good")
+	}
 	if actor.IsServer() {
-		if do == AddMembers && typ == Direct {
-			return Errorf(CodeForbidden, "a direct conversation has two members")
-		}
-		return nil
+		return fixed
 	}
 	if role == BlockedIn {
 		return Errorf(CodeForbidden, "you are blocked in this group")
@@ -104,6 +113,9 @@ func Allow(actor Actor, do Action, typ GroupType, join string, role Role) error 
 		}
 		return Errorf(CodeNotMember, "you are not a member of this group")
 	}
+	if fixed != nil {
+		return fixed
+	}
 	switch do {
 	case Read, Send, ListMembers, SeeGroup:
 		return nil
@@ -113,9 +125,6 @@ func Allow(actor Actor, do Action, typ GroupType, join string, role Role) error 
 		}
 		return nil
 	case AddMembers:
-		if typ == Direct {
-			return Errorf(CodeForbidden, "a direct conversation has two members")
-		}
 		if role == Member && typ != Room && join != JoinOpen {
 			return Errorf(CodeForbidden, "members may add others to rooms and open groups only")
 		}

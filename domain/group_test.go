@@ -37,7 +37,7 @@ dismiss         group   *       ok         forbidden  forbidden  not_member  for
 dismiss         direct  *       –          –          forbidden  not_member  forbidden
 leave           room    *       conflict   ok         ok         not_member  forbidden
 leave           group   *       conflict   ok         ok         not_member  forbidden
-leave           direct  *       –          –          ok         not_member  forbidden
+leave           direct  *       –          –          forbidden  not_member  forbidden
 `
 
 func TestAllowIsTheProtocolsTable(t *testing.T) {
@@ -62,8 +62,8 @@ func TestAllowIsTheProtocolsTable(t *testing.T) {
 					require.Equal(t, want, got, "%s in a %s, join %s, as %q", do, typ, join, role)
 				}
 				wantServer := "ok"
-				if do == domain.AddMembers && typ == domain.Direct {
-					wantServer = "forbidden" // §7: nobody else can be in it
+				if typ == domain.Direct && (do == domain.AddMembers || do == domain.RemoveMembers || do == domain.Leave || do == domain.Dismiss) {
+					wantServer = "forbidden" // §7: both are in it, and nobody else can be
 				}
 				for _, actor := range []domain.Actor{server, {User: "ann", Key: "backend-1"}} {
 					got := verdict(domain.Allow(actor, do, typ, join, role))

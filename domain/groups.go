@@ -23,6 +23,7 @@ type GroupChange struct {
 	Raised  bool         // the version is one higher than before; otherwise nothing was changed
 	Joined  []string     // those of Put who were not in before; their read marks were set anew
 	Removed []string
+	Notices []Notice // what the group's subscribers are told with it
 }
 
 // GroupStore is the MySQL side of groups. Each change is one transaction that raises the version.
@@ -48,7 +49,8 @@ type GroupStore interface {
 // GroupCache is the Redis side of groups.
 type GroupCache interface {
 	Viewers
-	// Changed brings a change to the cached group, or drops what is cached when it does not follow on it.
+	// Changed brings a change to the cached group, or drops what is cached when it does not follow on it, and tells
+	// the notices.
 	Changed(ctx context.Context, c *GroupChange) error
 }
 
@@ -56,13 +58,14 @@ type GroupCache interface {
 type Groups struct {
 	store GroupStore
 	cache GroupCache
+	notes Notes
 	heads *Heads
 	newID func() string
 }
 
 // NewGroups wires the use cases; newID names groups whose creator does not.
-func NewGroups(store GroupStore, cache GroupCache, heads *Heads, newID func() string) *Groups {
-	return &Groups{store: store, cache: cache, heads: heads, newID: newID}
+func NewGroups(store GroupStore, cache GroupCache, notes Notes, heads *Heads, newID func() string) *Groups {
+	return &Groups{store: store, cache: cache, notes: notes, heads: heads, newID: newID}
 }
 
 // NewGroup is what a creator says of a group.
@@ -105,7 +108,55 @@ func (g *Groups) Create(ctx context.Context, actor Actor, n NewGroup) (*GroupVie
 	if err != nil {
 		return nil, asStoreError(err, "create group "+n.ID)
 	}
-	return &GroupView{Group: change.Group}, nil // Redis loads it when somebody comes
+	// Redis loads it when somebody comes.
+	if err := g.tellJoined(ctx, change.Put, n.ID, 0, g.event(actor, n.ID, ChangeCreated, "")); err != nil {
+		return nil, err
+	}
+	return &GroupView{Group: change.Group}, nil
+}
+
+// OpenDirect makes a direct conversation and subscribes both sides. One that is there already is told again: who made
+// it may not have got so far.
+func (g *Groups) OpenDirect(ctx context.Context, group string) error {
+	lower, higher, ok := SplitDirect(group)
+	if !ok {
+		return BadField("group", "is not a direct conversation")
+	}
+	both := []string{lower, higher}
+	_, err := g.store.Create(ctx, Group{ID: group, Type: Direct, Join: JoinInvite, MemberLimit: len(both)}, both)
+	if err != nil && CodeOf(err) != CodeConflict {
+		return asStoreError(err, "open "+group)
+	}
+	event := GroupEvent{Group: group, Change: ChangeCreated}
+	return g.tellJoined(ctx, []Membership{{User: lower}, {User: higher}}, group, 0, event)
+}
+
+// event is a change by the actor; user "" is the group as a whole.
+func (*Groups) event(actor Actor, group, change, user string) GroupEvent {
+	e := GroupEvent{Group: group, Change: change, User: user}
+	if by := actor.name(); by != user {
+		e.By = by
+	}
+	return e
+}
+
+// tellJoined subscribes the connections of users who are in now, from the message behind after on, with an event.
+func (g *Groups) tellJoined(ctx context.Context, members []Membership, group string, after int64, event GroupEvent) error {
+	if len(members) == 0 {
+		return nil
+	}
+	notes := make(map[string]Note, len(members))
+	for _, m := range members {
+		notes[m.User] = Note{Kind: NoteJoined, Group: group, After: after, Event: event.JSON()}
+	}
+	return g.tell(ctx, notes)
+}
+
+func (g *Groups) tell(ctx context.Context, notes map[string]Note) error {
+	if err := g.notes.Tell(ctx, notes); err != nil {
+		return Unavailable(fmt.Errorf("notes for %d users: %w", len(notes), err), "Redis")
+	}
+	return nil
 }
 
 func (n *NewGroup) check() error {
@@ -296,7 +347,7 @@ func (g *Groups) Join(ctx context.Context, actor Actor, group string) (*Membersh
 	case got.Type == Direct, got.Join != JoinOpen && !actor.IsServer():
 		return nil, Errorf(CodeForbidden, "this group is entered by being added")
 	}
-	members, err := g.add(ctx, group, []string{actor.User})
+	members, err := g.add(ctx, actor, group, []string{actor.User})
 	if err != nil {
 		return nil, err
 	}
@@ -314,10 +365,10 @@ func (g *Groups) AddMembers(ctx context.Context, actor Actor, group string, user
 	if _, err := g.enter(ctx, actor, group, AddMembers); err != nil {
 		return nil, err
 	}
-	return g.add(ctx, group, users)
+	return g.add(ctx, actor, group, users)
 }
 
-func (g *Groups) add(ctx context.Context, group string, users []string) ([]Membership, error) {
+func (g *Groups) add(ctx context.Context, actor Actor, group string, users []string) ([]Membership, error) {
 	users = distinct(users, "")
 	head, err := g.heads.One(ctx, "", group)
 	if err != nil {
@@ -327,10 +378,19 @@ func (g *Groups) add(ctx context.Context, group string, users []string) ([]Membe
 	if err != nil {
 		return nil, asStoreError(err, "add members to "+group)
 	}
+	notes := make(map[string]Note, len(users))
+	for _, user := range users { // also who was in before: a former call may not have got so far
+		notes[user] = Note{Kind: NoteJoined, Group: group, After: head.MaxSeq}
+	}
+	for _, user := range change.Joined {
+		event := g.event(actor, group, ChangeJoined, user).JSON()
+		change.Notices = append(change.Notices, Notice{Event: event})
+		notes[user] = Note{Kind: NoteJoined, Group: group, After: head.MaxSeq, Event: event}
+	}
 	if err := g.changed(ctx, change); err != nil {
 		return nil, err
 	}
-	return change.Put, nil
+	return change.Put, g.tell(ctx, notes)
 }
 
 func (g *Groups) changed(ctx context.Context, change *GroupChange) error {
@@ -349,7 +409,7 @@ func (g *Groups) Leave(ctx context.Context, actor Actor, group string) error {
 	if _, err := g.enter(ctx, asUser, group, Leave); err != nil {
 		return err
 	}
-	return g.remove(ctx, group, actor.User)
+	return g.remove(ctx, group, actor.User, g.event(actor, group, ChangeLeft, actor.User))
 }
 
 // RemoveMember takes somebody out: not the owner, and admins only by the owner or an app server.
@@ -364,8 +424,9 @@ func (g *Groups) RemoveMember(ctx context.Context, actor Actor, group, user stri
 	if err != nil {
 		return asStoreError(err, "read member of "+group)
 	}
+	event := g.event(actor, group, ChangeRemoved, user)
 	if target.Role == Outsider || target.Role == BlockedIn {
-		if err := g.remove(ctx, group, user); err != nil { // tells the cache, if a former removal did not get there
+		if err := g.remove(ctx, group, user, event); err != nil { // tells the cache, if a former removal did not get there
 			return err
 		}
 		return Errorf(CodeNotFound, "this user is not a member")
@@ -374,7 +435,7 @@ func (g *Groups) RemoveMember(ctx context.Context, actor Actor, group, user stri
 		if target.Role == Owner {
 			return Errorf(CodeConflict, "the owner goes after handing the group over")
 		}
-		return g.remove(ctx, group, user)
+		return g.remove(ctx, group, user, event)
 	}
 	mine, err := g.store.Member(ctx, group, actor.User)
 	if err != nil {
@@ -383,15 +444,25 @@ func (g *Groups) RemoveMember(ctx context.Context, actor Actor, group, user stri
 	if target.Role == Owner || target.Role == Admin && mine.Role != Owner {
 		return Errorf(CodeForbidden, "your role does not allow removing this member")
 	}
-	return g.remove(ctx, group, user)
+	return g.remove(ctx, group, user, event)
 }
 
-func (g *Groups) remove(ctx context.Context, group, user string) error {
+// remove takes a user out and ends his subscriptions; the event is told only if he was in.
+func (g *Groups) remove(ctx context.Context, group, user string, event GroupEvent) error {
 	change, err := g.store.RemoveMember(ctx, group, user)
 	if err != nil {
 		return asStoreError(err, "remove member of "+group)
 	}
-	return g.changed(ctx, change)
+	notice, note := Notice{Gone: user}, Note{Kind: NoteLeft, Group: group}
+	if change.Raised {
+		notice.Event = event.JSON()
+		note.Event = notice.Event
+	}
+	change.Notices = []Notice{notice}
+	if err := g.changed(ctx, change); err != nil {
+		return err
+	}
+	return g.tell(ctx, map[string]Note{user: note})
 }
 
 // Dismiss ends a group for ever; its id is never used again.
@@ -403,6 +474,7 @@ func (g *Groups) Dismiss(ctx context.Context, actor Actor, group string) error {
 	if err != nil {
 		return asStoreError(err, "dismiss "+group)
 	}
+	change.Notices = []Notice{{Event: g.event(actor, group, ChangeDismissed, "").JSON(), Dismissed: true}}
 	return g.changed(ctx, change)
 }
 

@@ -3,6 +3,7 @@ package domain
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // Head is a group's numbers and standing as one user meets them.
@@ -13,6 +14,7 @@ type Head struct {
 	Join         string
 	Muted        bool
 	Dismissed    bool
+	Version      int64 // of the group and its members; 0 while MySQL was not asked or Redis does not know it
 	Role         Role
 	MaxSeq       int64 // highest seq given; 0 before the first message
 	LastMS       int64 // time of the last message; 0 before the first
@@ -33,7 +35,7 @@ func (h *Head) Unread() int64 {
 type CachedHead struct {
 	Head
 	GroupLoaded bool // Type … Role are known
-	Seeded      bool // MaxSeq, LastMS, PersistedSeq, Holes are known
+	Seeded      bool // MaxSeq, LastMS, PersistedSeq, Holes are known, from this generation or a cached floor
 	ReadLoaded  bool // ReadSeq is known
 }
 
@@ -55,6 +57,10 @@ type HeadCache interface {
 	FillGroup(ctx context.Context, s *GroupSnapshot) error
 	// FillReads caches read marks that MySQL knows; marks already in the cache stay.
 	FillReads(ctx context.Context, marks map[GroupUser]int64) error
+	// FillFloors caches the numbers of groups that are not seeded; they hold until then.
+	FillFloors(ctx context.Context, floors map[string]Floor) error
+	// Roles are the places of users in a group; loaded is false when the cache does not know the group.
+	Roles(ctx context.Context, group string, users []string) (roles map[string]Role, loaded bool, err error)
 }
 
 // HeadStore is the MySQL side of heads.
@@ -126,6 +132,31 @@ func (h *Heads) One(ctx context.Context, user, group string) (*Head, error) {
 	return &results[0].Head, nil
 }
 
+// Roles are the places of users in a group; outsiders are left out.
+func (h *Heads) Roles(ctx context.Context, group string, users []string) (map[string]Role, error) {
+	if len(users) == 0 {
+		return nil, nil
+	}
+	roles, loaded, err := h.cache.Roles(ctx, group, users)
+	if err != nil {
+		return nil, Unavailable(fmt.Errorf("roles in %s: %w", group, err), "Redis")
+	}
+	if loaded {
+		return roles, nil
+	}
+	snapshot, err := h.Load(ctx, group)
+	if err != nil {
+		return nil, err
+	}
+	roles = make(map[string]Role, len(users))
+	for _, m := range snapshot.Members {
+		if slices.Contains(users, m.User) {
+			roles[m.User] = m.Role
+		}
+	}
+	return roles, nil
+}
+
 // Load brings a group from MySQL into the cache.
 func (h *Heads) Load(ctx context.Context, group string) (*GroupSnapshot, error) {
 	snapshot, err := h.store.Snapshot(ctx, group)
@@ -147,6 +178,7 @@ func (h *Heads) load(ctx context.Context, user string, head *Head) error {
 		return err
 	}
 	head.Type, head.Name, head.Join, head.Muted, head.Dismissed = s.Type, s.Name, s.Join, s.Muted, s.Dismissed
+	head.Version = s.Version
 	for _, m := range s.Members {
 		if m.User == user {
 			head.Role = m.Role
@@ -168,6 +200,9 @@ func (h *Heads) fillSeqs(ctx context.Context, cached []CachedHead, results []Hea
 	floors, err := h.store.Floors(ctx, groups)
 	if err != nil {
 		return Unavailable(fmt.Errorf("floors of %d groups: %w", len(groups), err), "MySQL")
+	}
+	if err := h.cache.FillFloors(ctx, floors); err != nil {
+		return Unavailable(fmt.Errorf("fill %d floors: %w", len(floors), err), "Redis")
 	}
 	for i := range cached {
 		if results[i].Err == nil && !cached[i].Seeded {

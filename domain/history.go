@@ -40,6 +40,8 @@ type MessageStore interface {
 	Holes(ctx context.Context, group string) (Holes, error)
 	// LastSeqBefore is the highest seq of a row older than the time; 0 when there is none.
 	LastSeqBefore(ctx context.Context, group string, timeMS int64) (int64, error)
+	// Readers are the users with a read mark of at least seq, by id. limit 0: all.
+	Readers(ctx context.Context, group string, seq int64, limit int) ([]string, error)
 	// GroupsOf lists up to limit of a user's groups above the id after, by id. limit 0: all.
 	GroupsOf(ctx context.Context, user, after string, limit int) ([]string, error)
 }
@@ -47,8 +49,11 @@ type MessageStore interface {
 // ReadMarker moves read marks in Redis; MySQL gets them behind.
 type ReadMarker interface {
 	// MarkRead raises a user's mark to seq if it is lower and returns the mark that holds now. known is the
-	// mark the caller has seen, for a cache that lost it.
-	MarkRead(ctx context.Context, group, user string, seq, known int64) (int64, error)
+	// mark the caller has seen, for a cache that lost it. In small groups the event is told to the subscribers, but
+	// for the user himself, when the mark has moved.
+	MarkRead(ctx context.Context, group, user string, seq, known int64, event []byte) (int64, error)
+	// ReadMarksAbove are the marks in Redis, of whomever, that are at least seq.
+	ReadMarksAbove(ctx context.Context, group string, seq int64) (map[string]int64, error)
 }
 
 // History answers pulls, syncs and read marks.
@@ -57,11 +62,13 @@ type History struct {
 	recent RecentMessages
 	store  MessageStore
 	marks  ReadMarker
+	own    OwnGroups
+	bus    Bus
 }
 
 // NewHistory wires the sides of history together.
-func NewHistory(heads *Heads, recent RecentMessages, store MessageStore, marks ReadMarker) *History {
-	return &History{heads: heads, recent: recent, store: store, marks: marks}
+func NewHistory(heads *Heads, recent RecentMessages, store MessageStore, marks ReadMarker, own OwnGroups, bus Bus) *History {
+	return &History{heads: heads, recent: recent, store: store, marks: marks, own: own, bus: bus}
 }
 
 // PullQuery is what a pull asks for; of After, Before and BeforeMS at most one is set, none means the newest page.
@@ -257,9 +264,9 @@ func (h *History) complete(ctx context.Context, r Range, recent []Record) ([]Rec
 	return all, holes, nil
 }
 
-// MarkRead moves the user's read mark forward to seq (at most max_seq) and returns the head with the mark that
-// holds now.
-func (h *History) MarkRead(ctx context.Context, actor Actor, group string, seq int64) (*Head, error) {
+// MarkRead moves the user's read mark forward to seq (at most max_seq), tells his other connections than conn and the
+// members of a small group, and returns the head with the mark that holds now.
+func (h *History) MarkRead(ctx context.Context, actor Actor, group string, seq int64, conn string) (*Head, error) {
 	if seq < 1 || seq >= 1<<53 {
 		return nil, BadField("seq", "must be from 1 to 2^53-1")
 	}
@@ -274,7 +281,11 @@ func (h *History) MarkRead(ctx context.Context, actor Actor, group string, seq i
 	if seq <= head.ReadSeq {
 		return head, nil
 	}
-	head.ReadSeq, err = h.marks.MarkRead(ctx, group, actor.User, seq, head.ReadSeq)
+	event := ReadEvent{Group: group, User: actor.User, Seq: seq}.JSON()
+	head.ReadSeq, err = h.marks.MarkRead(ctx, group, actor.User, seq, head.ReadSeq, event)
+	if err == nil && head.ReadSeq == seq {
+		err = h.bus.ToUser(ctx, actor.User, conn, event)
+	}
 	if err != nil {
 		return nil, Unavailable(fmt.Errorf("read mark in %s: %w", group, err), "Redis")
 	}

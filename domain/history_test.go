@@ -270,7 +270,7 @@ func TestMarkReadOnlyMovesForward(t *testing.T) {
 	t.Parallel()
 	w := roomOf10()
 	for _, c := range []struct{ seq, want, unread int64 }{{2, 2, 7}, {1, 2, 7}, {6, 6, 4}, {6, 6, 4}, {5, 6, 4}, {1 << 40, 10, 0}, {3, 10, 0}} {
-		head, err := w.history.MarkRead(ctx, user("ann"), "r", c.seq)
+		head, err := w.history.MarkRead(ctx, user("ann"), "r", c.seq, "c1")
 		require.NoError(t, err)
 		require.Equal(t, c.want, head.ReadSeq, "after reading %d", c.seq)
 		require.Equal(t, c.unread, head.Unread(), "after reading %d", c.seq)
@@ -283,7 +283,7 @@ func TestMarkReadNeverFallsBehindAMarkThatMovedMeanwhile(t *testing.T) {
 	w := roomOf10()
 	require.NoError(t, load(w, "r"))
 	marks := movedMeanwhile{w.redis}
-	head, err := domain.NewHistory(w.heads, w.redis, w.mysql, marks).MarkRead(ctx, user("ann"), "r", 4)
+	head, err := domain.NewHistory(w.heads, w.redis, w.mysql, marks, w.redis, w.redis).MarkRead(ctx, user("ann"), "r", 4, "c1")
 	require.NoError(t, err)
 	require.Equal(t, int64(9), head.ReadSeq)
 }
@@ -291,7 +291,7 @@ func TestMarkReadNeverFallsBehindAMarkThatMovedMeanwhile(t *testing.T) {
 // movedMeanwhile is a ReadMarker whose mark another device has moved to 9.
 type movedMeanwhile struct{ domain.ReadMarker }
 
-func (movedMeanwhile) MarkRead(context.Context, string, string, int64, int64) (int64, error) {
+func (movedMeanwhile) MarkRead(context.Context, string, string, int64, int64, []byte) (int64, error) {
 	return 9, nil
 }
 
@@ -314,7 +314,7 @@ func TestMarkReadRefuses(t *testing.T) {
 		{user("ann"), "nowhere", 1, domain.CodeNotFound, ""},
 		{user("ann"), "a:b", 1, domain.CodeBadRequest, "group"},
 	} {
-		_, err := w.history.MarkRead(ctx, c.actor, c.group, c.seq)
+		_, err := w.history.MarkRead(ctx, c.actor, c.group, c.seq, "c1")
 		requireCode(t, err, c.code, c.field)
 	}
 }
@@ -340,12 +340,12 @@ func TestHistoryIsUnavailableWhenAStoreIsDown(t *testing.T) {
 	}
 	w := roomOf10()
 	require.NoError(t, load(w, "r"))
-	history := domain.NewHistory(w.heads, downRecent{}, w.mysql, downMarks{})
+	history := domain.NewHistory(w.heads, downRecent{}, w.mysql, downMarks{}, w.redis, w.redis)
 	for _, q := range []domain.PullQuery{{Group: "r"}, {Group: "r", BeforeMS: ptr(5)}, {Group: "r", After: ptr(1)}} {
 		_, _, err := history.Pull(ctx, user("ann"), q)
 		requireCode(t, err, domain.CodeUnavailable, "")
 	}
-	_, err := history.MarkRead(ctx, user("ann"), "r", 3)
+	_, err := history.MarkRead(ctx, user("ann"), "r", 3, "c1")
 	requireCode(t, err, domain.CodeUnavailable, "")
 	_, err = history.Sync(ctx, user("ann"), domain.SyncQuery{Groups: map[string]int64{"r": 0}})
 	requireCode(t, err, domain.CodeUnavailable, "")
@@ -360,8 +360,8 @@ func (downRecent) Recent(context.Context, []domain.Range) ([][]domain.Record, er
 	return nil, errDown
 }
 
-type downMarks struct{}
+type downMarks struct{ domain.ReadMarker }
 
-func (downMarks) MarkRead(context.Context, string, string, int64, int64) (int64, error) {
+func (downMarks) MarkRead(context.Context, string, string, int64, int64, []byte) (int64, error) {
 	return 0, errDown
 }

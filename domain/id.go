@@ -8,7 +8,10 @@ const (
 	HotGroup   = "hot"
 )
 
-const maxIDBytes = 64
+const (
+	maxIDBytes   = 64
+	directPrefix = "dm:" // all direct conversations lie behind it in the order of ids
+)
 
 // ValidID reports whether s is an id of the protocol: [A-Za-z0-9_.@#-]{1,64}. Ids need no escaping in JSON,
 // Redis keys or channels.
@@ -76,7 +79,7 @@ func CheckNewGroup(field, group string) error {
 
 // SplitDirect takes a direct conversation's id apart: dm:<lower>:<higher>, in byte order.
 func SplitDirect(group string) (lower, higher string, ok bool) {
-	rest, ok := strings.CutPrefix(group, "dm:")
+	rest, ok := strings.CutPrefix(group, directPrefix)
 	if !ok {
 		return "", "", false
 	}
@@ -88,7 +91,7 @@ func SplitDirect(group string) (lower, higher string, ok bool) {
 }
 
 // DirectID is the id of the direct conversation of two users: dm:<lower>:<higher>, in byte order.
-func DirectID(a, b string) string { return "dm:" + min(a, b) + ":" + max(a, b) }
+func DirectID(a, b string) string { return directPrefix + min(a, b) + ":" + max(a, b) }
 
 // Peer is the other side of a direct conversation; ok is false where there is none.
 func Peer(group, user string) (peer string, ok bool) {
@@ -100,4 +103,15 @@ func Peer(group, user string) (peer string, ok bool) {
 		return lower, true
 	}
 	return "", false
+}
+
+// DirectWith is the id of a user's direct conversation with another; field names the other in the error.
+func DirectWith(user, field, other string) (string, error) {
+	if err := CheckUser(field, other); err != nil {
+		return "", err
+	}
+	if other == user {
+		return "", BadField(field, "is yourself")
+	}
+	return DirectID(user, other), nil
 }

@@ -116,3 +116,30 @@ func TestSplitDirectUndoesDirect(t *testing.T) {
 		}
 	})
 }
+
+func TestDirectIDAndPeerAgree(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "dm:a:b", domain.DirectID("b", "a"))
+	require.Equal(t, "dm:B:a", domain.DirectID("a", "B"), "byte order: capitals first")
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := anyID().Draw(t, "a"), anyID().Draw(t, "b")
+		group := domain.DirectID(a, b)
+		require.Equal(t, group, domain.DirectID(b, a))
+		peer, ok := domain.Peer(group, a)
+		require.Equal(t, a != b, ok, "nobody talks to himself")
+		if ok {
+			require.Equal(t, b, peer)
+			peer, _ = domain.Peer(group, b)
+			require.Equal(t, a, peer)
+		}
+	})
+}
+
+func TestPeerIsOfHisOwnConversations(t *testing.T) {
+	t.Parallel()
+	for _, c := range [][2]string{{"dm:a:b", "c"}, {"dm:a:b", ""}, {"dm:b:a", "a"}, {"room", "a"}, {"", "a"}, {"dm:a:a", "a"}} {
+		peer, ok := domain.Peer(c[0], c[1])
+		require.False(t, ok, "Peer(%q, %q)", c[0], c[1])
+		require.Empty(t, peer)
+	}
+}

@@ -8,3 +8,14 @@ type Push struct {
 	Mute  string // connection that gets no push of it; "" for none
 	Event []byte // what clients get: the message event, encoded once
 }
+
+// Notice is an event without a seq on its way to the connections of an instance.
+type Notice struct {
+	Except    string // id of the connection that does not get it, or ExceptUser; "" for none
+	Event     []byte // encoded once; nil when there is nothing to tell
+	Gone      string // user who is no member any more: his subscriptions end behind the event
+	Dismissed bool   // all subscriptions end behind the event
+}
+
+// ExceptUser is the Except of what none of a user's connections get. No connection is called so.
+func ExceptUser(user string) string { return "@" + user }

@@ -16,6 +16,9 @@ type Record struct {
 	// Tail is the message's JSON behind seq, closing brace included:
 	// `"time_ms":1700000000000,"from":"u1","body":[…]}`.
 	Tail []byte
+	// Mute is the connection that asked for no push of it; known only while the message is recent. It travels in no
+	// JSON.
+	Mute string
 }
 
 // AppendJSON appends the message as PROTOCOL.md §3 shows it: {"group","seq","time_ms","from",…}.
@@ -30,6 +33,13 @@ func (r Record) AppendJSON(dst []byte) []byte {
 
 // MarshalJSON is AppendJSON for encoders that ask.
 func (r Record) MarshalJSON() ([]byte, error) { return r.AppendJSON(nil), nil }
+
+// From is the sender.
+func (r Record) From() string {
+	_, rest, _ := bytes.Cut(r.Tail, []byte(`"from":"`))
+	from, _, _ := bytes.Cut(rest, []byte{'"'}) // it stands before what clients can put in
+	return string(from)
+}
 
 // Size is at least the number of bytes AppendJSON adds, and at most 15 more: every seq counts as 16 digits.
 func (r Record) Size() int { return len(`{"group":"","seq":,`) + len(r.Group) + 16 + len(r.Tail) }

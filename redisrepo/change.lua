@@ -3,15 +3,17 @@
 --
 -- KEYS   1 group  2 read:<gen>  3 heat
 -- ARGV   1 group  2 generation  3 version, with a '+' behind it when the change raised it  4 type  5 flags  6 join  7 name
---        8 members put  9 members removed  10 members whose read mark MySQL has set anew
---        then 2 a member put: user, '<role>:<mute until ms>'; then the users removed; then those of 10
+--        8 members put  9 members removed  10 members whose read mark MySQL has set anew  11 channel of the group
+--        then 2 a member put: user, '<role>:<mute until ms>'; then the users removed; then those of 10;
+--        then what is published on the channel, in any case
 -- RETURN 'APPLIED', 'DROPPED' or 'OLD' (a newer version is known: nothing was done)
 
 local put, removed, joined = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local first_removed = 11 + 2 * put
+local first_removed = 12 + 2 * put
 local first_joined = first_removed + removed
 for i = first_joined, first_joined + joined - 1 do redis.call('HDEL', KEYS[2], ARGV[i]) end
 if string.find(ARGV[5], 'd', 1, true) then redis.call('ZREM', KEYS[3], ARGV[1]) end
+for i = first_joined + joined, #ARGV do redis.call('PUBLISH', ARGV[11], ARGV[i]) end
 
 local cached = redis.call('HMGET', KEYS[1], '*loaded', '*version')
 local version = tonumber(cached[2] or '0')
@@ -25,6 +27,6 @@ if cached[1] ~= ARGV[2] or raised == '' or tonumber(new) ~= version + 1 then
 end
 redis.call('HSET', KEYS[1], '*version', new, '*type', ARGV[4], '*flags', ARGV[5], '*join', ARGV[6],
   '*name', ARGV[7])
-for i = 11, first_removed - 1, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+for i = 12, first_removed - 1, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 for i = first_removed, first_joined - 1 do redis.call('HDEL', KEYS[1], ARGV[i]) end
 return 'APPLIED'

@@ -39,7 +39,7 @@ func memberValue(m domain.Membership) string {
 	return string(m.Role) + ":" + strconv.FormatInt(m.MuteUntilMS, 10)
 }
 
-// Changed brings a change to the cached group; see domain.GroupCache.
+// Changed brings a change to the cached group and tells its notices; see domain.GroupCache.
 func (s *Store) Changed(ctx context.Context, c *domain.GroupChange) error {
 	p, gen := s.of(c.ID)
 	keys := []string{groupKey(p, c.ID), readKey(p, gen, c.ID), heatKey(p)}
@@ -47,7 +47,7 @@ func (s *Store) Changed(ctx context.Context, c *domain.GroupChange) error {
 	if c.Raised {
 		version += "+"
 	}
-	args := []any{c.ID, gen, version, string(c.Type), flags(&c.Group), c.Join, c.Name, len(c.Put), len(c.Removed), len(c.Joined)}
+	args := []any{c.ID, gen, version, string(c.Type), flags(&c.Group), c.Join, c.Name, len(c.Put), len(c.Removed), len(c.Joined), groupChannel(p, c.ID)}
 	for _, m := range c.Put {
 		args = append(args, m.User, memberValue(m))
 	}
@@ -56,6 +56,9 @@ func (s *Store) Changed(ctx context.Context, c *domain.GroupChange) error {
 	}
 	for _, user := range c.Joined {
 		args = append(args, user)
+	}
+	for _, n := range c.Notices {
+		args = append(args, noticePayload(n))
 	}
 	if err := s.run(ctx, changeScript, keys, args...).Err(); err != nil {
 		return fmt.Errorf("change of group %s: %w", c.ID, err)

@@ -45,7 +45,7 @@ func (s *Store) Heads(ctx context.Context, user string, groups []string) ([]doma
 		p, gen := s.of(group)
 		c := &cmds[i]
 		c.gen = gen
-		c.group = pipe.HMGet(ctx, groupKey(p, group), "*loaded", "*type", "*flags", "*join", "*name", user)
+		c.group = pipe.HMGet(ctx, groupKey(p, group), "*loaded", "*type", "*flags", "*join", "*name", "*version", user)
 		if user != "" {
 			c.read = pipe.HMGet(ctx, readKey(p, gen, group), user)
 		}
@@ -72,7 +72,7 @@ func (s *Store) Heads(ctx context.Context, user string, groups []string) ([]doma
 			return nil, fmt.Errorf("head of %s: %w", group, err)
 		}
 	}
-	return heads, nil
+	return heads, s.addFloors(ctx, heads)
 }
 
 func (c *headCmds) into(h *domain.CachedHead) error {
@@ -82,8 +82,8 @@ func (c *headCmds) into(h *domain.CachedHead) error {
 		flags := field(group, 2)
 		h.Dismissed, h.Muted = strings.Contains(flags, "d"), strings.Contains(flags, "m")
 		h.Join, h.Name = field(group, 3), field(group, 4)
-		role, _, _ := strings.Cut(field(group, 5), ":")
-		h.Role = domain.Role(role)
+		h.Version, _ = strconv.ParseInt(field(group, 5), 10, 64) // 0 means unknown
+		h.Role = roleOf(field(group, 6))
 	}
 	if c.read != nil {
 		if mark := field(c.read.Val(), 0); mark != "" {
@@ -95,6 +95,30 @@ func (c *headCmds) into(h *domain.CachedHead) error {
 		}
 	}
 	return c.numbers.into(c.index, h)
+}
+
+func roleOf(member string) domain.Role {
+	role, _, _ := strings.Cut(member, ":")
+	return domain.Role(role)
+}
+
+// Roles reads the places of users in a group; see domain.HeadCache.
+func (s *Store) Roles(ctx context.Context, group string, users []string) (map[string]domain.Role, bool, error) {
+	p, gen := s.of(group)
+	values, err := s.rdb.HMGet(ctx, groupKey(p, group), append([]string{"*loaded"}, users...)...).Result()
+	if err != nil {
+		return nil, false, fmt.Errorf("roles in %s: %w", group, err)
+	}
+	if field(values, 0) != strconv.FormatInt(gen, 10) {
+		return nil, false, nil
+	}
+	roles := make(map[string]domain.Role, len(users))
+	for i, user := range users {
+		if role := roleOf(field(values, i+1)); role != domain.Outsider {
+			roles[user] = role
+		}
+	}
+	return roles, true, nil
 }
 
 func (n *partitionNumbers) into(i int, h *domain.CachedHead) (err error) {

@@ -118,7 +118,7 @@ func TestChangeIsApplied(t *testing.T) {
 		}
 		c.Raised, c.Version, c.Name, c.Join, c.Muted = true, 2, "näme with spaces", domain.JoinOpen, true
 		require.NoError(t, e.store.Changed(ctx, &c))
-		head := domain.Head{Group: "a", Type: domain.Private, Name: c.Name, Join: domain.JoinOpen, Muted: true}
+		head := domain.Head{Group: "a", Type: domain.Private, Name: c.Name, Join: domain.JoinOpen, Muted: true, Version: 2}
 		for user, want := range map[string]struct {
 			role       domain.Role
 			readLoaded bool
@@ -195,7 +195,7 @@ func TestHeadsOfManyGroups(t *testing.T) {
 				if h.GroupLoaded {
 					s := group(g, domain.Private, "u:admin", "other")
 					require.NoError(t, e.store.FillGroup(ctx, s))
-					h.Type, h.Name, h.Join, h.Role = domain.Private, s.Name, s.Join, domain.Admin
+					h.Type, h.Name, h.Join, h.Version, h.Role = domain.Private, s.Name, s.Join, s.Version, domain.Admin
 				}
 				if h.Seeded {
 					seed := domain.Seed{Start: int64(100 + p), LastMS: 1_700_000_000_000}
@@ -272,7 +272,7 @@ func TestReadMarksMoveForwardOnly(t *testing.T) {
 		for _, step := range []struct{ seq, known, want int64 }{
 			{0, 0, 0}, {5, 0, 5}, {3, 0, 5}, {5, 0, 5}, {6, 9, 9}, {8, 0, 9}, {1 << 52, 0, 1 << 52}, {7, 0, 1 << 52},
 		} {
-			got, err := e.store.MarkRead(ctx, "a", "u", step.seq, step.known)
+			got, err := e.store.MarkRead(ctx, "a", "u", step.seq, step.known, nil)
 			require.NoError(t, err)
 			require.Equal(t, step.want, got, "%+v", step)
 			require.Equal(t, step.want, e.head(t, "u", "a").ReadSeq)
@@ -290,7 +290,7 @@ func TestReadMarkOfAnotherGenerationIsRefused(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
 		p := e.cfg.Partitions.Of("a")
 		e.raiseRedis(t, p, 2)
-		_, err := e.store.MarkRead(t.Context(), "a", "u", 5, 0)
+		_, err := e.store.MarkRead(t.Context(), "a", "u", 5, 0, nil)
 		require.Error(t, err)
 		n, err := e.store.rdb.Exists(t.Context(), dirtyKey(p, 1), readKey(p, 1, "a")).Result()
 		require.NoError(t, err)
@@ -303,7 +303,7 @@ func TestWrittenMarksAreForgottenUnlessTheyMoved(t *testing.T) {
 		ctx := t.Context()
 		log := e.log("a")
 		read := func(user string, seq int64) {
-			_, err := e.store.MarkRead(ctx, "a", user, seq, 0)
+			_, err := e.store.MarkRead(ctx, "a", user, seq, 0, nil)
 			require.NoError(t, err)
 		}
 		dirty := func() map[domain.GroupUser]int64 {

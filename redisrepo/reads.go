@@ -22,11 +22,14 @@ func (s *Store) FillReads(ctx context.Context, marks map[domain.GroupUser]int64)
 	return nil
 }
 
+const smallGroup = 100 // members; in larger groups nobody is told what others have read
+
 // MarkRead moves a read mark forward; see domain.ReadMarker.
-func (s *Store) MarkRead(ctx context.Context, group, user string, seq, known int64) (int64, error) {
+func (s *Store) MarkRead(ctx context.Context, group, user string, seq, known int64, event []byte) (int64, error) {
 	p, gen := s.of(group)
-	keys := []string{genKey(p), readKey(p, gen, group), dirtyKey(p, gen)}
-	reply, err := s.run(ctx, readScript, keys, gen, group, user, seq, known, idleTTL.Milliseconds()).Text()
+	keys := []string{genKey(p), readKey(p, gen, group), dirtyKey(p, gen), groupKey(p, group)}
+	reply, err := s.run(ctx, readScript, keys, gen, group, user, seq, known, idleTTL.Milliseconds(),
+		groupChannel(p, group), noticePayload(domain.Notice{Except: domain.ExceptUser(user), Event: event}), smallGroup).Text()
 	if err != nil {
 		return 0, fmt.Errorf("read mark in %s: %w", group, err)
 	}

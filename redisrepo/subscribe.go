@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,30 +17,41 @@ import (
 )
 
 const (
-	receiveTimeout = 2 * time.Second        // silence after which the connection is asked for a sign of life
-	silenceLimit   = 3 * receiveTimeout     // silence after which it is taken for dead, although nobody closed it
+	silenceLimit   = 5 * time.Second        // without a word for so long, a connection is dead, although nobody closed it
+	receiveTimeout = time.Second            // of one wait for a word
 	reconnectDelay = 100 * time.Millisecond // between tries
 )
 
 // Handler takes what the subscriber receives. It is called from one goroutine and must not block.
 type Handler interface {
 	Published(p domain.Push)
+	// Noticed tells an event to the subscribers of a group.
+	Noticed(group string, n domain.Notice)
 	// Confirmed tells that everything published to the group from now on arrives, unless the connection breaks;
 	// after a break it is told again.
 	Confirmed(group string)
+	// UserNoticed tells an event to the connections of a user.
+	UserNoticed(user string, n domain.Notice)
+	// UserNotes tells that there may be notes for a user: new ones were announced, or his channel is there (again).
+	UserNotes(user string)
 	// Persisted tells a watermark.
 	Persisted(group string, gen, seq int64)
 }
 
 // Subscriber receives the pub/sub channels of an instance over one connection, with deadlines of its own:
-// redis.PubSub.Channel hides re-subscriptions and never notices a connection that is dead but not closed.
+// redis.PubSub.Channel hides re-subscriptions and never notices a connection that is dead but not closed. A canary
+// goes the way of the messages all the time: commands may work while pub/sub does not.
 type Subscriber struct {
 	store      *Store
 	handler    Handler
 	log        zerolog.Logger
 	reconnects *prometheus.CounterVec
 
-	receiveTimeout, silenceLimit time.Duration // as the constants; tests have less time
+	canary     string       // the instance's own channel
+	lastCanary atomic.Int64 // Unix ns of the last one that came back; at first: the start
+	flowing    atomic.Bool  // a canary has come back over the connection at hand
+
+	canaryInterval, canaryGrace, silenceLimit time.Duration // as the constants; tests have less time
 
 	changed chan struct{} // holds one when pending is not empty
 
@@ -55,11 +65,11 @@ type channelChange struct {
 	wanted  bool
 }
 
-// NewSubscriber makes a subscriber of the watermarks; Run starts it.
-func NewSubscriber(store *Store, handler Handler, log zerolog.Logger, reg prometheus.Registerer) *Subscriber {
+// NewSubscriber makes a subscriber of the watermarks; Run starts it. instance names the canary's channel.
+func NewSubscriber(store *Store, handler Handler, instance string, log zerolog.Logger, reg prometheus.Registerer) *Subscriber {
 	s := &Subscriber{
-		store: store, handler: handler, log: log,
-		receiveTimeout: receiveTimeout, silenceLimit: silenceLimit,
+		store: store, handler: handler, log: log, canary: canaryChannel(instance),
+		canaryInterval: canaryInterval, canaryGrace: canaryGrace, silenceLimit: silenceLimit,
 		reconnects: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "hearth_fanout_reconnects_total", Help: "Pub/sub connections given up, by reason.",
 		}, []string{"reason"}),
@@ -69,21 +79,43 @@ func NewSubscriber(store *Store, handler Handler, log zerolog.Logger, reg promet
 	for p := range int(store.cfg.Partitions) {
 		s.channels[persistedChannel(p)] = struct{}{}
 	}
-	reg.MustRegister(s.reconnects)
+	s.channels[s.canary] = struct{}{}
+	s.lastCanary.Store(time.Now().UnixNano())
+	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "hearth_fanout_canary_age_seconds", Help: "Since the last message to itself came back through pub/sub.",
+	}, func() float64 { return s.canaryAge().Seconds() })
+	reg.MustRegister(s.reconnects, age)
 	return s
 }
 
 // Subscribe asks for the channels of groups; Handler.Confirmed tells when each is there. It does not wait for the
 // connection.
-func (s *Subscriber) Subscribe(groups []string) { s.change(groups, true) }
+func (s *Subscriber) Subscribe(groups []string) { s.change(s.groupChannels(groups), true) }
 
 // Unsubscribe gives the channels of groups up.
-func (s *Subscriber) Unsubscribe(groups []string) { s.change(groups, false) }
+func (s *Subscriber) Unsubscribe(groups []string) { s.change(s.groupChannels(groups), false) }
 
-func (s *Subscriber) change(groups []string, wanted bool) {
+// SubscribeUser asks for the channel of a user; Handler.UserNotes tells when it is there.
+func (s *Subscriber) SubscribeUser(user string) { s.change(s.userChannels(user), true) }
+
+// UnsubscribeUser gives the channel of a user up.
+func (s *Subscriber) UnsubscribeUser(user string) { s.change(s.userChannels(user), false) }
+
+func (s *Subscriber) groupChannels(groups []string) []string {
+	channels := make([]string, len(groups))
+	for i, group := range groups {
+		channels[i] = groupChannel(s.store.cfg.Partitions.Of(group), group)
+	}
+	return channels
+}
+
+func (s *Subscriber) userChannels(user string) []string {
+	return []string{userChannel(s.store.cfg.Partitions.Of(user), user)}
+}
+
+func (s *Subscriber) change(channels []string, wanted bool) {
 	s.mu.Lock()
-	for _, group := range groups {
-		channel := groupChannel(s.store.cfg.Partitions.Of(group), group)
+	for _, channel := range channels {
 		if wanted {
 			s.channels[channel] = struct{}{}
 		} else {
@@ -153,8 +185,14 @@ func writeRun(ctx context.Context, pubsub *redis.PubSub, changes []channelChange
 
 // Run receives until ctx is done.
 func (s *Subscriber) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var canaries sync.WaitGroup
+	defer canaries.Wait()
+	defer cancel()
+	canaries.Go(func() { s.sendCanaries(ctx) })
 	for ctx.Err() == nil {
 		reason, err := s.receive(ctx)
+		s.flowing.Store(false)
 		if ctx.Err() != nil {
 			break
 		}
@@ -179,12 +217,13 @@ func (s *Subscriber) receive(ctx context.Context) (reason string, err error) {
 		return "connect", err
 	}
 	writing.Go(func() { s.writeChanges(ctx, pubsub) })
+	writing.Go(func() { s.sendCanary(ctx) }) // the first word on this connection
 	heard := time.Now()
 	for {
 		if ctx.Err() != nil { // while there is traffic, nothing else tells
 			return "stopped", ctx.Err()
 		}
-		message, err := pubsub.ReceiveTimeout(ctx, s.receiveTimeout)
+		message, err := pubsub.ReceiveTimeout(ctx, min(receiveTimeout, s.silenceLimit))
 		var timeout net.Error
 		switch {
 		case err == nil:
@@ -194,10 +233,7 @@ func (s *Subscriber) receive(ctx context.Context) (reason string, err error) {
 			return "stopped", ctx.Err()
 		case errors.As(err, &timeout) && timeout.Timeout():
 			if time.Since(heard) > s.silenceLimit {
-				return "silent", fmt.Errorf("no answer for %s", s.silenceLimit)
-			}
-			if err := pubsub.Ping(ctx); err != nil {
-				return "ping", err
+				return "silent", fmt.Errorf("not even a canary for %s", s.silenceLimit)
 			}
 		default:
 			return "error", err
@@ -208,55 +244,35 @@ func (s *Subscriber) receive(ctx context.Context) (reason string, err error) {
 func (s *Subscriber) handle(message any) {
 	switch m := message.(type) {
 	case *redis.Subscription:
-		if group, ok := channelGroup(m.Channel); ok && m.Kind == "subscribe" {
-			s.handler.Confirmed(group)
+		if m.Kind == "subscribe" {
+			s.confirmed(m.Channel)
 		}
 	case *redis.Message:
-		if err := s.published(m); err != nil {
+		if err := s.received(m.Channel, m.Payload); err != nil {
 			s.log.Error().Err(err).Msg("pub/sub payload not understood")
 		}
 	}
 }
 
-// published reads what the scripts publish: 'm <gen> <seq> <mute>\n<event>' for a message, and for watermarks
-// '<gen>' followed by ' <group> <seq>' for each group.
-func (s *Subscriber) published(m *redis.Message) error {
-	group, ok := channelGroup(m.Channel)
-	if !ok {
-		return s.watermarks(m.Payload)
+func (s *Subscriber) confirmed(channel string) {
+	if group, ok := channelGroup(channel); ok {
+		s.handler.Confirmed(group)
+	} else if user, ok := channelUser(channel); ok {
+		s.handler.UserNotes(user)
 	}
-	first, event, ok := strings.Cut(m.Payload, "\n")
-	words := strings.Split(first, " ")
-	if !ok || len(words) != 4 || words[0] != "m" {
-		return errors.New("not a message")
-	}
-	p := domain.Push{Group: group, Event: []byte(event)}
-	var err error
-	if p.Gen, err = strconv.ParseInt(words[1], 10, 64); err != nil {
-		return fmt.Errorf("generation: %w", err)
-	}
-	if p.Seq, err = strconv.ParseInt(words[2], 10, 64); err != nil {
-		return fmt.Errorf("seq: %w", err)
-	}
-	if words[3] != "-" {
-		p.Mute = words[3]
-	}
-	s.handler.Published(p)
-	return nil
 }
 
-func (s *Subscriber) watermarks(payload string) error {
-	words := strings.Split(payload, " ")
-	gen, err := strconv.ParseInt(words[0], 10, 64)
-	if err != nil {
-		return fmt.Errorf("generation of watermarks: %w", err)
+func (s *Subscriber) received(channel, payload string) error {
+	if channel == s.canary {
+		s.lastCanary.Store(time.Now().UnixNano())
+		s.flowing.Store(true)
+		return nil
 	}
-	for i := 1; i+1 < len(words); i += 2 {
-		seq, err := strconv.ParseInt(words[i+1], 10, 64)
-		if err != nil {
-			return fmt.Errorf("watermark: %w", err)
-		}
-		s.handler.Persisted(words[i], gen, seq)
+	if group, ok := channelGroup(channel); ok {
+		return s.toGroup(group, payload)
 	}
-	return nil
+	if user, ok := channelUser(channel); ok {
+		return s.toUser(user, payload)
+	}
+	return s.watermarks(payload)
 }

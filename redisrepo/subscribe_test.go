@@ -24,12 +24,42 @@ type listener struct {
 	pushes     []domain.Push
 	confirmed  map[string]int
 	watermarks []string
+	notices    []string
+	notes      map[string]int // how often a user's notes were announced
 }
 
 func (l *listener) Published(p domain.Push) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pushes = append(l.pushes, p)
+}
+
+func (l *listener) Noticed(group string, n domain.Notice) { l.notice("group "+group, n) }
+
+func (l *listener) UserNoticed(user string, n domain.Notice) { l.notice("user "+user, n) }
+
+func (l *listener) notice(to string, n domain.Notice) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.notices = append(l.notices, fmt.Sprintf("%s: %s, except %q, gone %q, dismissed %v", to, n.Event, n.Except, n.Gone, n.Dismissed))
+}
+
+func (l *listener) UserNotes(user string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.notes[user]++
+}
+
+func (l *listener) noticed() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.notices)
+}
+
+func (l *listener) notesOf(user string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.notes[user]
 }
 
 func (l *listener) Confirmed(group string) {
@@ -76,9 +106,10 @@ func (e *env) subscribe(t *testing.T, store *Store, groups ...string) *subscribe
 
 func (e *env) subscribeWith(t *testing.T, store *Store, log io.Writer, silence time.Duration, groups ...string) *subscriber {
 	t.Helper()
-	l := &listener{confirmed: make(map[string]int)}
-	s := NewSubscriber(store, l, zerolog.New(log), prometheus.NewRegistry())
-	s.receiveTimeout, s.silenceLimit = 50*time.Millisecond, silence
+	l := &listener{confirmed: make(map[string]int), notes: make(map[string]int)}
+	s := NewSubscriber(store, l, "i1#0", zerolog.New(log), prometheus.NewRegistry())
+	s.silenceLimit = silence
+	s.canaryInterval, s.canaryGrace = min(canaryInterval, silence/5), min(canaryGrace, silence/3)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -185,9 +216,9 @@ func TestQuietConnectionIsKept(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
 		heard := e.subscribeWith(t, e.store, io.Discard, 500*time.Millisecond, "a")
 		s := e.sender(t, e.recovery(group("a", domain.Room)), AppendConfig{})
-		quiet := time.Now().Add(heard.silenceLimit + 4*heard.receiveTimeout)
+		quiet := time.Now().Add(2 * heard.silenceLimit)
 		until(t, "a while without a message", func() bool { return time.Now().After(quiet) })
-		require.Equal(t, 1, heard.confirmations("a"), "the pings were answered")
+		require.Equal(t, 1, heard.confirmations("a"), "the canaries came back")
 		s.must(t, domain.Draft{Group: "a", From: "u"})
 		until(t, "push", func() bool { return len(heard.pushed()) == 1 })
 	})
@@ -208,8 +239,11 @@ func TestUnknownPayloadsAreReportedAndSkipped(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
 		var log syncBuffer
 		heard := e.subscribeWith(t, e.store, &log, patience, "a")
+		heard.SubscribeUser("u")
+		until(t, "the user's channel", func() bool { return heard.notesOf("u") == 1 })
 		p := e.cfg.Partitions.Of("a")
 		group, marks := groupChannel(p, "a"), persistedChannel(p)
+		user := userChannel(e.cfg.Partitions.Of("u"), "u")
 		payloads := []struct{ channel, payload string }{
 			{group, ""},
 			{group, "\n"},
@@ -218,6 +252,12 @@ func TestUnknownPayloadsAreReportedAndSkipped(t *testing.T) {
 			{group, "m x 2 -\n{}"},
 			{group, "m 1 y -\n{}"},
 			{group, "z 1 2 -\n{}"},
+			{group, "e\n{}"},
+			{group, "l\n{}"},
+			{group, "d x\n{}"},
+			{user, ""},
+			{user, "x"},
+			{user, "e -"},
 			{marks, ""},
 			{marks, "x a 1"},
 			{marks, "1 a x"},
@@ -231,8 +271,90 @@ func TestUnknownPayloadsAreReportedAndSkipped(t *testing.T) {
 		until(t, "the good ones", func() bool { return len(heard.pushed()) == 1 && len(heard.marks()) == 2 })
 		require.Equal(t, domain.Push{Group: "a", Gen: 1, Seq: 2, Mute: "conn", Event: []byte("{}")}, heard.pushed()[0])
 		require.Equal(t, []string{"a 1 7", "b 1 8"}, heard.marks())
-		require.Equal(t, 10, bytes.Count(log.bytes(), []byte("payload not understood")), log.bytes())
+		require.Equal(t, len(payloads)-1, bytes.Count(log.bytes(), []byte("payload not understood")), log.bytes())
 		require.Equal(t, 1, heard.confirmations("a"), "the connection stays")
+	})
+}
+
+func TestNoticesReachGroupsAndUsers(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		ctx := t.Context()
+		heard := e.subscribe(t, e.store, "a", "b")
+		heard.SubscribeUser("u")
+		until(t, "the user's channel", func() bool { return heard.notesOf("u") == 1 })
+		require.NoError(t, e.store.ToGroups(ctx, []string{"a", "b"}, "", []byte("{1}")))
+		require.NoError(t, e.store.ToGroups(ctx, []string{"a"}, domain.ExceptUser("u"), []byte("{2}")))
+		require.NoError(t, e.store.Changed(ctx, &domain.GroupChange{Group: domain.Group{ID: "a", Version: 2}, Notices: []domain.Notice{
+			{Event: []byte("{3}"), Gone: "u"}, {Event: []byte("{4}"), Except: "c1"}, {Event: []byte("{5}"), Dismissed: true}, {Gone: "v"},
+		}}))
+		require.NoError(t, e.store.ToUser(ctx, "u", "c2", []byte("{6}")))
+		require.NoError(t, e.store.ToUser(ctx, "v", "", []byte("{7}"))) // nobody listens
+		require.NoError(t, e.store.Tell(ctx, map[string]domain.Note{"u": {Kind: domain.NoteLeft, Group: "a"}}))
+		until(t, "the notes", func() bool { return heard.notesOf("u") == 2 })
+		require.Equal(t, []string{
+			`group a: {1}, except "", gone "", dismissed false`,
+			`group b: {1}, except "", gone "", dismissed false`,
+			`group a: {2}, except "@u", gone "", dismissed false`,
+			`group a: {3}, except "", gone "u", dismissed false`,
+			`group a: {4}, except "c1", gone "", dismissed false`,
+			`group a: {5}, except "", gone "", dismissed true`,
+			`group a: , except "", gone "v", dismissed false`,
+			`user u: {6}, except "c2", gone "", dismissed false`,
+		}, heard.noticed())
+
+		heard.UnsubscribeUser("u")
+		heard.Subscribe([]string{"a"}) // answered after the other
+		until(t, "confirmation of a", func() bool { return heard.confirmations("a") == 2 })
+		require.NoError(t, e.store.ToUser(ctx, "u", "", []byte("{8}")))
+		require.NoError(t, e.store.ToGroups(ctx, []string{"a"}, "", []byte("{9}")))
+		until(t, "the last notice", func() bool { return len(heard.noticed()) == 9 })
+		require.Contains(t, heard.noticed()[8], "{9}")
+	})
+}
+
+func TestReadMarksAreToldInSmallGroupsOnly(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		ctx := t.Context()
+		for _, g := range []struct {
+			id      string
+			members int
+		}{{"small", smallGroup}, {"large", smallGroup + 1}} {
+			s := &domain.GroupSnapshot{Group: domain.Group{ID: g.id, Type: domain.Private, Version: 1}}
+			for i := range g.members {
+				s.Members = append(s.Members, domain.Membership{User: fmt.Sprint("u", i), Role: domain.Member})
+			}
+			require.NoError(t, e.store.FillGroup(ctx, s))
+		}
+		heard := e.subscribe(t, e.store, "small", "large")
+		mark := func(group string, seq int64) {
+			_, err := e.store.MarkRead(ctx, group, "u0", seq, 0, fmt.Appendf(nil, "{%s %d}", group, seq))
+			require.NoError(t, err)
+		}
+		mark("large", 5)
+		mark("small", 5)
+		mark("small", 4) // moves nothing
+		mark("small", 6)
+		until(t, "two notices", func() bool { return len(heard.noticed()) >= 2 })
+		require.Equal(t, []string{
+			`group small: {small 5}, except "@u0", gone "", dismissed false`,
+			`group small: {small 6}, except "@u0", gone "", dismissed false`,
+		}, heard.noticed())
+	})
+}
+
+func TestFlowingFollowsTheCanary(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		p := newProxy(t, e.addr)
+		heard := e.subscribeWith(t, e.open(t, p.addr()), io.Discard, time.Second, "a")
+		until(t, "the first canary", heard.Flowing)
+		require.NoError(t, heard.Check(t.Context()))
+		p.stall()
+		until(t, "no canary", func() bool { return !heard.Flowing() && heard.Check(t.Context()) != nil })
+		err := heard.Check(t.Context())
+		require.Equal(t, domain.CodeUnavailable, domain.CodeOf(err))
+		require.ErrorContains(t, err, "nothing has come back through Redis pub/sub for ")
+		until(t, "a new connection", heard.Flowing)
+		require.Equal(t, 2, heard.confirmations("a"))
 	})
 }
 

@@ -1,0 +1,105 @@
+package redisrepo
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"hearth/domain"
+)
+
+// toGroup reads what is published to a group: a line, and behind it the event that clients get.
+//
+//	m <gen> <seq> <mute>   a message, and the connection that asked for no push of it ('-' for none)
+//	e <except>             an event, and the connection that does not get it
+//	l <user>               an event, behind which this user's subscriptions end
+//	d                      an event, behind which all subscriptions end
+func (s *Subscriber) toGroup(group, payload string) error {
+	first, event, ok := strings.Cut(payload, "\n")
+	words := strings.Split(first, " ")
+	notice := domain.Notice{Event: []byte(event)}
+	switch {
+	case !ok:
+		return errors.New("a payload without an event")
+	case words[0] == "m" && len(words) == 4:
+		return s.published(group, words, event)
+	case words[0] == "e" && len(words) == 2:
+		notice.Except = orNone(words[1])
+	case words[0] == "l" && len(words) == 2:
+		notice.Gone = words[1]
+	case words[0] == "d" && len(words) == 1:
+		notice.Dismissed = true
+	default:
+		return errors.New("not a payload of a group")
+	}
+	s.handler.Noticed(group, notice)
+	return nil
+}
+
+// noticePayload is what is published to a group; Subscriber.toGroup reads it.
+func noticePayload(n domain.Notice) string {
+	line := "e -"
+	switch {
+	case n.Dismissed:
+		line = "d"
+	case n.Gone != "":
+		line = "l " + n.Gone
+	case n.Except != "":
+		line = "e " + n.Except
+	}
+	return line + "\n" + string(n.Event)
+}
+
+// orNone is a word, or "" for the dash that stands for none.
+func orNone(word string) string {
+	if word == "-" {
+		return ""
+	}
+	return word
+}
+
+func (s *Subscriber) published(group string, words []string, event string) error {
+	p := domain.Push{Group: group, Mute: orNone(words[3]), Event: []byte(event)}
+	var err error
+	if p.Gen, err = strconv.ParseInt(words[1], 10, 64); err != nil {
+		return fmt.Errorf("generation: %w", err)
+	}
+	if p.Seq, err = strconv.ParseInt(words[2], 10, 64); err != nil {
+		return fmt.Errorf("seq: %w", err)
+	}
+	s.handler.Published(p)
+	return nil
+}
+
+// toUser reads what is published to a user: 'n', there are notes, or 'e <except>' with an event behind it.
+func (s *Subscriber) toUser(user, payload string) error {
+	if payload == "n" {
+		s.handler.UserNotes(user)
+		return nil
+	}
+	first, event, ok := strings.Cut(payload, "\n")
+	except, isEvent := strings.CutPrefix(first, "e ")
+	if !ok || !isEvent {
+		return errors.New("not a payload of a user")
+	}
+	s.handler.UserNoticed(user, domain.Notice{Except: orNone(except), Event: []byte(event)})
+	return nil
+}
+
+// watermarks reads '<gen>' followed by ' <group> <seq>' for each group.
+func (s *Subscriber) watermarks(payload string) error {
+	words := strings.Split(payload, " ")
+	gen, err := strconv.ParseInt(words[0], 10, 64)
+	if err != nil {
+		return fmt.Errorf("generation of watermarks: %w", err)
+	}
+	for i := 1; i+1 < len(words); i += 2 {
+		seq, err := strconv.ParseInt(words[i+1], 10, 64)
+		if err != nil {
+			return fmt.Errorf("watermark: %w", err)
+		}
+		s.handler.Persisted(words[i], gen, seq)
+	}
+	return nil
+}
