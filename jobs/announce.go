@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -37,6 +38,8 @@ type Announce struct {
 	sessions func() []domain.Session
 	instance string
 	log      zerolog.Logger
+
+	again atomic.Bool // Redis is another one: what it holds may be a second old
 }
 
 // NewAnnounce makes the job. online counts the distinct users of each group here. sessions lists the sessions let in
@@ -44,6 +47,9 @@ type Announce struct {
 func NewAnnounce(store Announcer, online func() map[string]int, sessions func() []domain.Session, instance string, log zerolog.Logger) *Announce {
 	return &Announce{store: store, online: online, sessions: sessions, instance: instance, log: log}
 }
+
+// Again has all sessions told again with the next announcement: a Redis that took over may lack the newest.
+func (a *Announce) Again() { a.again.Store(true) }
 
 // announced is what Redis was told.
 type announced struct {
@@ -75,6 +81,9 @@ func (a *Announce) Run(ctx context.Context) error {
 
 // announce tells what changed; everything when Redis has forgotten, or may have.
 func (a *Announce) announce(ctx context.Context, told *announced) error {
+	if a.again.Swap(false) {
+		told.forgotten = true
+	}
 	before := len(told.counts)
 	known, err := a.tell(ctx, told, a.online())
 	if err == nil && !known && before > 0 { // without any before, these were all

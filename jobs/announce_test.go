@@ -244,6 +244,26 @@ func TestAForgottenInstanceTellsEverythingAtOnce(t *testing.T) {
 	})
 }
 
+// A server that takes over knows the instance, but not who came in the last second.
+func TestSessionsAreToldAgainToAServerThatTookOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		redis, h := newAnnouncer(), &here{}
+		a := jobs.NewAnnounce(redis, h.online, h.sessions, "i1", zerolog.Nop())
+		start(t, a.Run)
+		synctest.Wait()
+		h.set(nil, "c1")
+		rounds(1)
+		require.Empty(t, redis.connected())
+		a.Again()
+		rounds(1)
+		require.Equal(t, []string{"c1"}, redis.connected())
+		restores := redis.restored()
+		rounds(3)
+		require.Equal(t, restores, redis.restored())
+	})
+}
+
 // The announcement that fails may be the one that made a Redis that had forgotten know the instance again.
 func TestSessionsAreToldAgainAfterAFailedAnnouncement(t *testing.T) {
 	t.Parallel()
