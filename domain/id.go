@@ -84,7 +84,7 @@ func SplitDirect(group string) (lower, higher string, ok bool) {
 		return "", "", false
 	}
 	lower, higher, ok = strings.Cut(rest, ":")
-	if !ok || !ValidID(lower) || !ValidID(higher) || lower >= higher {
+	if !ok || !ValidID(lower) || !ValidID(higher) || lower >= higher || lower == SystemUser || higher == SystemUser {
 		return "", "", false
 	}
 	return lower, higher, true

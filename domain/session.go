@@ -123,16 +123,16 @@ func (s *Sessions) Announce(ctx context.Context, user string, online bool, group
 	return s.bus.ToGroups(ctx, direct, ExceptUser(user), PresenceEvent{User: user, Online: online}.JSON())
 }
 
-// Presence tells who is there; everybody may ask.
-func (s *Sessions) Presence(ctx context.Context, users []string) (map[string]Presence, error) {
+// Presence tells who is there; everybody may ask. field names the users in errors.
+func (s *Sessions) Presence(ctx context.Context, field string, users []string) (map[string]Presence, error) {
 	if len(users) == 0 {
-		return nil, BadField("users", "is required: at least one user")
+		return nil, BadField(field, "is required: at least one user")
 	}
 	if len(users) > MaxPresenceUsers {
-		return nil, TooLarge("users", "at most %d a call", MaxPresenceUsers)
+		return nil, TooLarge(field, "at most %d a call", MaxPresenceUsers)
 	}
 	for i, user := range users {
-		if err := CheckUser(fmt.Sprintf("users[%d]", i), user); err != nil {
+		if err := CheckUser(fmt.Sprintf("%s[%d]", field, i), user); err != nil {
 			return nil, err
 		}
 	}

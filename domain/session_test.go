@@ -187,11 +187,11 @@ func TestPresenceAnswersForEveryUser(t *testing.T) {
 	t.Parallel()
 	w := newSessions("")
 	w.store.online = map[string]domain.Presence{"u": {Online: true, Devices: []string{"ios"}}}
-	got, err := w.Presence(t.Context(), []string{"u", "v"})
+	got, err := w.Presence(t.Context(), "users", []string{"u", "v"})
 	require.NoError(t, err)
 	require.Equal(t, map[string]domain.Presence{"u": {Online: true, Devices: []string{"ios"}}, "v": {}}, got)
 	w.store.err = errGone
-	_, err = w.Presence(t.Context(), []string{"u"})
+	_, err = w.Presence(t.Context(), "users", []string{"u"})
 	requireCode(t, err, domain.CodeUnavailable, "")
 }
 
@@ -208,7 +208,7 @@ func TestPresenceRefusesWhatItCannotAnswer(t *testing.T) {
 		"no id":    {[]string{"u", "v w"}, domain.CodeBadRequest, "users[1]"},
 		"reserved": {[]string{domain.SystemUser}, domain.CodeBadRequest, "users[0]"},
 	} {
-		_, err := w.Presence(t.Context(), c.users)
+		_, err := w.Presence(t.Context(), "users", c.users)
 		requireCode(t, err, c.code, c.field)
 		require.Zero(t, w.store.asked, name)
 	}
@@ -216,7 +216,7 @@ func TestPresenceRefusesWhatItCannotAnswer(t *testing.T) {
 	for i := range users {
 		users[i] = fmt.Sprint("u", i)
 	}
-	got, err := w.Presence(t.Context(), users)
+	got, err := w.Presence(t.Context(), "users", users)
 	require.NoError(t, err)
 	require.Len(t, got, len(users))
 }
