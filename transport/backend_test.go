@@ -15,7 +15,8 @@ import (
 
 var errDown = errors.New("connection refused")
 
-// backend is all of domain's stores over one map: a Redis that has every message.
+// backend is all of domain's stores over one map: a Redis that has every message. What is told to users is in
+// backend_users_test.go.
 type backend struct {
 	// What the WebSocket never asks for is not there.
 	domain.GroupStore
@@ -32,6 +33,7 @@ type backend struct {
 	holding  bool
 	down     error // what every read answers, if set
 	recents  int   // calls of Recent
+	people         // users: their sessions and notes, and what they are told
 
 	before  func(ctx context.Context, method string) error // runs at the start of every read; nil: nothing
 	publish func(domain.Push)                              // gets what is accepted; nil: nobody
@@ -55,21 +57,36 @@ type sentOnce struct {
 }
 
 func newBackend() *backend {
-	return &backend{groups: map[string]*fakeGroup{}, sends: map[string]sentOnce{}}
+	return &backend{groups: map[string]*fakeGroup{}, sends: map[string]sentOnce{}, people: newPeople()}
 }
 
 // add makes a group with members, all of the role member.
 func (b *backend) add(typ domain.GroupType, id string, members ...string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.change(func(b *backend) { b.addLocked(typ, id, members...) })
+}
+
+func (b *backend) addLocked(typ domain.GroupType, id string, members ...string) *fakeGroup {
 	g := &fakeGroup{
-		Group: domain.Group{ID: id, Type: typ, Name: id}, members: map[string]domain.Role{}, reads: map[string]int64{},
+		Group: domain.Group{ID: id, Type: typ, Name: id, Version: 1}, members: map[string]domain.Role{}, reads: map[string]int64{},
 		hidden: map[int64]bool{},
 	}
 	for _, user := range members {
 		g.members[user] = domain.Member
 	}
 	b.groups[id] = g
+	return g
+}
+
+// seat gives a user a role in a group, or with Outsider none; the group's version tells.
+func (b *backend) seat(id, user string, role domain.Role) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g := b.groups[id]
+	g.Version++
+	g.members[user] = role
+	if role == domain.Outsider {
+		delete(g.members, user)
+	}
 }
 
 // accept stores the group's next n messages and returns their pushes, which nobody gets.
@@ -91,8 +108,10 @@ func (b *backend) store(g *fakeGroup, from, mute string, body []byte) domain.Pus
 	g.maxSeq++
 	g.lastMS = 1_700_000_000_000 + g.maxSeq
 	m := domain.Message{Group: g.ID, Seq: g.maxSeq, TimeMS: g.lastMS, Header: domain.Header{From: from}, Body: body}
-	g.records = append(g.records, m.Record())
-	event := append([]byte(`{"event":"message",`), m.Record().AppendJSON(nil)[1:]...)
+	record := m.Record()
+	record.Mute = mute
+	g.records = append(g.records, record)
+	event := append([]byte(`{"event":"message",`), record.AppendJSON(nil)[1:]...)
 	return domain.Push{Group: g.ID, Gen: 1, Seq: g.maxSeq, Mute: mute, Event: event}
 }
 
@@ -159,7 +178,7 @@ func (b *backend) Heads(ctx context.Context, user string, groups []string) ([]do
 		heads[i].Group = id
 		if g := b.groups[id]; g != nil {
 			heads[i] = domain.CachedHead{GroupLoaded: true, Seeded: true, ReadLoaded: true, Head: domain.Head{
-				Group: id, Type: g.Type, Name: g.Name, Join: g.Join, Dismissed: g.Dismissed, Role: g.members[user],
+				Group: id, Type: g.Type, Name: g.Name, Join: g.Join, Dismissed: g.Dismissed, Version: g.Version, Role: g.members[user],
 				MaxSeq: g.maxSeq, LastMS: g.lastMS, PersistedSeq: g.persisted, ReadSeq: g.reads[user], Holes: g.holes,
 			}}
 		}
@@ -205,12 +224,37 @@ func (b *backend) GroupsOf(ctx context.Context, user, _ string, _ int) (ids []st
 	return ids, err
 }
 
-func (b *backend) MarkRead(ctx context.Context, group, user string, seq, _ int64) (int64, error) {
+func (b *backend) OwnGroups(context.Context, string) ([]string, time.Duration, bool, error) {
+	return nil, 0, false, nil
+}
+
+func (b *backend) RememberGroups(context.Context, string, []string, string) error { return nil }
+
+func (b *backend) Roles(ctx context.Context, group string, users []string) (map[string]domain.Role, bool, error) {
+	unlock, err := b.enter(ctx, "Roles")
+	defer unlock()
+	roles := map[string]domain.Role{}
+	for _, user := range users {
+		if role, in := b.groups[group].members[user]; in {
+			roles[user] = role
+		}
+	}
+	return roles, true, err
+}
+
+func (b *backend) MarkRead(ctx context.Context, group, user string, seq, _ int64, event []byte) (int64, error) {
 	unlock, err := b.enter(ctx, "MarkRead")
 	defer unlock()
 	g := b.groups[group]
-	g.reads[user] = max(g.reads[user], seq)
+	if err == nil && seq > g.reads[user] {
+		g.reads[user] = seq
+		go b.hub.Noticed(group, domain.Notice{Except: domain.ExceptUser(user), Event: event})
+	}
 	return g.reads[user], err
+}
+
+func (b *backend) ReadMarksAbove(context.Context, string, int64) (map[string]int64, error) {
+	return nil, errors.New("not asked by a WebSocket")
 }
 
 func (b *backend) Create(_ context.Context, g domain.Group, _ []string) (*domain.GroupChange, error) {
@@ -249,6 +293,11 @@ func (b *backend) take(a domain.Append) (domain.Accepted, *domain.Push, error) {
 		return domain.Accepted{}, nil, domain.Unavailable(b.down, "Redis")
 	}
 	g := b.groups[a.Group]
+	if lower, higher, ok := domain.SplitDirect(a.Group); g == nil && a.Open && ok {
+		g = b.addLocked(domain.Direct, a.Group, lower, higher)
+		note := domain.Note{Kind: domain.NoteJoined, Group: a.Group, Event: domain.GroupEvent{Group: a.Group, Change: domain.ChangeCreated}.JSON()}
+		b.tell(map[string]domain.Note{lower: note, higher: note})
+	}
 	if g == nil {
 		return domain.Accepted{}, nil, domain.Errorf(domain.CodeNotFound, "there is no such group")
 	}
@@ -300,8 +349,10 @@ func (b *backend) Snapshot(context.Context, string) (*domain.GroupSnapshot, erro
 type channels struct {
 	hub       *Hub
 	byHand    bool
-	mu        sync.Mutex // guards open
+	still     atomic.Bool // nothing is flowing
+	mu        sync.Mutex  // guards open and users
 	open      map[string]bool
+	users     map[string]bool
 	confirmed sync.WaitGroup
 }
 
@@ -324,11 +375,43 @@ func (c *channels) Unsubscribe(groups []string) {
 	}
 }
 
+func (c *channels) SubscribeUser(user string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.users[user] = true
+	c.confirmed.Go(func() { c.hub.UserNotes(user) })
+}
+
+func (c *channels) UnsubscribeUser(user string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.users, user)
+}
+
+func (c *channels) Flowing() bool { return !c.still.Load() }
+
+// listening are the users whose channels are open, sorted.
+func (c *channels) listening() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Sorted(maps.Keys(c.users))
+}
+
 // subscribed are the channels that are open, sorted.
 func (c *channels) subscribed() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Sorted(maps.Keys(c.open))
+}
+
+// failing is a before that fails reads of these kinds.
+func failing(methods ...string) func(context.Context, string) error {
+	return func(_ context.Context, called string) error {
+		if slices.Contains(methods, called) {
+			return errDown
+		}
+		return nil
+	}
 }
 
 // countHeads counts reads of heads; it ends a tight loop of them, in which no time would pass.

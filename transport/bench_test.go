@@ -92,7 +92,7 @@ func BenchmarkHandOut(b *testing.B) {
 	defer feed.end()
 	conns := make([]*Conn, n)
 	for i := range conns {
-		conns[i] = newConn(f.Server, nil, auth.Claims{User: "ann"})
+		conns[i] = newConn(f.Server, nil, auth.Claims{User: "ann"}, domain.Session{Conn: "sink"}, domain.Admission{})
 		feed.add(conns[i])
 	}
 	feed.isLive = true

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"math/rand/v2"
 	"time"
 
@@ -20,18 +21,55 @@ func (c *Conn) endLocked(code int, reason string) {
 	if c.closing != 0 || c.gone {
 		return
 	}
-	reconnect := time.Duration(0)
-	if code < 4500 {
-		reconnect = reconnectAfter()
-	}
 	if code == wire.CloseTooSlow { // it would not get there
 		c.clearQueue()
 	}
 	c.open = true
-	c.queue = append(c.queue, wire.AppendGoodbye(nil, code, reason, reconnect))
+	if c.leaving == 0 { // otherwise it is said
+		c.queue = append(c.queue, queued{object: goodbye(code, reason)})
+	}
 	c.closing, c.reason = code, reason
 	c.room.Broadcast()
 	c.startWriting()
+}
+
+// leave ends a connection with which nothing is wrong: goodbye at once, and the close when what the client had on its
+// way by then has come and is answered.
+func (c *Conn) leave(code int, reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing != 0 || c.leaving != 0 {
+		return
+	}
+	c.leaving, c.reason = code, reason
+	c.enqueue(queued{object: goodbye(code, reason)})
+	c.setTimerLocked(closeTimer, leaveGrace, c.leaveNow)
+}
+
+// leaveNow takes no more frames, and ends the connection when the last answer is queued.
+func (c *Conn) leaveNow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deaf = true
+	code, reason := c.leaving, c.reason
+	c.setTimerLocked(closeTimer, leaveTimeout, func() { c.close(code, reason) })
+	c.endWhenIdle()
+}
+
+// endWhenIdle ends a leaving connection once nothing it asked for is under way; c.mu is held.
+func (c *Conn) endWhenIdle() {
+	if c.deaf && c.sending == 0 && !c.working {
+		c.endLocked(c.leaving, c.reason)
+	}
+}
+
+// goodbye is the event before a close.
+func goodbye(code int, reason string) []byte {
+	reconnect := time.Duration(0)
+	if code < 4500 {
+		reconnect = reconnectAfter()
+	}
+	return wire.AppendGoodbye(nil, code, reason, reconnect)
 }
 
 // reconnectAfter differs from client to client, so that they do not come back all at once.
@@ -55,6 +93,13 @@ func (c *Conn) closeCode() int {
 	return c.closing
 }
 
+// ending reports whether the connection takes nothing new.
+func (c *Conn) ending() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing != 0 || c.deaf
+}
+
 // abort ends the socket at once.
 func (c *Conn) abort() {
 	c.mu.Lock()
@@ -69,8 +114,10 @@ func (c *Conn) abort() {
 func (c *Conn) leaveAll() {
 	c.mu.Lock()
 	feeds := make([]*feed, 0, len(c.feeds))
-	for _, f := range c.feeds {
+	groups := make([]string, 0, len(c.feeds))
+	for group, f := range c.feeds {
 		feeds = append(feeds, f)
+		groups = append(groups, group)
 	}
 	c.feeds = nil
 	c.mu.Unlock()
@@ -79,4 +126,5 @@ func (c *Conn) leaveAll() {
 	}
 	c.server.hub.unfollow(feeds...)
 	c.server.hub.remove(c)
+	c.server.signOff(context.Background(), c.session(), groups)
 }

@@ -22,17 +22,20 @@ const (
 	opTimeout      = 5 * time.Second  // of one request
 	messageTimeout = 10 * time.Second // from a frame's first byte to its last
 	closeTimeout   = time.Second      // for the client's half of a close
+	leaveGrace     = time.Second      // from goodbye on frames are taken that were on their way
+	leaveTimeout   = 3 * time.Second  // then, for the answers
 	writeBatch     = 64 << 10         // bytes of queued objects that go in one frame
 	maxBadFrames   = 10               // a minute; one more closes the connection
 	tooManyFor     = 10 * time.Second // over the frame rate, then the connection is closed
 	overGrace      = time.Second      // without a frame too many ends that
 	expiryWarning  = time.Minute
-	maxOps         = wire.MaxObjects // that wait to be worked off; then no more frames are read
+	maxTasks       = wire.MaxObjects // that wait to be worked off; then no more frames are read
 )
 
 // ConnConfig bounds connections.
 type ConnConfig struct {
 	Instance     string // name shown in welcome
+	Life         string // id of this life of the instance, under which its sessions are known
 	FrameBytes   int64  // of a client's frame
 	FrameRate    float64
 	PingInterval time.Duration
@@ -47,12 +50,16 @@ type ConnConfig struct {
 // Conn is one WebSocket. An idle one costs its socket and one goroutine, which reads; a second one writes while
 // there is something to write, a third works while ops are under way.
 type Conn struct {
-	id     string
-	claims auth.Claims
-	opened time.Time
-	server *Server
-	ws     *websocket.Conn
-	done   chan struct{} // closed when nothing of the connection is left
+	id        string
+	claims    auth.Claims
+	admission domain.Admission
+	opened    time.Time
+	server    *Server
+	ws        *websocket.Conn
+	done      chan struct{} // closed when nothing of the connection is left
+
+	life context.Context // of what is done for the connection; ends with it
+	end  context.CancelFunc
 
 	heard     atomic.Int64  // Unix ns of the last frame or pong
 	limiter   *rate.Limiter // of frames; nil: no limit
@@ -67,20 +74,30 @@ type Conn struct {
 	room        *sync.Cond     // signalled when the queue has been written, and when an op is taken up
 	open        bool           // welcome is queued: writing may start
 	writing     bool
-	queue       [][]byte
+	queue       []queued
 	queuedBytes int
 	pushes      int // of the queue, those nobody asked for
 	pushedBytes int
-	closing     int // close code, once the connection is to end
+	overflowed  time.Time // when the reader was last too slow for them
+	expires     time.Time // of the token
+	leaving     int       // close code of the end that waits for what is under way; goodbye is said
+	deaf        bool      // leaving, and no frames are taken any more
+	closing     int       // close code, once the connection is to end
 	reason      string
 	gone        bool // the socket is dead: nothing is queued any more
-	ops         []wire.Request
+	tasks       []task
 	working     bool
+	sending     int // sends that are not answered yet
 	feeds       map[string]*feed
 }
 
-func newConn(s *Server, ws *websocket.Conn, claims auth.Claims) *Conn {
-	c := &Conn{id: newConnID(), claims: claims, opened: time.Now(), server: s, ws: ws, done: make(chan struct{}), feeds: make(map[string]*feed)}
+func newConn(s *Server, ws *websocket.Conn, claims auth.Claims, session domain.Session, a domain.Admission) *Conn {
+	c := &Conn{
+		id: session.Conn, claims: claims, admission: a, opened: time.Now(), server: s, ws: ws,
+		done: make(chan struct{}), feeds: make(map[string]*feed),
+	}
+	c.life, c.end = context.WithCancel(context.Background())
+	c.expires = c.firstExpiry()
 	c.room = sync.NewCond(&c.mu)
 	if r := s.cfg.FrameRate; r > 0 {
 		c.limiter = rate.NewLimiter(rate.Limit(r), int(max(1, r)))
@@ -91,21 +108,24 @@ func newConn(s *Server, ws *websocket.Conn, claims auth.Claims) *Conn {
 
 func (c *Conn) actor() domain.Actor { return domain.Actor{User: c.claims.User} }
 
+func (c *Conn) session() domain.Session {
+	return domain.Session{Conn: c.id, User: c.claims.User, Device: c.claims.Device, Instance: c.server.cfg.Life}
+}
+
 // run serves the connection until it ends.
-func (c *Conn) run(ctx context.Context) {
+func (c *Conn) run() {
 	defer close(c.done)
-	ctx, cancel := context.WithCancel(ctx)
 	c.ws.SetReadLimit(c.server.cfg.FrameBytes)
 	c.ws.SetPongHandler(func(string) error { c.hear(); return nil })
 	answer := c.ws.PingHandler()
 	c.ws.SetPingHandler(func(data string) error { c.hear(); return answer(data) })
 	c.startTimers()
-	c.start(ctx, wire.Request{Op: opWelcome})
-	_ = c.read(ctx) // however it ended: what matters is that it has
+	c.start(task{own: c.welcome})
+	_ = c.read() // however it ended: what matters is that it has
 	c.server.metrics.closed(c.closeCode())
 	c.abort()
 	c.stopTimers()
-	cancel()
+	c.end()
 	c.work.Wait()
 	c.leaveAll()
 }
@@ -113,23 +133,23 @@ func (c *Conn) run(ctx context.Context) {
 func (c *Conn) hear() { c.heard.Store(time.Now().UnixNano()) }
 
 // read takes frames until the socket ends or is closed.
-func (c *Conn) read(ctx context.Context) error {
+func (c *Conn) read() error {
 	for {
 		kind, r, err := c.ws.NextReader()
 		if err != nil {
 			return err
 		}
 		c.hear()
-		if err := c.readFrame(ctx, kind, r); err != nil {
+		if err := c.readFrame(kind, r); err != nil {
 			return err
 		}
-		c.awaitRoom(maxOps)
+		c.awaitRoom(maxTasks)
 	}
 }
 
 var frameBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-func (c *Conn) readFrame(ctx context.Context, kind int, r io.Reader) error {
+func (c *Conn) readFrame(kind int, r io.Reader) error {
 	buf, _ := frameBuffers.Get().(*bytes.Buffer)
 	defer frameBuffers.Put(buf)
 	buf.Reset()
@@ -144,15 +164,15 @@ func (c *Conn) readFrame(ctx context.Context, kind int, r io.Reader) error {
 		c.closeNow(websocket.CloseInvalidFramePayloadData, "not valid UTF-8")
 		return errors.New("not valid UTF-8")
 	}
-	if c.closeCode() != 0 {
-		return nil // it is ending: what still comes is not taken
+	if c.ending() {
+		return nil // what still comes is not taken
 	}
-	c.frame(ctx, kind, frame)
+	c.frame(kind, frame)
 	return nil
 }
 
 // frame handles the objects of one frame.
-func (c *Conn) frame(ctx context.Context, kind int, frame []byte) {
+func (c *Conn) frame(kind int, frame []byte) {
 	limited := c.overRate()
 	objects := wire.Objects(frame)
 	bad := kind != websocket.TextMessage || len(objects) == 0
@@ -172,7 +192,7 @@ func (c *Conn) frame(ctx context.Context, kind int, frame []byte) {
 		if err != nil {
 			c.reply(wire.AppendError(nil, request.ID, err))
 		} else {
-			c.start(ctx, request)
+			c.request(request)
 		}
 		if i == wire.MaxObjects {
 			break

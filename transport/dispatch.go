@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"encoding/json"
 	"math"
 	"time"
 
@@ -9,59 +10,71 @@ import (
 	"hearth/transport/wire"
 )
 
-// opWelcome is the connection's own first task: it cannot come from a client, whose ops are never empty.
-const opWelcome = ""
-
-// start takes a request on. Sends go to the batcher at once and are answered when they are accepted; everything
-// else is worked off in the order in which it came, beside the reader. A send behind other ops waits for them.
-func (c *Conn) start(ctx context.Context, r wire.Request) {
-	c.mu.Lock()
-	if c.gone {
-		c.mu.Unlock()
-		return
-	}
-	if r.Op == "send" && !c.working {
-		c.mu.Unlock()
-		c.send(ctx, r)
-		return
-	}
-	c.ops = append(c.ops, r.Clone())
-	if !c.working {
-		c.working = true
-		c.work.Go(func() { c.workOps(ctx) })
-	}
-	c.mu.Unlock()
+// task is one thing to be worked off in order: a request, or something of the connection's own.
+type task struct {
+	request wire.Request
+	own     func(ctx context.Context) // nil for a request
 }
 
-func (c *Conn) workOps(ctx context.Context) {
+// request takes a request on. Sends go to the batcher at once and are answered when they are accepted; everything
+// else is worked off in the order in which it came, beside the reader. A send behind other ops waits for them.
+func (c *Conn) request(r wire.Request) {
+	c.mu.Lock()
+	now := r.Op == "send" && !c.working && !c.gone
+	c.mu.Unlock()
+	if now { // only the reader comes here: nothing gets in between
+		c.send(r)
+		return
+	}
+	c.start(task{request: r.Clone()})
+}
+
+// start queues a task and sees that somebody works.
+func (c *Conn) start(t task) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		return
+	}
+	c.tasks = append(c.tasks, t)
+	if !c.working {
+		c.working = true
+		c.work.Go(c.workOff)
+	}
+}
+
+func (c *Conn) workOff() {
 	for {
 		c.mu.Lock()
-		if len(c.ops) == 0 || c.gone {
-			c.ops, c.working = nil, false
+		if len(c.tasks) == 0 || c.gone {
+			c.tasks, c.working = nil, false
+			c.endWhenIdle()
 			c.mu.Unlock()
 			return
 		}
-		r := c.ops[0]
-		c.ops = c.ops[1:]
+		t := c.tasks[0]
+		c.tasks = c.tasks[1:]
 		c.room.Broadcast()
 		c.mu.Unlock()
-		c.dispatch(ctx, r)
+		c.dispatch(t)
 		c.awaitRoom(math.MaxInt)
 	}
 }
 
-// dispatch hands a request to its use case and queues the reply.
-func (c *Conn) dispatch(ctx context.Context, r wire.Request) {
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+// dispatch does a task: a request goes to its use case, and the reply into the queue.
+func (c *Conn) dispatch(t task) {
+	ctx, cancel := context.WithTimeout(c.life, opTimeout)
 	defer cancel()
+	if t.own != nil {
+		t.own(ctx)
+		return
+	}
+	r := t.request
 	var reply []byte
 	var err error
 	switch r.Op {
-	case opWelcome:
-		c.welcome(ctx)
-		return
 	case "send":
-		c.send(ctx, r)
+		c.send(r)
 		return
 	case "subscribe":
 		err = c.subscribe(ctx, r) // replies itself, together with the pushes behind it
@@ -76,38 +89,46 @@ func (c *Conn) dispatch(ctx context.Context, r wire.Request) {
 		reply, err = c.pull(ctx, r)
 	case "read":
 		reply, err = c.markRead(ctx, r)
+	case "signal":
+		reply, err = c.signal(ctx, r)
+	case "presence":
+		reply, err = c.presence(ctx, r)
+	case "refresh":
+		reply, err = c.refresh(r)
 	case "ping":
 		reply, err = c.pong(r)
 	default:
-		err = domain.BadField("op", "is not one of send, subscribe, unsubscribe, sync, pull, read, ping")
+		err = domain.BadField("op", "is not one of send, signal, subscribe, unsubscribe, sync, pull, read, presence, refresh, ping")
 	}
 	if err != nil {
-		c.fail(ctx, r, err)
+		c.fail(r, err)
 		return
 	}
 	c.reply(reply)
 }
 
 // fail answers with an error; what is not the client's fault is logged.
-func (c *Conn) fail(ctx context.Context, r wire.Request, err error) {
-	if e := domain.AsError(err); e.Err != nil && ctx.Err() == nil {
+func (c *Conn) fail(r wire.Request, err error) {
+	if e := domain.AsError(err); e.Err != nil && c.life.Err() == nil {
 		c.server.log.Warn().Err(err).Str("op", r.Op).Str("conn", c.id).Str("user", c.claims.User).Msg("request failed")
 	}
 	c.reply(wire.AppendError(nil, r.ID, err))
 }
 
-func (c *Conn) send(ctx context.Context, r wire.Request) {
+func (c *Conn) send(r wire.Request) {
 	started := time.Now()
 	draft, err := c.draft(r)
 	if err != nil {
 		c.server.metrics.sendDone(started, err)
-		c.fail(ctx, r, err)
+		c.fail(r, err)
 		return
 	}
+	c.sends(1)
 	c.server.sends.Send(draft, func(receipt domain.Receipt, err error) {
+		defer c.sends(-1)
 		c.server.metrics.sendDone(started, err)
 		if err != nil {
-			c.fail(ctx, r, err)
+			c.fail(r, err)
 			return
 		}
 		if receipt.Duplicate {
@@ -115,8 +136,30 @@ func (c *Conn) send(ctx context.Context, r wire.Request) {
 		}
 		c.reply(wire.AppendSent(make([]byte, 0, 160), r.ID, receipt))
 	}, func(a domain.Accepted) {
-		c.push(wire.AppendDurable(nil, a.Group, a.Seq))
+		c.reply(wire.AppendDurable(nil, a.Group, a.Seq)) // asked for, so not to be let go
 	})
+}
+
+// sends counts the sends under way.
+func (c *Conn) sends(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sending += n
+	c.endWhenIdle()
+}
+
+// addressee is the group that a request names, itself or by the user on the other side; open tells the latter.
+func (c *Conn) addressee(group, to *string) (id string, open bool, err error) {
+	switch {
+	case group != nil && to != nil:
+		return "", false, domain.BadField("to", "goes without group")
+	case group != nil:
+		return *group, false, nil
+	case to == nil:
+		return "", false, domain.BadField("group", "is required, or to")
+	}
+	id, err = domain.DirectWith(c.claims.User, "to", *to)
+	return id, true, err
 }
 
 func (c *Conn) draft(r wire.Request) (domain.Draft, error) {
@@ -124,14 +167,15 @@ func (c *Conn) draft(r wire.Request) (domain.Draft, error) {
 	if err := r.Decode(&q); err != nil {
 		return domain.Draft{}, err
 	}
-	if q.Group == nil {
-		return domain.Draft{}, domain.BadField("group", "is required")
+	group, open, err := c.addressee(q.Group, q.To)
+	if err != nil {
+		return domain.Draft{}, err
 	}
 	body, err := wire.Body(q.Body, c.server.cfg.Limits)
 	if err != nil {
 		return domain.Draft{}, err
 	}
-	d := domain.Draft{Group: *q.Group, From: c.claims.User, Body: body, Mentions: q.Mentions}
+	d := domain.Draft{Group: group, Open: open, From: c.claims.User, Body: body, Mentions: q.Mentions}
 	if q.ClientID != nil {
 		if err := domain.CheckID("client_id", *q.ClientID); err != nil {
 			return domain.Draft{}, err
@@ -246,7 +290,7 @@ func (c *Conn) markRead(ctx context.Context, r wire.Request) ([]byte, error) {
 	if q.Seq == nil {
 		return nil, domain.BadField("seq", "is required")
 	}
-	head, err := c.server.history.MarkRead(ctx, c.actor(), q.Group, *q.Seq)
+	head, err := c.server.history.MarkRead(ctx, c.actor(), q.Group, *q.Seq, c.id)
 	if err != nil {
 		return nil, err
 	}
@@ -259,4 +303,34 @@ func (c *Conn) pong(r wire.Request) ([]byte, error) {
 		return nil, err
 	}
 	return wire.AppendPong(nil, r.ID, c.server.clock.NowMS()), nil
+}
+
+func (c *Conn) signal(ctx context.Context, r wire.Request) ([]byte, error) {
+	var q wire.SignalRequest
+	if err := r.Decode(&q); err != nil {
+		return nil, err
+	}
+	group, open, err := c.addressee(q.Group, q.To)
+	if err != nil {
+		return nil, err
+	}
+	err = c.server.signals.Send(ctx, domain.Signal{
+		Group: group, Open: open, From: c.claims.User, Kind: q.Kind, Data: json.RawMessage(q.Data), Except: c.id,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return wire.AppendOK(nil, r.ID), nil
+}
+
+func (c *Conn) presence(ctx context.Context, r wire.Request) ([]byte, error) {
+	var q wire.PresenceRequest
+	if err := r.Decode(&q); err != nil {
+		return nil, err
+	}
+	found, err := c.server.sessions.Presence(ctx, "users", q.Users)
+	if err != nil {
+		return nil, err
+	}
+	return wire.AppendPresence(nil, r.ID, found), nil
 }

@@ -3,17 +3,14 @@ package transport
 import (
 	"context"
 	"sync"
-	"time"
 
 	"hearth/domain"
 	"hearth/transport/wire"
 )
 
 const (
-	maxEarly      = 1000 // pushes kept while a gap before them is fetched; more are fetched again
-	maxHeld       = 1000 // pushes kept for one subscription while its page is read
-	repairTimeout = 5 * time.Second
-	repairRetry   = 50 * time.Millisecond
+	maxEarly = 1000 // pushes kept while a gap before them is fetched; more are fetched again
+	maxHeld  = 1000 // pushes kept for one subscription while its page is read
 )
 
 // feed is what this instance hands to its connections of one group: every message, in seq order, once.
@@ -28,9 +25,12 @@ type feed struct {
 
 	mu        sync.Mutex // guards what follows
 	isLive    bool
+	version   int64 // of the group and its members that the subscriptions agree with; 0: not known yet
+	doubtful  bool  // pub/sub broke: who is still a member is asked before anything more is handed out
+	breaks    int   // how often it did
 	gen       int64 // of the newest push; older ones are not believed
 	last      int64 // every seq up to here was handed out or is a hole
-	previous  int64 // seq of the last message handed out, or the position at the start
+	previous  int64 // seq of the last message handed out, or there at the start
 	early     map[int64]domain.Push
 	repairing bool
 	again     bool // a repair was asked for while one was under way
@@ -41,9 +41,12 @@ type feed struct {
 
 // subscription is one connection's place in a feed.
 type subscription struct {
+	group   string
+	lost    bool     // its pushes were let go: the client has been told to subscribe again; guarded by Conn.mu
 	held    [][]byte // pushes that wait until the page before them is sent; nil once they need not
 	holding bool
-	dropped bool // more were pushed than can be held
+	dropped bool          // more were pushed than can be held
+	former  *subscription // that goes on if the page cannot be read; nil for none
 }
 
 // newFeed makes a feed that lives longer than ctx: until end.
@@ -59,7 +62,13 @@ func newFeed(ctx context.Context, h *Hub, group string) *feed {
 func (f *feed) end() { f.cancel() }
 
 // confirmed starts the feed, or after a break of the connection looks for what was missed.
-func (f *feed) confirmed() { f.repair() }
+func (f *feed) confirmed() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.doubtful = f.isLive
+	f.breaks++
+	f.startRepair()
+}
 
 // push takes a message from pub/sub: the next one is handed out, a repeat dropped, a later one waits until what
 // is missing before it was fetched.
@@ -70,7 +79,7 @@ func (f *feed) push(p domain.Push) {
 		return
 	}
 	f.gen = p.Gen
-	if f.isLive && p.Seq == f.last+1 {
+	if f.isLive && !f.doubtful && p.Seq == f.last+1 {
 		f.handOut(p)
 		f.handOutEarly()
 		return
@@ -94,7 +103,7 @@ func (f *feed) handOut(p domain.Push) {
 		switch {
 		case p.Mute != "" && p.Mute == c.id:
 		case !sub.holding:
-			c.push(event)
+			c.pushFrom(sub, event)
 		case len(sub.held) < maxHeld:
 			sub.held = append(sub.held, event)
 		default:
@@ -107,7 +116,7 @@ func (f *feed) handOut(p domain.Push) {
 }
 
 func (f *feed) handOutEarly() {
-	for len(f.early) > 0 {
+	for len(f.early) > 0 && !f.doubtful {
 		p, ok := f.early[f.last+1]
 		if !ok {
 			break
@@ -116,136 +125,39 @@ func (f *feed) handOutEarly() {
 	}
 }
 
-// repair compares the feed's position with the group's head and fetches what is between.
-func (f *feed) repair() {
+// noticed hands out an event without a seq, and ends the subscriptions that it ends.
+func (f *feed) noticed(n domain.Notice) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.startRepair()
-}
-
-// startRepair runs one repair at a time; f.mu is held.
-func (f *feed) startRepair() {
-	if f.repairing {
-		f.again = true
-		return
-	}
-	f.repairing = true
-	f.hub.work.Go(func() {
-		for more := true; more; {
-			f.hub.repairs <- struct{}{}
-			more = f.repairOnce()
-			<-f.hub.repairs
-		}
-	})
-}
-
-// repairOnce fetches one page of what is missing and reports whether to go on.
-func (f *feed) repairOnce() (more bool) {
-	ctx, cancel := context.WithTimeout(f.ctx, repairTimeout)
-	defer cancel()
-	done, err := f.fetch(ctx)
-	if code := domain.CodeOf(err); code == domain.CodeGone || code == domain.CodeNotFound {
-		done, err = true, nil // nothing will come any more
-		f.forgetEarly()
-	}
-	if err != nil && f.ctx.Err() == nil {
-		f.hub.log.Warn().Err(err).Str("group", f.group).Msg("feed not repaired, trying again")
-	}
-	if err != nil || !done || f.waitsForEarly() {
-		waitOrDone(f.ctx, repairRetry)
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.ctx.Err() != nil {
-		f.repairing = false
-		return false
-	}
-	f.handOutEarly()
-	if err == nil && done && !f.again && len(f.early) == 0 {
-		f.repairing = false
-		return false
-	}
-	f.again = false
-	return true
-}
-
-// waitsForEarly reports whether pushes lie there that the head does not know yet, as after a failover.
-func (f *feed) waitsForEarly() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.handOutEarly()
-	return len(f.early) > 0
-}
-
-func (f *feed) forgetEarly() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	clear(f.early)
-}
-
-// fetch reads the head and one page from the feed's position on; done tells that nothing is missing any more.
-func (f *feed) fetch(ctx context.Context) (done bool, err error) {
-	head, err := f.hub.history.Head(ctx, f.group)
-	if err != nil {
-		return false, err
-	}
-	f.mu.Lock()
-	if !f.isLive {
-		f.isLive, f.last, f.previous = true, head.MaxSeq, head.MaxSeq
-		for seq := range f.early {
-			if seq <= f.last {
-				delete(f.early, seq)
+	ends := func(user string) bool { return n.Dismissed || n.Gone != "" && n.Gone == user }
+	if len(n.Event) > 0 {
+		for c, sub := range f.subs {
+			switch {
+			case n.Except != "" && (n.Except == c.id || n.Except == domain.ExceptUser(c.claims.User)):
+			case sub.holding && len(sub.held) < maxHeld:
+				sub.held = append(sub.held, n.Event)
+			case ends(c.claims.User): // the last word: also to a reader that is too slow
+				c.reply(n.Event)
+			case !sub.holding:
+				c.pushEvent(sub, n.Event)
 			}
 		}
-		close(f.live)
 	}
-	after := f.last
-	f.mu.Unlock()
-	if head.MaxSeq <= after {
-		return true, nil
-	}
-	page, err := f.hub.history.After(ctx, head, after, head.MaxSeq, domain.MaxPage)
-	if err != nil {
-		return false, err
-	}
-	f.apply(page, head.MaxSeq)
-	return !page.More, nil
-}
-
-// apply hands out a fetched page; what pub/sub brought meanwhile is not handed out again.
-func (f *feed) apply(page domain.Page, top int64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, r := range page.Messages {
-		if r.Seq <= f.last {
-			continue
-		}
-		p, ok := f.early[r.Seq]
-		if !ok {
-			p = domain.Push{Group: f.group, Seq: r.Seq, Event: wire.AppendMessage(nil, r)}
-		}
-		f.handOut(p)
-	}
-	if !page.More {
-		f.last = max(f.last, top) // what is behind the last message is a hole
-	}
-	for seq := range f.early {
-		if seq <= f.last {
-			delete(f.early, seq)
-		}
+	if n.Dismissed || n.Gone != "" {
+		f.drop(ends)
 	}
 }
 
-// checkTail fetches what is up to top when the feed has stood still below it since the last check: what is on its way
-// has arrived by then.
-func (f *feed) checkTail(top int64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	behind := f.isLive && top > f.last
-	if behind && f.behind && f.behindAt == f.last {
-		f.startRepair()
+// drop ends the subscriptions of some users; f.mu is held. It returns whose they were.
+func (f *feed) drop(of func(user string) bool) (dropped []*Conn) {
+	for c := range f.subs {
+		if of(c.claims.User) {
+			delete(f.subs, c)
+			c.start(task{own: func(context.Context) { c.forget(f) }})
+			dropped = append(dropped, c)
+		}
 	}
-	f.behind, f.behindAt = behind, f.last
+	return dropped
 }
 
 // wait blocks until the feed's position is known.
@@ -280,58 +192,104 @@ func (f *feed) catchUp(ctx context.Context, seq int64) error {
 	}
 }
 
-// hold subscribes a connection whose pushes are kept back until release; it returns the position behind which
-// they start. A former subscription of the connection is replaced.
-func (f *feed) hold(c *Conn) int64 {
+// hold subscribes a connection whose pushes are kept back until release or restore; it returns the position behind
+// which they start.
+func (f *feed) hold(c *Conn) (sub *subscription, after int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.subs[c] = &subscription{holding: true}
-	return f.last
+	sub = &subscription{group: f.group, holding: true, former: f.subs[c]}
+	f.subs[c] = sub
+	return sub, f.last
 }
 
 // release sends the reply to a subscribe, if there is one, and behind it the pushes that were held. When they were
-// too many, the connection is told to resync.
-func (f *feed) release(c *Conn, reply []byte, resyncAfter int64) {
+// too many, the connection is told to resync, and also when its subscription ended before the reply.
+func (f *feed) release(c *Conn, sub *subscription, reply []byte, resyncAfter int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if reply != nil {
+		c.keep(sub.former)
 		c.reply(reply)
-	}
-	sub := f.subs[c]
-	if sub == nil {
-		return
 	}
 	if sub.dropped {
 		delete(f.subs, c)
-		c.push(wire.AppendResync(nil, []wire.Resync{{Group: f.group, AfterSeq: resyncAfter}}))
+		c.reply(wire.AppendResync(nil, []wire.Resync{{Group: f.group, AfterSeq: resyncAfter}}))
 		return
 	}
 	for _, event := range sub.held { // asked for and bounded: not a sign that the reader is slow
 		c.reply(event)
 	}
-	sub.held, sub.holding = nil, false
+	sub.held, sub.holding, sub.former = nil, false, nil
+	if reply != nil && f.subs[c] != sub {
+		c.reply(wire.AppendResync(nil, []wire.Resync{{Group: f.group}}))
+	}
+}
+
+// restore lets the former subscription go on where the page of the new one cannot be read, unless that one was lost
+// to a slow reader meanwhile.
+func (f *feed) restore(c *Conn, sub *subscription) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ended := f.subs[c] != sub
+	delete(f.subs, c)
+	if sub.former == nil {
+		return
+	}
+	if !ended {
+		f.subs[c] = sub.former
+	}
+	for _, event := range sub.held {
+		c.pushFrom(sub.former, event)
+	}
+	if ended || sub.dropped {
+		c.lose(sub.former)
+	}
 }
 
 // add subscribes a connection from the feed's position on.
 func (f *feed) add(c *Conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.subs[c] = &subscription{}
+	f.subs[c] = &subscription{group: f.group}
 }
 
+// remove ends the subscription of a connection that asks for it.
 func (f *feed) remove(c *Conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.subs, c)
+	if sub := f.subs[c]; sub != nil {
+		delete(f.subs, c)
+		c.forgo(sub)
+	}
 }
 
-// users is the number of distinct users among the subscriptions.
-func (f *feed) users() int {
+// has reports whether the connection is subscribed.
+func (f *feed) has(c *Conn) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.subs[c] != nil
+}
+
+// serves reports whether the connection is subscribed and was not told to subscribe again.
+func (f *feed) serves(c *Conn) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	sub := f.subs[c]
+	if sub == nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !sub.lost
+}
+
+// users are the distinct users among the subscriptions.
+func (f *feed) users() map[string]struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	users := make(map[string]struct{}, len(f.subs))
 	for c := range f.subs {
 		users[c.claims.User] = struct{}{}
 	}
-	return len(users)
+	return users
 }

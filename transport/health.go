@@ -3,12 +3,15 @@ package transport
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"hearth/domain"
 )
 
 const (
@@ -23,6 +26,8 @@ type Check struct {
 	Test func(ctx context.Context) error
 	// Degrades: the instance goes on serving without it, worse.
 	Degrades bool
+	// AtOnce: a failure counts the moment it is seen, because the test has waited itself.
+	AtOnce bool
 }
 
 // Health tests the checks all the time and answers from what it saw last.
@@ -123,9 +128,9 @@ func (h *Health) view(now time.Time) healthView {
 			view.AgeMS = now.Sub(r.ok).Milliseconds()
 		}
 		if !view.OK {
-			view.Detail = "does not answer"
+			view.Detail = detail(r.err)
 		}
-		switch failing := r.ok.IsZero() || now.Sub(r.ok) > checkGrace; {
+		switch failing := r.ok.IsZero() || now.Sub(r.ok) > checkGrace || c.AtOnce && r.err != nil; {
 		case c.Degrades:
 			v.Degraded = v.Degraded || !view.OK
 		case failing:
@@ -134,6 +139,15 @@ func (h *Health) view(now time.Time) healthView {
 		v.Checks[c.Name] = view
 	}
 	return v
+}
+
+// detail says why a check is not met. Only errors that are meant to be shown are.
+func detail(err error) string {
+	var e *domain.Error
+	if errors.As(err, &e) {
+		return e.Message
+	}
+	return "does not answer"
 }
 
 // Ready answers /readyz: 200 or 503, and why.

@@ -2,6 +2,8 @@ package transport
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -18,22 +20,30 @@ type Channels interface {
 	// again after a break.
 	Subscribe(groups []string)
 	Unsubscribe(groups []string)
+	// SubscribeUser asks for a user's channel and does not wait; Hub.UserNotes is called when it is there, and again
+	// after a break.
+	SubscribeUser(user string)
+	UnsubscribeUser(user string)
+	// Flowing reports whether what is published arrives here.
+	Flowing() bool
 }
 
 // Hub knows the connections of this instance and the feed of every group that one of them follows. It takes what
 // the subscriber receives.
 type Hub struct {
 	history    *domain.History
+	notes      domain.Notes
 	watermarks *domain.Watermarks
 	channels   Channels
 	log        zerolog.Logger
 	metrics    *metrics
 
 	// mu guards what follows. Lock order: Hub.mu, feed.mu, Conn.mu; none is held during I/O.
-	mu      sync.Mutex
-	feeds   map[string]*feed
-	conns   map[*Conn]struct{}
-	closing bool
+	mu       sync.Mutex
+	feeds    map[string]*feed
+	accounts map[string]*account // by user
+	conns    map[*Conn]struct{}
+	closing  bool
 
 	work    sync.WaitGroup // repairs under way; Close waits for them
 	repairs chan struct{}  // bounds how many ask the stores at once: after a break all feeds want to
@@ -42,15 +52,17 @@ type Hub struct {
 const (
 	maxRepairs    = 32
 	tailInterval  = 3 * time.Second
+	pollInterval  = time.Second           // of the heads while pub/sub brings nothing
 	maxClosePause = 20 * time.Millisecond // between closes: few connections need no long spread
 )
 
 // NewHub makes a hub; UseChannels completes it.
-func NewHub(history *domain.History, watermarks *domain.Watermarks, log zerolog.Logger, m *metrics) *Hub {
+func NewHub(history *domain.History, notes domain.Notes, watermarks *domain.Watermarks, log zerolog.Logger, m *metrics) *Hub {
 	return &Hub{
-		history: history, watermarks: watermarks, log: log, metrics: m,
-		feeds: make(map[string]*feed),
-		conns: make(map[*Conn]struct{}),
+		history: history, notes: notes, watermarks: watermarks, log: log, metrics: m,
+		feeds:    make(map[string]*feed),
+		accounts: make(map[string]*account),
+		conns:    make(map[*Conn]struct{}),
 
 		repairs: make(chan struct{}, maxRepairs),
 	}
@@ -63,6 +75,13 @@ func (h *Hub) UseChannels(c Channels) { h.channels = c }
 func (h *Hub) Published(p domain.Push) {
 	if f := h.feed(p.Group); f != nil {
 		f.push(p)
+	}
+}
+
+// Noticed hands an event to the subscribers of a group.
+func (h *Hub) Noticed(group string, n domain.Notice) {
+	if f := h.feed(group); f != nil {
+		f.noticed(n)
 	}
 }
 
@@ -131,6 +150,7 @@ func (h *Hub) add(c *Conn) bool {
 		return false
 	}
 	h.conns[c] = struct{}{}
+	h.signIn(c)
 	h.metrics.connections.Set(float64(len(h.conns)))
 	return true
 }
@@ -139,27 +159,36 @@ func (h *Hub) remove(c *Conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.conns, c)
+	h.signOut(c)
 	h.metrics.connections.Set(float64(len(h.conns)))
 }
 
-// Run looks at the heads of the followed groups again and again, until ctx is done: a lost push shows in the next one
-// of its group, but the last one has none behind it.
+// Run looks at the heads of the followed groups and at the notes of the users again and again, until ctx is done: a
+// lost push shows in the next one of its group, but the last one has none behind it. While pub/sub brings nothing,
+// this is how messages come.
 func (h *Hub) Run(ctx context.Context) error {
-	tick := time.NewTicker(tailInterval)
+	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
+	checked := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		if err := h.checkTails(ctx); err != nil && ctx.Err() == nil {
+		flowing := h.channels.Flowing()
+		if flowing && time.Since(checked) < tailInterval {
+			continue
+		}
+		checked = time.Now()
+		err := errors.Join(h.checkTails(ctx, !flowing), h.checkNotes(ctx))
+		if err != nil && ctx.Err() == nil {
 			h.log.Warn().Err(err).Msg("tails not compared with the heads")
 		}
 	}
 }
 
-func (h *Hub) checkTails(ctx context.Context) error {
+func (h *Hub) checkTails(ctx context.Context, atOnce bool) error {
 	ctx, cancel := context.WithTimeout(ctx, repairTimeout)
 	defer cancel()
 	for feeds := range slices.Chunk(h.all(), domain.MaxSyncGroups) {
@@ -172,8 +201,11 @@ func (h *Hub) checkTails(ctx context.Context) error {
 			return err
 		}
 		for i, f := range feeds {
-			if heads[i].Err == nil {
-				f.checkTail(heads[i].MaxSeq)
+			switch code := domain.CodeOf(heads[i].Err); {
+			case heads[i].Err == nil:
+				f.checkTail(&heads[i].Head, atOnce)
+			case code == domain.CodeGone || code == domain.CodeNotFound:
+				f.gone()
 			}
 		}
 	}
@@ -183,11 +215,7 @@ func (h *Hub) checkTails(ctx context.Context) error {
 func (h *Hub) all() []*feed {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	feeds := make([]*feed, 0, len(h.feeds))
-	for _, f := range h.feeds {
-		feeds = append(feeds, f)
-	}
-	return feeds
+	return slices.Collect(maps.Values(h.feeds))
 }
 
 // Online counts the distinct users connected to each group here.
@@ -195,7 +223,7 @@ func (h *Hub) Online() map[string]int {
 	feeds := h.all()
 	counts := make(map[string]int, len(feeds))
 	for _, f := range feeds {
-		if n := f.users(); n > 0 {
+		if n := len(f.users()); n > 0 {
 			counts[f.group] = n
 		}
 	}
@@ -214,7 +242,7 @@ func (h *Hub) Drain(ctx context.Context, spread time.Duration) {
 	h.mu.Unlock()
 	pause := min(spread/time.Duration(max(1, len(conns))), maxClosePause)
 	for _, c := range conns {
-		c.close(wire.CloseShuttingDown, "shutting down")
+		c.leave(wire.CloseShuttingDown, "shutting down")
 		waitOrDone(ctx, pause)
 	}
 	for _, c := range conns {

@@ -22,7 +22,7 @@ func TestDrainSaysGoodbye(t *testing.T) {
 		s.push("g", 1) // what is queued comes first
 		started := time.Now()
 		s.Hub().Drain(context.Background(), 100*time.Millisecond)
-		require.Equal(t, 100*time.Millisecond, time.Since(started), "spread")
+		require.Equal(t, 90*time.Millisecond+leaveGrace, time.Since(started), "spread, and the last one's grace")
 		require.Empty(t, s.open())
 		different := map[int64]bool{}
 		for _, c := range clients {
@@ -46,7 +46,7 @@ func TestDrainOfFewTakesLittleTime(t *testing.T) {
 		s.dial(t, "bob").ready()
 		started := time.Now()
 		s.Hub().Drain(context.Background(), time.Minute)
-		require.Equal(t, 2*maxClosePause, time.Since(started))
+		require.Equal(t, maxClosePause+leaveGrace, time.Since(started))
 	})
 }
 
@@ -78,7 +78,19 @@ func TestDrainDoesNotWaitForEver(t *testing.T) {
 	})
 }
 
-func TestDrainWhileOpsAndSendsAreUnderWay(t *testing.T) {
+// drain drains beside the caller; the time it took comes when it is over.
+func (s *piped) drain() (took chan time.Duration) {
+	took = make(chan time.Duration, 1)
+	started := time.Now()
+	go func() {
+		s.Hub().Drain(context.Background(), 0)
+		took <- time.Since(started)
+	}()
+	synctest.Wait()
+	return took
+}
+
+func TestDrainLetsAnswersOutBeforeTheGoodbye(t *testing.T) {
 	t.Parallel()
 	inBubble(t, nil, func(t *testing.T, s *piped) {
 		c := s.dial(t, "ann").ready()
@@ -86,13 +98,71 @@ func TestDrainWhileOpsAndSendsAreUnderWay(t *testing.T) {
 		c.write(sendOf(1, "g", "a", ""))
 		synctest.Wait()
 		goOn := s.b.stall("Heads")
-		c.write(`{"id":2,"op":"pull","group":"g"}`)
+		c.write(`{"id":2,"op":"pull","group":"g"}` + "\n" + sendOf(3, "g", "b", ""))
 		synctest.Wait()
-		s.Hub().Drain(context.Background(), 0)
-		c.goodbye(wire.CloseShuttingDown)
+		took := s.drain()
+		require.Empty(t, c.objects)
+
+		c.write(sendOf(4, "g", "c", "")) // too late
+		c.write("nonsense")
+		c.write(`{"id":5,"op":"ping"}`)
+		time.Sleep(time.Second)
 		goOn()
-		s.b.release() // an answer for nobody
-		s.Close()
+		require.Equal(t, int64(2), *c.next().ID)
+		time.Sleep(time.Second)
+		s.b.release()
+		var ids []int64
+		for len(ids) < 2 {
+			if o := c.next(); o.Event == "" {
+				require.NotNil(t, o.OK, o.raw)
+				ids = append(ids, *o.ID)
+			}
+		}
+		require.Equal(t, []int64{1, 3}, ids)
+		c.goodbye(wire.CloseShuttingDown)
+		require.Equal(t, 2*time.Second, <-took)
+		require.Len(t, s.b.bodies(), 2, "frames that came later were not taken")
+	})
+}
+
+func TestDrainWaitsForAnswersThreeSeconds(t *testing.T) {
+	t.Parallel()
+	for name, request := range map[string]string{
+		"of a send": sendOf(1, "g", "a", ""), "of another op": `{"id":1,"op":"pull","group":"g"}`,
+		"of a durable send": sendOf(1, "r", "a", `,"ack":"durable","timeout_ms":10000`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, nil, func(t *testing.T, s *piped) {
+				c, idle := s.dial(t, "ann").ready(), s.dial(t, "bob").ready()
+				s.b.change(func(b *backend) { b.holding = name == "of a send" })
+				goOn := s.b.stall("Heads")
+				c.write(request)
+				synctest.Wait()
+				started := time.Now()
+				took := s.drain()
+				idle.goodbye(wire.CloseShuttingDown)
+				require.Equal(t, started, time.Now(), "at once")
+				c.goodbye(wire.CloseShuttingDown)
+				require.Equal(t, leaveTimeout, time.Since(started))
+				goOn()
+				s.b.release() // an answer for nobody
+				require.LessOrEqual(t, <-took, opTimeout)
+			})
+		})
+	}
+}
+
+func TestDrainDoesNotPutOffACloseThatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		c := s.dialSilently(t, "ann", time.Hour)
+		c.ws.SetCloseHandler(func(int, string) error { return nil }) // will not close its side
+		c.startReading()
+		c.ready()
+		s.open()[0].close(wire.CloseReplaced, "replaced")
+		c.goodbye(wire.CloseReplaced)
+		require.LessOrEqual(t, <-s.drain(), closeTimeout)
 	})
 }
 

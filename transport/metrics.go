@@ -21,6 +21,8 @@ type metrics struct {
 	duplicates  prometheus.Counter
 	delivered   prometheus.Counter
 	gaps        prometheus.Counter
+	slow        *prometheus.CounterVec
+	users       prometheus.Gauge
 	sendSeconds prometheus.Histogram
 
 	framesIn, framesOut, bytesIn, bytesOut prometheus.Counter // of frames and bytes, looked up once
@@ -49,6 +51,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		duplicates:  counter("hearth_messages_duplicate_total", "Sends answered with the first result of the same send."),
 		delivered:   counter("hearth_messages_delivered_total", "Messages queued to subscribed connections."),
 		gaps:        counter("hearth_fanout_gaps_total", "Messages that pub/sub brought before one that was missing."),
+		slow:        vec("hearth_ws_slow_total", "Readers that were too slow, by what was done: resync or close.", "action"),
+		users:       gauge("hearth_ws_users", "Distinct users connected to this instance."),
 		sendSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "hearth_send_duration_seconds", Help: "From a send's frame to its answer.",
 			ConstLabels: prometheus.Labels{"source": "ws"}, Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
@@ -58,7 +62,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.bytesIn, m.bytesOut = m.bytes.WithLabelValues("in"), m.bytes.WithLabelValues("out")
 	m.accepted = m.sentTotal.WithLabelValues("ws", "ok")
 	reg.MustRegister(m.connections, m.groups, m.opened, m.closedTotal, m.refused, m.frames, m.bytes, m.sentTotal,
-		m.duplicates, m.delivered, m.gaps, m.sendSeconds)
+		m.duplicates, m.delivered, m.gaps, m.slow, m.users, m.sendSeconds)
 	return m
 }
 

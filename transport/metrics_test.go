@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hearth/domain"
+	"hearth/transport/wire"
 )
 
 // Labels come from closed sets: no id, address or error text may become one.
@@ -22,7 +23,8 @@ func TestMetricLabelsAreClosedSets(t *testing.T) {
 			"conflict", "already_online", "gone", "too_large", "rate_limited", "overloaded", "unavailable", "internal",
 		},
 		"code":   {"0", "4000", "4001", "4002", "4003", "4004", "4005", "4500", "4501", "4502", "4503"},
-		"reason": {"origin", "token", "no_upgrade", "subprotocol", "upgrade"},
+		"reason": {"origin", "query", "token", "no_upgrade", "subprotocol", "session", "upgrade"},
+		"action": {"resync", "close"},
 	}
 	inBubble(t, nil, func(t *testing.T, s *piped) {
 		c := s.dial(t, "ann").ready()
@@ -38,6 +40,9 @@ func TestMetricLabelsAreClosedSets(t *testing.T) {
 		s.push("g", 1000)
 		gone.startReading()
 		gone.ready()
+		require.Equal(t, "resync", gone.next().Event)
+		gone.ok(`{"id":1,"op":"subscribe","group":"g"}`, nil)
+		s.open()[0].close(wire.CloseTooSlow, "too slow")
 		gone.goodbye(4004)
 		synctest.Wait()
 

@@ -29,7 +29,10 @@ type Deps struct {
 	Auth       *auth.Verifier
 	History    *domain.History
 	Sends      *domain.Sends
+	Signals    *domain.Signals
+	Sessions   *domain.Sessions
 	Groups     *domain.Groups
+	Notes      domain.Notes
 	Watermarks *domain.Watermarks
 	Clock      Clock
 	Log        zerolog.Logger
@@ -44,6 +47,8 @@ type Server struct {
 	auth     *auth.Verifier
 	history  *domain.History
 	sends    *domain.Sends
+	signals  *domain.Signals
+	sessions *domain.Sessions
 	groups   *domain.Groups
 	clock    Clock
 	log      zerolog.Logger
@@ -57,9 +62,10 @@ type Server struct {
 func NewServer(cfg ConnConfig, d Deps) *Server {
 	m := newMetrics(d.Registerer)
 	return &Server{
-		cfg: cfg, auth: d.Auth, history: d.History, sends: d.Sends, groups: d.Groups, clock: d.Clock, log: d.Log,
+		cfg: cfg, auth: d.Auth, history: d.History, sends: d.Sends, signals: d.Signals, sessions: d.Sessions,
+		groups: d.Groups, clock: d.Clock, log: d.Log,
 		metrics: m,
-		hub:     NewHub(d.History, d.Watermarks, d.Log, m),
+		hub:     NewHub(d.History, d.Notes, d.Watermarks, d.Log, m),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: 10 * time.Second,
 			ReadBufferSize:   1024, // one a connection for its whole life: small
@@ -119,12 +125,28 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse("subprotocol", domain.BadField("Sec-WebSocket-Protocol", "must offer %s", wire.Subprotocol))
 		return
 	}
+	session := domain.Session{Conn: newConnID(), User: claims.User, Device: claims.Device, Instance: s.cfg.Life}
+	admission, err := s.sessions.Enter(r.Context(), session)
+	if err != nil {
+		refuse("session", err)
+		return
+	}
 	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil { // Upgrade has answered
 		s.metrics.refused.WithLabelValues("upgrade").Inc()
+		s.signOff(context.WithoutCancel(r.Context()), session, nil)
 		return
 	}
-	s.serve(ws, claims)
+	s.serve(newConn(s, ws, claims, session, admission))
+}
+
+// signOff takes a session out, for everybody to see, and tells those of the groups who have to know.
+func (s *Server) signOff(ctx context.Context, session domain.Session, groups []string) {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	if err := s.sessions.Leave(ctx, session, groups); err != nil {
+		s.log.Warn().Err(err).Str("conn", session.Conn).Str("user", session.User).Msg("session not taken out")
+	}
 }
 
 // offeredProtocols are the client's subprotocols other than a token in disguise.
@@ -134,19 +156,20 @@ func offeredProtocols(r *http.Request) []string {
 	})
 }
 
-func (s *Server) serve(ws *websocket.Conn, claims auth.Claims) {
-	c := newConn(s, ws, claims)
+func (s *Server) serve(c *Conn) {
 	if !s.hub.add(c) {
 		_ = c.writeFrame(wire.AppendGoodbye(nil, wire.CloseShuttingDown, "shutting down", reconnectAfter()))
 		c.closeNow(wire.CloseShuttingDown, "shutting down")
-		_ = ws.Close()
+		_ = c.ws.Close()
+		c.end()
+		s.signOff(context.Background(), c.session(), nil)
 		return
 	}
 	s.metrics.opened.Inc()
-	s.log.Debug().Str("conn", c.id).Str("user", claims.User).Msg("connected")
+	s.log.Debug().Str("conn", c.id).Str("user", c.claims.User).Msg("connected")
 	// The handler returns, and with it goes what net/http keeps for a request, its context too; the connection
 	// lives on its own until it is closed.
-	s.conns.Go(func() { c.run(context.Background()) })
+	s.conns.Go(c.run)
 }
 
 // Close waits for what the closed connections leave behind.

@@ -47,13 +47,14 @@ type options struct {
 	origins        []string
 	queryToken     bool
 	confirmsByHand bool
+	policy         domain.SessionPolicy
 }
 
 // newFixture makes a server without a listener; change may be nil.
 func newFixture(t testing.TB, change func(*options)) *fixture {
 	t.Helper()
 	o := options{cfg: ConnConfig{
-		Instance: "one", FrameBytes: 64 << 10, FrameRate: 100, PingInterval: 25 * time.Second, PongTimeout: 10 * time.Second,
+		Instance: "one", Life: "one-1", FrameBytes: 64 << 10, FrameRate: 100, PingInterval: 25 * time.Second, PongTimeout: 10 * time.Second,
 		WriteTimeout: 10 * time.Second, QueueFrames: 256, QueueBytes: 1 << 20, Limits: wire.DefaultLimits,
 	}}
 	if change != nil {
@@ -67,16 +68,20 @@ func newFixture(t testing.TB, change func(*options)) *fixture {
 	f.b.add(domain.Room, "r")
 	f.b.add(domain.Private, "g", "ann", "bob")
 	heads := domain.NewHeads(f.b, f.b)
+	sessions := domain.NewSessions(f.b, f.b, f.b, f.b, o.policy)
 	f.Server = NewServer(o.cfg, Deps{
 		Auth:       verifier,
-		History:    domain.NewHistory(heads, f.b, f.b, f.b),
-		Sends:      domain.NewSends(f.b, f.watermarks),
-		Groups:     domain.NewGroups(f.b, f.b, heads, func() string { return "made" }),
+		History:    domain.NewHistory(heads, f.b, f.b, f.b, f.b, f.b),
+		Sends:      domain.NewSends(f.b, f.watermarks, sessions),
+		Signals:    domain.NewSignals(f.b, nil), // it never finds anything missing
+		Sessions:   sessions,
+		Notes:      f.b,
+		Groups:     domain.NewGroups(f.b, f.b, f.b, heads, func() string { return "made" }),
 		Watermarks: f.watermarks, Clock: f.b, Log: zerolog.New(f.log), Registerer: f.registry, AllowedOrigins: o.origins,
 	})
-	f.ch = &channels{hub: f.Hub(), byHand: o.confirmsByHand, open: map[string]bool{}}
+	f.ch = &channels{hub: f.Hub(), byHand: o.confirmsByHand, open: map[string]bool{}, users: map[string]bool{}}
 	f.Hub().UseChannels(f.ch)
-	f.b.publish = f.Hub().Published
+	f.b.hub, f.b.publish = f.Hub(), f.Hub().Published
 	return f
 }
 
@@ -210,16 +215,22 @@ type object struct {
 		Retryable    bool        `json:"retryable"`
 		RetryAfterMS int64       `json:"retry_after_ms"`
 	} `json:"error"`
-	Event            string          `json:"event"`
-	Group            string          `json:"group"`
-	Seq              int64           `json:"seq"`
-	PrevSeq          *int64          `json:"prev_seq"`
-	Body             json.RawMessage `json:"body"`
-	Code             int             `json:"code"`
-	ReconnectAfterMS *int64          `json:"reconnect_after_ms"`
-	ExpiresMS        int64           `json:"expires_ms"`
-	Subscribed       int             `json:"subscribed"`
-	SubscribedAll    bool            `json:"subscribed_all"`
+	Event   string          `json:"event"`
+	Group   string          `json:"group"`
+	Seq     int64           `json:"seq"`
+	PrevSeq *int64          `json:"prev_seq"`
+	Body    json.RawMessage `json:"body"`
+	User    string          `json:"user"`
+	Change  string          `json:"change"`
+	Groups  []struct {
+		Group    string `json:"group"`
+		AfterSeq int64  `json:"after_seq"`
+	} `json:"groups"`
+	Code             int    `json:"code"`
+	ReconnectAfterMS *int64 `json:"reconnect_after_ms"`
+	ExpiresMS        int64  `json:"expires_ms"`
+	Subscribed       int    `json:"subscribed"`
+	SubscribedAll    bool   `json:"subscribed_all"`
 }
 
 func parseObject(raw []byte) (o object, err error) {

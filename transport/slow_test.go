@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
 	"hearth/domain"
-	"hearth/transport/wire"
 )
 
 // push hands out the group's next n messages.
@@ -57,7 +57,8 @@ func TestSlowReader(t *testing.T) {
 				client.startReading()
 				client.ready()
 				if c.slow {
-					client.goodbye(wire.CloseTooSlow)
+					require.Equal(t, `{"event":"resync","groups":[{"group":"g"}]}`, client.next().raw)
+					client.alive()
 				} else {
 					client.message(1)
 				}
@@ -76,12 +77,15 @@ func times(n int, do func()) {
 func TestSlowReaderThatNeverReadsIsCutOff(t *testing.T) {
 	t.Parallel()
 	inBubble(t, nil, func(t *testing.T, s *piped) {
+		s.b.add(domain.Private, "h", "ann")
 		s.dialSilently(t, "ann", time.Hour)
 		synctest.Wait()
 		started := time.Now()
-		s.push("g", 1000)
+		s.push("g", 1000) // lost, with a resync
+		s.push("h", 1000)
 		conn := s.open()[0]
 		<-conn.done
+		require.InDelta(t, 1, testutil.ToFloat64(s.metrics.slow.WithLabelValues("close")), 0)
 		require.LessOrEqual(t, time.Since(started), s.cfg.WriteTimeout+closeTimeout)
 		require.Empty(t, s.open())
 	})
@@ -152,7 +156,7 @@ func TestMorePushesThanCanBeHeldAreAResync(t *testing.T) {
 
 func TestClientThatDoesNotReadItsRepliesIsNotRead(t *testing.T) {
 	t.Parallel()
-	const n = 3 * maxOps // frames
+	const n = 3 * maxTasks // frames
 	for name, c := range map[string]struct {
 		frame   string
 		replies int // to a frame
@@ -178,10 +182,10 @@ func TestClientThatDoesNotReadItsRepliesIsNotRead(t *testing.T) {
 				require.Less(t, len(written), n/2, "held back")
 				conn := s.open()[0]
 				conn.mu.Lock()
-				bytes, ops := conn.queuedBytes, len(conn.ops)
+				bytes, ops := conn.queuedBytes, len(conn.tasks)
 				conn.mu.Unlock()
 				require.Less(t, bytes, s.cfg.QueueBytes+c.replies*128+20_000, "what is kept is bounded")
-				require.LessOrEqual(t, ops, maxOps+1)
+				require.LessOrEqual(t, ops, maxTasks+1)
 				client.startReading()
 				client.ready()
 				for range n * c.replies {

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"hearth/domain"
 	"hearth/transport/wire"
@@ -21,6 +22,7 @@ func (c *Conn) welcome(ctx context.Context) {
 		c.close(wire.CloseServerError, "could not subscribe, reconnect")
 		return
 	}
+	c.announce(ctx, groups)
 	w := wire.Welcome{
 		Conn: c.id, User: c.claims.User, Instance: c.server.cfg.Instance, NowMS: c.server.clock.NowMS(),
 		PingInterval: c.server.cfg.PingInterval, Subscribed: len(groups), SubscribedAll: all,
@@ -31,15 +33,25 @@ func (c *Conn) welcome(ctx context.Context) {
 	if c.gone || c.closing != 0 {
 		return
 	}
-	c.queue = append([][]byte{w.Append(nil)}, c.queue...)
+	c.queue = append([]queued{{object: w.Append(nil)}}, c.queue...)
 	c.open = true
 	c.startWriting()
+}
+
+// announce tells those who share a direct conversation with the user that he has come.
+func (c *Conn) announce(ctx context.Context, groups []string) {
+	if !c.admission.First {
+		return
+	}
+	if err := c.server.sessions.Announce(ctx, c.claims.User, true, groups); err != nil {
+		c.server.log.Warn().Err(err).Str("user", c.claims.User).Msg("user not announced")
+	}
 }
 
 // conversationsToFollow are the groups and direct conversations of the user, at most maxSubscribed, most recently
 // active first; rooms are entered by subscribe.
 func (c *Conn) conversationsToFollow(ctx context.Context) (groups []string, all bool, err error) {
-	heads, err := c.server.history.Mine(ctx, c.claims.User)
+	heads, err := c.server.history.Mine(ctx, c.claims.User, c.admission.LastNote)
 	if err != nil {
 		return nil, false, err
 	}
@@ -56,6 +68,9 @@ func (c *Conn) conversationsToFollow(ctx context.Context) (groups []string, all 
 }
 
 func (c *Conn) followAll(ctx context.Context, groups []string) error {
+	c.mu.Lock()
+	groups = slices.DeleteFunc(slices.Clone(groups), func(group string) bool { return c.feeds[group] != nil }) // a note was quicker
+	c.mu.Unlock()
 	feeds := c.server.hub.follow(ctx, groups)
 	c.mu.Lock()
 	for _, f := range feeds {
@@ -93,7 +108,7 @@ func (c *Conn) subscribe(ctx context.Context, r wire.Request) error {
 	if err != nil {
 		return err
 	}
-	f, followed, err := c.follow(ctx, q.Group)
+	f, _, err := c.follow(ctx, q.Group)
 	if err != nil {
 		return err
 	}
@@ -103,26 +118,24 @@ func (c *Conn) subscribe(ctx context.Context, r wire.Request) error {
 	if err == nil {
 		err = c.answerSubscribe(ctx, r.ID, f, head, q.AfterSeq, limit)
 	}
-	switch {
-	case err == nil:
-	case followed:
-		f.release(c, nil, 0) // the former subscription goes on
-	default:
+	if err != nil && !f.serves(c) {
 		c.unfollow(q.Group)
 	}
 	return err
 }
 
 func (c *Conn) answerSubscribe(ctx context.Context, id wire.ID, f *feed, head *domain.Head, after *int64, limit int) error {
-	head.MaxSeq = f.hold(c)
+	sub, top := f.hold(c)
+	head.MaxSeq = top
 	var page domain.Page
 	if after != nil {
 		var err error
 		if page, err = c.pageUpTo(ctx, head, *after, limit); err != nil {
+			f.restore(c, sub)
 			return err
 		}
 	}
-	f.release(c, wire.AppendSubscribed(nil, id, head, page), head.MaxSeq)
+	f.release(c, sub, wire.AppendSubscribed(nil, id, head, page), top)
 	return nil
 }
 
@@ -197,4 +210,92 @@ func (c *Conn) unsubscribe(r wire.Request) ([]byte, error) {
 	}
 	c.unfollow(q.Group)
 	return wire.AppendOK(nil, r.ID), nil
+}
+
+// forget gives up a feed that has dropped the connection, unless it was subscribed again meanwhile.
+func (c *Conn) forget(f *feed) {
+	if f.has(c) {
+		return
+	}
+	c.mu.Lock()
+	mine := c.feeds[f.group] == f
+	if mine {
+		delete(c.feeds, f.group)
+	}
+	c.mu.Unlock()
+	if mine {
+		c.server.hub.unfollow(f)
+	}
+}
+
+// left ends the subscription of a group that the user is no member of any more, if its feed has not done so.
+func (c *Conn) left(n domain.Note) {
+	c.mu.Lock()
+	f := c.feeds[n.Group]
+	c.mu.Unlock()
+	if f == nil || !f.has(c) {
+		return
+	}
+	c.unfollow(n.Group)
+	if len(n.Event) > 0 {
+		c.reply(n.Event)
+	}
+}
+
+const maxJoinPages = 5 // that are pushed to a connection whose user has joined; behind more it subscribes by itself
+
+// joined subscribes the connection to a group that its user has joined, from the message behind n.After on: whatever was
+// accepted since is pushed, however long this takes. A connection that is subscribed already was quicker.
+func (c *Conn) joined(ctx context.Context, n domain.Note) {
+	f, followed, err := c.follow(ctx, n.Group)
+	if followed && f.has(c) {
+		return
+	}
+	after := n.After
+	if err == nil {
+		if len(n.Event) > 0 {
+			c.reply(n.Event)
+		}
+		after, err = c.catchUp(ctx, f, after)
+	}
+	switch code := domain.CodeOf(err); {
+	case err == nil:
+	case code == domain.CodeGone || code == domain.CodeNotFound: // before we got there
+		c.unfollow(n.Group)
+	default:
+		c.server.log.Warn().Err(err).Str("conn", c.id).Str("group", n.Group).Msg("connection not subscribed to a group that its user has joined")
+		c.unfollow(n.Group)
+		c.reply(wire.AppendResync(nil, []wire.Resync{{Group: n.Group, AfterSeq: after}}))
+	}
+}
+
+// catchUp subscribes the connection and pushes what lies between after and the feed's position. reached is how far it
+// got.
+func (c *Conn) catchUp(ctx context.Context, f *feed, after int64) (reached int64, err error) {
+	if err := f.catchUp(ctx, after); err != nil {
+		return after, err
+	}
+	sub, top := f.hold(c)
+	head, err := c.server.history.Head(ctx, f.group)
+	if err != nil {
+		return after, err
+	}
+	head.MaxSeq = top
+	for range maxJoinPages {
+		page, err := c.pageUpTo(ctx, head, after, domain.MaxPage)
+		if err != nil {
+			return after, err
+		}
+		for _, r := range page.Messages {
+			if r.Mute != c.id {
+				c.reply(wire.MessageBehind(r, after))
+			}
+			after = r.Seq
+		}
+		if !page.More {
+			f.release(c, sub, nil, top)
+			return top, nil
+		}
+	}
+	return after, domain.Unavailable(errors.New("more was sent than can be pushed at once"), "Redis")
 }

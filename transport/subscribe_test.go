@@ -351,6 +351,8 @@ func TestSubscribeOfADismissedGroupEndsItsRepair(t *testing.T) {
 		s.Hub().Published(late[1])
 		time.Sleep(time.Second)
 		require.LessOrEqual(t, heads.Load(), int64(3))
+		require.Equal(t, `{"event":"resync","groups":[{"group":"g"}]}`, c.next().raw, "nothing will come any more")
+		require.Empty(t, s.ch.subscribed())
 		c.refused(`{"id":1,"op":"subscribe","group":"g"}`, domain.CodeGone)
 		c.alive()
 	})

@@ -88,7 +88,7 @@ func TestWhoCannotBeSubscribedComesBackLater(t *testing.T) {
 	t.Run("stores away", func(t *testing.T) {
 		t.Parallel()
 		inBubble(t, nil, func(t *testing.T, s *piped) {
-			s.b.fail(errDown)
+			s.b.change(func(b *backend) { b.before = failing("GroupsOf") })
 			s.dial(t, "ann").goodbye(wire.CloseServerError)
 		})
 	})

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"sort"
 	"sync"
 	"time"
@@ -19,6 +20,10 @@ type fake struct {
 	sends    map[string]sentOnce
 	saved    map[string]domain.HotSnapshot
 	appended []domain.Append
+	online   map[string]domain.Presence
+	notes    []map[string]domain.Note
+	signals  []domain.Signal
+	told     []string // users that the bus was to tell something
 
 	down      error // what every store answers, if set
 	appendErr error // what every append answers, if set
@@ -189,6 +194,8 @@ func (f *fake) FillGroup(context.Context, *domain.GroupSnapshot) error { return 
 
 func (f *fake) FillReads(context.Context, map[domain.GroupUser]int64) error { return nil }
 
+func (f *fake) FillFloors(context.Context, map[string]domain.Floor) error { return nil }
+
 func (f *fake) Snapshot(context.Context, string) (*domain.GroupSnapshot, error) {
 	return nil, domain.Errorf(domain.CodeNotFound, "there is no such group")
 }
@@ -235,11 +242,99 @@ func (f *fake) GroupsOf(_ context.Context, user, _ string, _ int) (list []string
 	return list, f.down
 }
 
-func (f *fake) MarkRead(_ context.Context, group, user string, seq, _ int64) (int64, error) {
+func (f *fake) MarkRead(_ context.Context, group, user string, seq, _ int64, _ []byte) (int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reads[domain.GroupUser{Group: group, User: user}] = seq
 	return seq, f.down
+}
+
+func (f *fake) ReadMarksAbove(_ context.Context, group string, seq int64) (map[string]int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	marks := map[string]int64{}
+	for mark, read := range f.reads {
+		if mark.Group == group && read >= seq {
+			marks[mark.User] = read
+		}
+	}
+	return marks, f.down
+}
+
+// Readers has none: all marks are in Redis here.
+func (f *fake) Readers(context.Context, string, int64, int) ([]string, error) { return nil, f.down }
+
+func (f *fake) OwnGroups(context.Context, string) ([]string, time.Duration, bool, error) {
+	return nil, 0, false, f.down
+}
+
+func (f *fake) RememberGroups(context.Context, string, []string, string) error { return f.down }
+
+func (f *fake) Roles(_ context.Context, group string, users []string) (map[string]domain.Role, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	roles := map[string]domain.Role{}
+	for _, user := range users {
+		if m, in := f.members[group][user]; in {
+			roles[user] = m.Role
+		}
+	}
+	return roles, true, f.down
+}
+
+func (f *fake) Enter(context.Context, domain.Session, domain.SessionPolicy) (domain.Admission, error) {
+	return domain.Admission{}, errors.New("not asked by HTTP")
+}
+
+func (f *fake) Leave(context.Context, domain.Session) (bool, error) {
+	return false, errors.New("not asked by HTTP")
+}
+
+func (f *fake) Presence(_ context.Context, users []string) (map[string]domain.Presence, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	found := map[string]domain.Presence{}
+	for _, user := range users {
+		found[user] = f.online[user]
+	}
+	return found, f.down
+}
+
+func (f *fake) Tell(_ context.Context, notes map[string]domain.Note) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.notes = append(f.notes, notes)
+	return f.down
+}
+
+func (f *fake) Since(context.Context, map[string]string) (map[string][]domain.Note, error) {
+	return nil, errors.New("not asked by HTTP")
+}
+
+func (f *fake) ToGroups(context.Context, []string, string, []byte) error {
+	return errors.New("not asked by HTTP")
+}
+
+func (f *fake) ToUser(_ context.Context, user, _ string, _ []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.told = append(f.told, user)
+	return f.down
+}
+
+func (f *fake) Signal(_ context.Context, s domain.Signal) (domain.SignalOutcome, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	g, err := f.find(s.Group)
+	if err != nil {
+		return domain.SignalOutcome{}, err
+	}
+	actor := domain.Actor{User: s.From, Key: s.Operator}
+	if err := domain.Allow(actor, domain.Send, g.Type, g.Join, f.members[s.Group][s.From].Role); err != nil {
+		return domain.SignalOutcome{}, err
+	}
+	f.signals = append(f.signals, s)
+	return domain.SignalOutcome{}, nil
 }
 
 func (f *fake) Append(a domain.Append, done func(domain.Accepted, error)) {
@@ -258,6 +353,11 @@ func (f *fake) accept(a domain.Append) (domain.Accepted, error) {
 		return domain.Accepted{}, f.appendErr
 	}
 	g, err := f.find(a.Group)
+	if lower, higher, ok := domain.SplitDirect(a.Group); domain.CodeOf(err) == domain.CodeNotFound && a.Open && ok {
+		g, err = &domain.Group{ID: a.Group, Type: domain.Direct}, nil
+		f.groups[a.Group], f.members[a.Group] = g, map[string]domain.Membership{}
+		f.put(a.Group, []string{lower, higher})
+	}
 	if err != nil {
 		return domain.Accepted{}, err
 	}

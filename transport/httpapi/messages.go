@@ -30,6 +30,39 @@ func (a *api) addMessages() {
 		description: "Never moves back; above `max_seq` is clamped. An app server names the `user`.",
 		errors:      groupErrors,
 	}, a.markRead)
+	register(a, route{
+		method: http.MethodGet, path: "/v1/groups/{g}/readers", id: "listReaders", tag: messageTag,
+		summary: "Who has read a message",
+		description: "Those whose read mark has reached `seq`, without the sender. `users` is left out when they are " +
+			"more than 100.",
+		errors: groupErrors,
+	}, a.listReaders)
+}
+
+type readersInput struct {
+	Group string  `path:"g"`
+	Seq   integer `query:"seq" minimum:"1" required:"true"`
+}
+
+type readers struct {
+	Seq       int64    `json:"seq"`
+	ReadCount int      `json:"read_count"`
+	Users     []string `json:"users,omitempty" nullable:"false"`
+}
+
+func (a *api) listReaders(ctx context.Context, in *readersInput) (*answer[readers], error) {
+	seq, err := in.Seq.value("seq")
+	if err == nil && seq == nil {
+		err = domain.BadField("seq", "is required")
+	}
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.History.Readers(ctx, actorOf(ctx), in.Group, *seq)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[readers]{Body: readers{Seq: found.Seq, ReadCount: found.Count, Users: found.Users}}, nil
 }
 
 type pullInput struct {
@@ -105,7 +138,7 @@ func (a *api) markRead(ctx context.Context, in *readInput) (*answer[mark], error
 	if err != nil {
 		return nil, err
 	}
-	head, err := a.History.MarkRead(ctx, actor, in.Group, in.body().Seq)
+	head, err := a.History.MarkRead(ctx, actor, in.Group, in.body().Seq, "")
 	if err != nil {
 		return nil, err
 	}

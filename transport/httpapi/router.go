@@ -24,11 +24,13 @@ import (
 
 // Config is what the API stands on.
 type Config struct {
-	Auth    *auth.Verifier
-	Groups  *domain.Groups
-	History *domain.History
-	Sends   *domain.Sends
-	Ranking *domain.Ranking
+	Auth     *auth.Verifier
+	Groups   *domain.Groups
+	History  *domain.History
+	Sends    *domain.Sends
+	Signals  *domain.Signals
+	Sessions *domain.Sessions
+	Ranking  *domain.Ranking
 	// AllowedOrigins are browsers' origins beside the server's own. None: no CORS headers at all.
 	AllowedOrigins []string
 	Limits         wire.Limits   // zero: wire.DefaultLimits
@@ -38,8 +40,8 @@ type Config struct {
 }
 
 func (c *Config) complete() error {
-	if c.Auth == nil || c.Groups == nil || c.History == nil || c.Sends == nil || c.Ranking == nil {
-		return fmt.Errorf("httpapi: Auth, Groups, History, Sends and Ranking are required")
+	if c.Auth == nil || c.Groups == nil || c.History == nil || c.Sends == nil || c.Signals == nil || c.Sessions == nil || c.Ranking == nil {
+		return fmt.Errorf("httpapi: Auth, Groups, History, Sends, Signals, Sessions and Ranking are required")
 	}
 	if c.Limits == (wire.Limits{}) {
 		c.Limits = wire.DefaultLimits
@@ -84,6 +86,7 @@ func New(cfg Config) (http.Handler, error) {
 	a.addMessages()
 	a.addSync()
 	a.addHot()
+	a.addUsers()
 	if err := a.serveSpecification(r); err != nil {
 		return nil, err
 	}

@@ -27,10 +27,24 @@ func (a *api) addSend() {
 			domain.CodeRateLimited, domain.CodeOverloaded,
 		}, groupErrors...),
 	}, a.sendMessage)
-	op := a.huma.OpenAPI().Paths["/v1/groups/{g}/messages"].Post
-	repeated := *op.Responses["201"]
-	repeated.Description, repeated.Headers = "A repeated send: the first result", nil
-	op.Responses["200"] = &repeated
+	register(a, route{
+		method: http.MethodPost, path: "/v1/direct/{user}/messages", id: "sendDirect", tag: messageTag,
+		status:  http.StatusCreated,
+		summary: "Send a message to a user",
+		description: "As to a group. The direct conversation is opened on first use. A user may send 3 messages to " +
+			"somebody who has never written there; the fourth is `stranger_limit`. An app server names in `from` whose " +
+			"conversation with the user it is.",
+		errors: []domain.Code{
+			domain.CodeForbidden, domain.CodeMuted, domain.CodeRejected, domain.CodeStrangerLimit, domain.CodeConflict,
+			domain.CodeRateLimited, domain.CodeOverloaded,
+		},
+	}, a.sendDirect)
+	for _, path := range []string{"/v1/groups/{g}/messages", "/v1/direct/{user}/messages"} {
+		op := a.huma.OpenAPI().Paths[path].Post
+		repeated := *op.Responses["201"]
+		repeated.Description, repeated.Headers = "A repeated send: the first result", nil
+		op.Responses["200"] = &repeated
+	}
 }
 
 type newMessage struct {
@@ -57,6 +71,7 @@ type sent struct {
 	Duplicate    bool   `json:"duplicate"`
 	Durable      bool   `json:"durable" doc:"Whether its row is committed."`
 	PersistedSeq int64  `json:"persisted_seq" doc:"All messages of the group up to this seq are committed."`
+	PeerOnline   *bool  `json:"peer_online,omitempty" doc:"In direct conversations: whether the other side has a connection anywhere."`
 }
 
 func (a *api) sendMessage(ctx context.Context, in *sendInput) (*created[sent], error) {
@@ -64,6 +79,35 @@ func (a *api) sendMessage(ctx context.Context, in *sendInput) (*created[sent], e
 	if err != nil {
 		return nil, err
 	}
+	return a.send(ctx, draft)
+}
+
+type sendDirectInput struct {
+	User string `path:"user"`
+	withBody[newMessage]
+}
+
+func (a *api) sendDirect(ctx context.Context, in *sendDirectInput) (*created[sent], error) {
+	from, err := senderOf(actorOf(ctx), in.body().From)
+	if err != nil {
+		return nil, err
+	}
+	if from == domain.SystemUser {
+		return nil, domain.BadField("from", "is required: whose conversation with the user")
+	}
+	group, err := domain.DirectWith(from, "user", in.User)
+	if err != nil {
+		return nil, err
+	}
+	draft, err := a.draft(actorOf(ctx), group, in.body())
+	if err != nil {
+		return nil, err
+	}
+	draft.Open = true
+	return a.send(ctx, draft)
+}
+
+func (a *api) send(ctx context.Context, draft domain.Draft) (*created[sent], error) {
 	r, err := a.deliver(ctx, draft)
 	if err != nil {
 		return nil, err
@@ -73,7 +117,7 @@ func (a *api) sendMessage(ctx context.Context, in *sendInput) (*created[sent], e
 		Location: groupPath(r.Group) + "/messages/" + strconv.FormatInt(r.Seq, 10),
 		Body: sent{
 			Group: r.Group, Seq: r.Seq, TimeMS: r.TimeMS, Duplicate: r.Duplicate, Durable: r.Durable,
-			PersistedSeq: r.PersistedSeq,
+			PersistedSeq: r.PersistedSeq, PeerOnline: r.PeerOnline,
 		},
 	}
 	if r.Duplicate {

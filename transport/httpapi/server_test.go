@@ -47,11 +47,14 @@ func newServer(t *testing.T, change func(*Config)) *server {
 	verifier, err := auth.New(auth.Config{HMACSecret: hmacSecret, APIKeys: map[string]string{"shop": hex.EncodeToString(sum[:])}})
 	require.NoError(t, err)
 	heads := domain.NewHeads(s.fake, s.fake)
+	sessions := domain.NewSessions(s.fake, s.fake, s.fake, s.fake, "")
 	cfg := Config{
 		Auth:     verifier,
-		Groups:   domain.NewGroups(s.fake, s.fake, heads, s.newID),
-		History:  domain.NewHistory(heads, s.fake, s.fake, s.fake),
-		Sends:    domain.NewSends(s.fake, &domain.Watermarks{}),
+		Groups:   domain.NewGroups(s.fake, s.fake, s.fake, heads, s.newID),
+		History:  domain.NewHistory(heads, s.fake, s.fake, s.fake, s.fake, s.fake),
+		Sends:    domain.NewSends(s.fake, &domain.Watermarks{}, sessions),
+		Signals:  domain.NewSignals(s.fake, nil), // it never finds anything missing
+		Sessions: sessions,
 		Ranking:  domain.NewRanking(s.fake, heads, time.Second),
 		Log:      zerolog.New(s.log),
 		Register: s.metrics,

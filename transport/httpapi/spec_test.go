@@ -72,6 +72,11 @@ func TestOpenAPIFileHasEveryRoute(t *testing.T) {
 		"/v1/groups/{g}/messages":       {"get", "post"},
 		"/v1/groups/{g}/messages/{seq}": {"get"},
 		"/v1/groups/{g}/read":           {"post"},
+		"/v1/groups/{g}/readers":        {"get"},
+		"/v1/groups/{g}/signals":        {"post"},
+		"/v1/direct/{user}/messages":    {"post"},
+		"/v1/presence":                  {"get"},
+		"/v1/users/{u}/connections":     {"delete"},
 		"/v1/sync":                      {"post"},
 	}
 	require.Len(t, spec.Paths, len(routes))
@@ -101,10 +106,10 @@ func TestOpenAPIFileHasEveryRoute(t *testing.T) {
 	for name, schema := range spec.Components.Schemas {
 		if _, ok := schema["additionalProperties"]; ok {
 			closed++
-			require.Contains(t, []string{"NewGroup", "NewMembers", "NewMessage", "NewMark", "SyncBody", "Who"}, name)
+			require.Contains(t, []string{"NewGroup", "NewMembers", "NewMessage", "NewMark", "NewSignal", "SyncBody", "Who"}, name)
 		}
 	}
-	require.Equal(t, 6, closed, "requests refuse unknown fields, answers may grow")
+	require.Equal(t, 7, closed, "requests refuse unknown fields, answers may grow")
 	require.Len(t, spec.Components.SecuritySchemes, 2)
 	for _, ref := range strings.Split(r.body, "#/components/schemas/")[1:] {
 		name, _, _ := strings.Cut(ref, "\n")
@@ -117,7 +122,7 @@ func TestDocsPageIsOneFileWithEveryOperation(t *testing.T) {
 	s := newServer(t, nil)
 	r := s.do(t, "", "GET", "/v1/docs", "").want(t, 200)
 	require.Contains(t, r.Header.Get("Content-Type"), "text/html")
-	require.Equal(t, 15, strings.Count(r.body, "<h2 id="))
+	require.Equal(t, 20, strings.Count(r.body, "<h2 id="))
 	for _, outside := range []string{"http://", "https://", "<script", "src="} {
 		require.NotContains(t, r.body, outside)
 	}

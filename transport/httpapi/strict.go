@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -50,14 +51,15 @@ func checkQuery(op *huma.Operation, u *url.URL) error {
 	}
 	for name, given := range values {
 		shown := shownName(name)
+		parameter := queryParameter(op, name)
 		switch {
-		case !hasQueryParameter(op, name):
+		case parameter == nil:
 			return domain.BadField(shown, "unknown query parameter")
-		case len(given) > 1:
+		case len(given) > 1 && parameter.Schema.Type != huma.TypeArray:
 			return domain.BadField(shown, "is given twice")
-		case given[0] == "":
+		case slices.Contains(given, ""):
 			return domain.BadField(shown, "needs a value, or is left out")
-		case !utf8.ValidString(given[0]):
+		case !utf8.ValidString(strings.Join(given, "")):
 			return domain.BadField(shown, "is not valid UTF-8")
 		}
 	}
@@ -65,13 +67,13 @@ func checkQuery(op *huma.Operation, u *url.URL) error {
 	return nil
 }
 
-func hasQueryParameter(op *huma.Operation, name string) bool {
+func queryParameter(op *huma.Operation, name string) *huma.Param {
 	for _, p := range op.Parameters {
 		if p.In == "query" && p.Name == name {
-			return true
+			return p
 		}
 	}
-	return false
+	return nil
 }
 
 // shownName bounds what an error repeats of the caller's own words.

@@ -39,6 +39,15 @@ func (w *Welcome) Append(dst []byte) []byte {
 
 const messageEvent = `{"event":"message",`
 
+// MessageBehind is a message event that follows on another seq: those between are a hole.
+func MessageBehind(r domain.Record, prevSeq int64) []byte {
+	event := AppendMessage(nil, r)
+	if prevSeq == r.Seq-1 {
+		return event
+	}
+	return WithPrevSeq(event, prevSeq)
+}
+
 // AppendMessage appends a message event.
 func AppendMessage(dst []byte, r domain.Record) []byte {
 	dst = append(dst, `{"event":"message"`...)

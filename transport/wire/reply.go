@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -64,6 +65,53 @@ func AppendSent(dst []byte, id ID, r domain.Receipt) []byte {
 	dst = append(dst, `,"durable":`...)
 	dst = strconv.AppendBool(dst, r.Durable)
 	dst = appendInt(dst, "persisted_seq", r.PersistedSeq)
+	if r.PeerOnline != nil {
+		dst = append(dst, `,"peer_online":`...)
+		dst = strconv.AppendBool(dst, *r.PeerOnline)
+	}
+	return append(dst, `}}`...)
+}
+
+// AppendPresence appends the reply to a presence.
+func AppendPresence(dst []byte, id ID, users map[string]domain.Presence) []byte {
+	dst = appendReply(dst, id, "ok")
+	dst = AppendUsers(dst, users)
+	return append(dst, '}')
+}
+
+// AppendUsers appends {"users":{id:{"online","devices","last_seen_ms"?}}}, by id.
+func AppendUsers(dst []byte, users map[string]domain.Presence) []byte {
+	dst = append(dst, `{"users":{`...)
+	for i, user := range slices.Sorted(maps.Keys(users)) {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		p := users[user]
+		dst = append(dst, '"')
+		dst = append(dst, user...)
+		dst = append(dst, `":{"online":`...)
+		dst = strconv.AppendBool(dst, p.Online)
+		dst = append(dst, `,"devices":[`...)
+		for i, device := range p.Devices {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendString(dst, device)
+		}
+		dst = append(dst, ']')
+		if p.LastSeenMS > 0 {
+			dst = appendInt(dst, "last_seen_ms", p.LastSeenMS)
+		}
+		dst = append(dst, '}')
+	}
+	return append(dst, `}}`...)
+}
+
+// AppendRefreshed appends the reply to a refresh.
+func AppendRefreshed(dst []byte, id ID, expiresMS int64) []byte {
+	dst = appendReply(dst, id, "ok")
+	dst = append(dst, `{"expires_ms":`...)
+	dst = strconv.AppendInt(dst, expiresMS, 10)
 	return append(dst, `}}`...)
 }
 

@@ -95,6 +95,7 @@ type envelope struct {
 type SendRequest struct {
 	envelope
 	Group     *string        `json:"group"`
+	To        *string        `json:"to"`
 	Body      jsontext.Value `json:"body"`
 	ClientID  *string        `json:"client_id"`
 	Ack       *string        `json:"ack"`
@@ -103,6 +104,15 @@ type SendRequest struct {
 	Mentions  []string       `json:"mentions"`
 	ReplyTo   *int64         `json:"reply_to"`
 	Priority  *string        `json:"priority"`
+}
+
+// SignalRequest is the op signal.
+type SignalRequest struct {
+	envelope
+	Group *string        `json:"group"`
+	To    *string        `json:"to"`
+	Kind  string         `json:"kind"`
+	Data  jsontext.Value `json:"data"`
 }
 
 // SubscribeRequest is the op subscribe.
@@ -143,6 +153,18 @@ type ReadRequest struct {
 	envelope
 	Group string `json:"group"`
 	Seq   *int64 `json:"seq"`
+}
+
+// PresenceRequest is the op presence.
+type PresenceRequest struct {
+	envelope
+	Users []string `json:"users"`
+}
+
+// RefreshRequest is the op refresh.
+type RefreshRequest struct {
+	envelope
+	Token string `json:"token"`
 }
 
 // PingRequest is the op ping.

@@ -53,6 +53,7 @@ type Instance struct {
 	persist    *jobs.Persist
 	readMarks  *jobs.ReadMarks
 	announce   *jobs.Announce
+	presence   *jobs.Presence
 	watch      *jobs.WatchGenerations
 }
 
@@ -66,13 +67,16 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	partitions := domain.Partitions(cfg.Redis.Partitions)
+	life := cfg.Node.Name + "#" + randomHex(4) // what a former life has left in Redis is not this one's
 
 	verifier, err := newVerifier(cfg.Auth)
 	if err != nil {
 		return nil, err
 	}
 	writer := jobs.NewWriter(redis, sql, cfg.Persist.BatchRows, log, reg)
+	var announce *jobs.Announce
 	gens := domain.NewGenerations(partitions, redis, sql, writer, func(partition int, gen int64) {
+		announce.Again()
 		log.Info().Int("partition", partition).Int64("gen", gen).Msg("generation current")
 	})
 	redis.UseGenerations(gens.Of)
@@ -84,40 +88,49 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 		UserRate:     cfg.Limits.UserRate,
 		UserBurst:    cfg.Limits.UserBurst,
 		GroupRate:    cfg.Limits.GroupRate,
+
+		StrangerLimit: cfg.Direct.StrangerLimit,
 	}, log, reg)
 	watermarks := &domain.Watermarks{}
-	sends := domain.NewSends(appender, watermarks)
-	history := domain.NewHistory(heads, redis, sql, redis)
-	groups := domain.NewGroups(sql, redis, heads, func() string { return uuid.Must(uuid.NewV7()).String() })
+	sessions := domain.NewSessions(redis, redis, redis, sql, domain.SessionPolicy(cfg.Session.Policy))
+	sends := domain.NewSends(appender, watermarks, sessions)
+	signals := domain.NewSignals(redis, recovery)
+	history := domain.NewHistory(heads, redis, sql, redis, redis, redis)
+	groups := domain.NewGroups(sql, redis, redis, heads, func() string { return uuid.Must(uuid.NewV7()).String() })
+	recovery.UseOpener(groups)
 	ranking := domain.NewRanking(redis, heads, cfg.Heat.SnapshotTTL.D())
 
 	limits := wire.Limits{MessageBytes: cfg.Limits.MessageBytes, TextBytes: cfg.Limits.TextBytes}
 	clock := redisrepo.NewClock(redis, log)
-	server := transport.NewServer(connConfig(cfg, limits), transport.Deps{
-		Auth: verifier, History: history, Sends: sends, Groups: groups, Watermarks: watermarks,
+	server := transport.NewServer(connConfig(cfg, life, limits), transport.Deps{
+		Auth: verifier, History: history, Sends: sends, Signals: signals, Sessions: sessions, Groups: groups,
+		Notes: redis, Watermarks: watermarks,
 		Clock: clock, Log: log, Registerer: reg, AllowedOrigins: cfg.HTTP.AllowedOrigins,
 	})
-	subscriber := redisrepo.NewSubscriber(redis, server.Hub(), log, reg)
+	subscriber := redisrepo.NewSubscriber(redis, server.Hub(), life, log, reg)
 	server.Hub().UseChannels(subscriber)
 	api, err := httpapi.New(httpapi.Config{
-		Auth: verifier, Groups: groups, History: history, Sends: sends, Ranking: ranking,
+		Auth: verifier, Groups: groups, History: history, Sends: sends, Signals: signals, Sessions: sessions, Ranking: ranking,
 		AllowedOrigins: cfg.HTTP.AllowedOrigins, Limits: limits, HeatWindow: cfg.Heat.Window.D(), Log: log, Register: reg,
 	})
 	if err != nil {
 		return nil, err
 	}
+	announce = jobs.NewAnnounce(redis, server.Hub().Online, server.Hub().Sessions, life, log)
 	leases := jobs.NewLeases(redis, partitions, cfg.Node.Name, log)
 	return &Instance{
 		cfg: cfg, log: log, registry: reg, redis: redis, sql: sql, gens: gens, clock: clock, appender: appender,
 		subscriber: subscriber, server: server, api: api, leases: leases,
 		health: transport.NewHealth(reg,
 			transport.Check{Name: "redis", Test: redis.Ping},
+			transport.Check{Name: "fanout", Test: subscriber.Check, AtOnce: true},
 			transport.Check{Name: "mysql", Test: sql.Ping, Degrades: true},
 		),
 		persist:   jobs.NewPersist(writer, leases, gens, cfg.Persist.Interval.D(), log),
 		readMarks: jobs.NewReadMarks(redis, sql, leases, gens, log),
 		watch:     jobs.NewWatchGenerations(redis, gens, log),
-		announce:  jobs.NewAnnounce(redis, server.Hub().Online, cfg.Node.Name, log),
+		announce:  announce,
+		presence:  jobs.NewPresence(redis, life, sessions.Offline, log),
 	}, nil
 }
 
@@ -135,9 +148,10 @@ func newVerifier(cfg configs.Auth) (*auth.Verifier, error) {
 	})
 }
 
-func connConfig(cfg configs.Config, limits wire.Limits) transport.ConnConfig {
+func connConfig(cfg configs.Config, life string, limits wire.Limits) transport.ConnConfig {
 	return transport.ConnConfig{
 		Instance:     cfg.Node.Name,
+		Life:         life,
 		FrameBytes:   int64(cfg.Limits.FrameBytes),
 		FrameRate:    cfg.Limits.ConnectionRate,
 		PingInterval: cfg.WS.PingInterval.D(),
@@ -211,6 +225,7 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 	persist := startTask(ctx, i.persist.Run)
 	readMarks := startTask(ctx, i.readMarks.Run)
 	announce := startTask(ctx, i.announce.Run)
+	presence := startTask(ctx, i.presence.Run)
 	subscriber := startTask(ctx, i.subscriber.Run)
 	tails := startTask(ctx, i.server.Hub().Run)
 	appender := startTask(ctx, i.appender.Run)
@@ -218,7 +233,7 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 		i.server.Hub().Drain(ctx, i.cfg.Drain.Spread.D())
 		err := tails.stop(ctx)
 		i.server.Close()
-		err = errors.Join(err, appender.stop(ctx), subscriber.stop(ctx), announce.stop(ctx))
+		err = errors.Join(err, appender.stop(ctx), subscriber.stop(ctx), presence.stop(ctx), announce.stop(ctx))
 		readMarks.cancel() // both have a last round to write, at once
 		err = errors.Join(err, persist.stop(ctx), readMarks.stop(ctx), leases.stop(ctx))
 		if ctx.Err() == nil {

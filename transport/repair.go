@@ -1,0 +1,214 @@
+package transport
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"hearth/domain"
+	"hearth/transport/wire"
+)
+
+const (
+	repairTimeout = 5 * time.Second
+	repairRetry   = 50 * time.Millisecond
+	repairPace    = 10 * time.Millisecond // between pages: together they would not fit into a connection's queue
+)
+
+// repair compares the feed's position with the group's head and fetches what is between.
+func (f *feed) repair() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.startRepair()
+}
+
+// startRepair runs one repair at a time; f.mu is held.
+func (f *feed) startRepair() {
+	if f.repairing {
+		f.again = true
+		return
+	}
+	f.repairing = true
+	f.hub.work.Go(func() {
+		for more := true; more; {
+			f.hub.repairs <- struct{}{}
+			more = f.repairOnce()
+			<-f.hub.repairs
+		}
+	})
+}
+
+// repairOnce fetches one page of what is missing and reports whether to go on.
+func (f *feed) repairOnce() (more bool) {
+	ctx, cancel := context.WithTimeout(f.ctx, repairTimeout)
+	defer cancel()
+	moved, done, err := f.fetch(ctx)
+	if code := domain.CodeOf(err); code == domain.CodeGone || code == domain.CodeNotFound {
+		f.gone()
+		done, err = true, nil
+	}
+	if err != nil && f.ctx.Err() == nil {
+		f.hub.log.Warn().Err(err).Str("group", f.group).Msg("feed not repaired, trying again")
+	}
+	switch {
+	case err != nil || !done && !moved || done && f.waitsForEarly():
+		waitOrDone(f.ctx, repairRetry)
+	case !done:
+		waitOrDone(f.ctx, repairPace)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ctx.Err() != nil {
+		f.repairing = false
+		return false
+	}
+	f.handOutEarly()
+	if err == nil && done && !f.again && len(f.early) == 0 {
+		f.repairing = false
+		return false
+	}
+	f.again = false
+	return true
+}
+
+// waitsForEarly reports whether pushes lie there that the head does not know yet, as after a failover.
+func (f *feed) waitsForEarly() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.handOutEarly()
+	return len(f.early) > 0
+}
+
+// gone ends the feed of a group that is no more: nothing will come.
+func (f *feed) gone() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.early)
+	f.doubtful = false
+	f.resync(f.drop(func(string) bool { return true }))
+}
+
+// resync tells connections that they are not subscribed any more; trying again, they learn why.
+func (f *feed) resync(conns []*Conn) {
+	for _, c := range conns {
+		c.reply(wire.AppendResync(nil, []wire.Resync{{Group: f.group}}))
+	}
+}
+
+// fetch reads the head and one page from the feed's position on. moved tells that the position has changed, done that
+// nothing is missing any more.
+func (f *feed) fetch(ctx context.Context) (moved, done bool, err error) {
+	head, err := f.hub.history.Head(ctx, f.group)
+	if err != nil {
+		return false, false, err
+	}
+	after, verify := f.meet(head)
+	if verify {
+		if err := f.verify(ctx, head); err != nil {
+			return false, false, err
+		}
+	}
+	if head.MaxSeq <= after {
+		return false, true, nil
+	}
+	page, err := f.hub.history.After(ctx, head, after, head.MaxSeq, domain.MaxPage)
+	if err != nil {
+		return false, false, err
+	}
+	f.apply(page, head.MaxSeq)
+	return len(page.Messages) > 0, !page.More, nil
+}
+
+// meet starts the feed at its first head. It returns the feed's position, and whether the members have to be asked.
+func (f *feed) meet(head *domain.Head) (after int64, verify bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.isLive {
+		f.isLive, f.last, f.previous, f.version = true, head.MaxSeq, lastMessage(head), head.Version
+		f.forgetEarly()
+		close(f.live)
+	}
+	return f.last, f.doubtful || f.version != head.Version
+}
+
+// lastMessage is the highest seq of a group that is not in a hole.
+func lastMessage(head *domain.Head) int64 {
+	seq := head.MaxSeq
+	for {
+		h, ok := head.Holes.At(seq)
+		if !ok {
+			return seq
+		}
+		seq = h.From - 1
+	}
+}
+
+// verify ends the subscriptions of users who have no place in the group any more: that they were told may have got
+// lost with the connection to pub/sub.
+func (f *feed) verify(ctx context.Context, head *domain.Head) error {
+	f.mu.Lock()
+	breaks := f.breaks
+	f.mu.Unlock()
+	users := f.users()
+	roles, err := f.hub.history.Roles(ctx, f.group, slices.Collect(maps.Keys(users)))
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.doubtful, f.version = f.breaks != breaks, head.Version
+	f.resync(f.drop(func(user string) bool {
+		_, asked := users[user]
+		role := roles[user]
+		return asked && (role == domain.BlockedIn || role == domain.Outsider && head.Type != domain.Room)
+	}))
+	return nil
+}
+
+// apply hands out a fetched page; what pub/sub brought meanwhile is not handed out again.
+func (f *feed) apply(page domain.Page, top int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.doubtful { // pub/sub broke again: another repair is due
+		return
+	}
+	for _, r := range page.Messages {
+		if r.Seq <= f.last {
+			continue
+		}
+		p, ok := f.early[r.Seq]
+		if !ok {
+			p = domain.Push{Group: f.group, Seq: r.Seq, Mute: r.Mute, Event: wire.AppendMessage(nil, r)}
+		}
+		f.handOut(p)
+	}
+	if !page.More {
+		f.last = max(f.last, top) // what is behind the last message is a hole
+	}
+	f.forgetEarly()
+}
+
+// forgetEarly forgets pushes that are not early any more; f.mu is held.
+func (f *feed) forgetEarly() {
+	for seq := range f.early {
+		if seq <= f.last {
+			delete(f.early, seq)
+		}
+	}
+}
+
+// checkTail fetches what is missing when the feed has stood still below the head since the last check: what is on its
+// way has arrived by then. With atOnce it is not waited for.
+func (f *feed) checkTail(head *domain.Head, atOnce bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.isLive {
+		return
+	}
+	behind := head.MaxSeq > f.last
+	if f.version != head.Version || behind && (atOnce || f.behind && f.behindAt == f.last) {
+		f.startRepair()
+	}
+	f.behind, f.behindAt = behind, f.last
+}
