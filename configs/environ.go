@@ -56,12 +56,15 @@ func (l *loader) readEnviron(environ []string) {
 	}
 }
 
+// ofClients are variables of the commands that talk to a server: no keys, and no mistakes.
+var ofClients = []string{"HEARTH_URL", "HEARTH_TOKEN", "HEARTH_API_KEY"}
+
 // hearthVars picks the HEARTH_… variables; of repeated ones the last counts, as in a shell.
 func hearthVars(environ []string) map[string]string {
 	vars := make(map[string]string)
 	for _, line := range environ {
 		name, value, _ := strings.Cut(line, "=")
-		if strings.HasPrefix(name, envPrefix) && !strings.HasPrefix(name, envPrefix+"TEST_") {
+		if strings.HasPrefix(name, envPrefix) && !strings.HasPrefix(name, envPrefix+"TEST_") && !slices.Contains(ofClients, name) {
 			vars[name] = value
 		}
 	}

@@ -70,6 +70,7 @@ ws:
 		"HEARTH_LIMITS_GROUP_RATE=2.5",
 		"HEARTH_WS_PING_INTERVAL=1m",
 		"HEARTH_TEST_REDIS=elsewhere",
+		"HEARTH_TOKEN=of a client",
 		"HEARTH_HTTP_ADR=:3",
 	})
 	require.NoError(t, err)

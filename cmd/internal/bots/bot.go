@@ -2,124 +2,76 @@ package bots
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"math/rand/v2"
-	"net/http"
-	"strings"
+	"slices"
+	"sync"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-	"github.com/google/uuid"
-	"github.com/gorilla/websocket"
+	"hearth/transport/client"
 )
 
-const (
-	handshakeTimeout = 10 * time.Second
-	writeTimeout     = 5 * time.Second
-	silence          = time.Minute // the server pings every 25 s; after this long without a word it is gone
-	firstBackoff     = 500 * time.Millisecond
-	longestBackoff   = 15 * time.Second
-	visitMessages    = 4 // in one room before moving on, on average
-	neverReconnect   = 4500
-)
+const visitMessages = 4 // in one room before moving on, on average
 
-// bot is one user. All of it belongs to the goroutine of run.
+// bot is one user. All but the client belongs to the goroutine of wander.
 type bot struct {
-	cfg    Config
-	town   *town
-	user   string
-	server int // counts through cfg.URLs, one on after every failure
-	random *rand.Rand
-	spoken int
+	cfg     Config
+	town    *town
+	user    string
+	random  *rand.Rand
+	client  *client.Client
+	arrived chan string // rooms that the bot is in now, or not let into
 }
 
 // run stays connected until ctx ends or the server sends the bot away for good.
-func (b *bot) run(ctx context.Context) {
-	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval, wait.MaxInterval = firstBackoff, longestBackoff
+func (b *bot) run(ctx context.Context, server int) {
 	pause(ctx, b.upTo(b.cfg.Pace/4)) // not all in the same moment
-	for ctx.Err() == nil {
-		spoken := b.spoken
-		err := b.visit(ctx)
-		if ctx.Err() != nil {
-			return
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	arrive := func(room string) {
+		select {
+		case b.arrived <- room:
+		case <-ctx.Done():
 		}
-		var gone *goodbye
-		if errors.As(err, &gone) && gone.Code >= neverReconnect && gone.Code < 5000 {
-			b.cfg.Log.Warn().Str("user", b.user).Int("code", gone.Code).Msg("bot was sent away")
-			return
-		}
-		b.cfg.Log.Debug().Err(err).Str("user", b.user).Msg("bot lost its connection")
-		if b.spoken > spoken {
-			wait.Reset()
-		}
-		b.server++
-		delay := wait.NextBackOff()
-		if gone != nil && gone.ReconnectAfterMS > 0 {
-			delay = time.Duration(gone.ReconnectAfterMS) * time.Millisecond
-		}
-		pause(ctx, delay)
 	}
-}
-
-// visit is the life of one connection.
-func (b *bot) visit(ctx context.Context) error {
-	ws, err := b.dial(ctx)
+	first := server % len(b.cfg.URLs)
+	c, err := client.New(client.Config{
+		URLs:         slices.Concat(b.cfg.URLs[first:], b.cfg.URLs[:first]),
+		Token:        func(context.Context) (string, error) { return b.cfg.Token(b.user), nil },
+		OnLive:       arrive,
+		OnGroupError: func(room string, _ error) { arrive(room) },
+		OnState:      b.note,
+	})
 	if err != nil {
-		return err
+		b.cfg.Log.Error().Err(err).Str("user", b.user).Msg("bot does not start")
+		return
 	}
-	lost := make(chan error, 1)
-	go func() { lost <- listen(ws) }()
-	err = b.wander(ctx, ws, lost)
-	if ctx.Err() != nil {
-		farewell := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-		_ = ws.WriteControl(websocket.CloseMessage, farewell, time.Now().Add(time.Second)) // politeness
+	b.client = c
+	var wandering sync.WaitGroup
+	wandering.Go(func() { b.wander(ctx) })
+	if err := c.Run(ctx); err != nil {
+		b.cfg.Log.Warn().Err(err).Str("user", b.user).Msg("bot was sent away")
 	}
-	_ = ws.Close()
-	if heard := <-lost; heard != nil { // what the server said tells more than a failed write
-		return heard
-	}
-	return err
+	cancel()
+	wandering.Wait()
 }
 
-func (b *bot) dial(ctx context.Context) (*websocket.Conn, error) {
-	dialer := websocket.Dialer{HandshakeTimeout: handshakeTimeout, Subprotocols: []string{"hearth.v1"}}
-	base := b.cfg.URLs[b.server%len(b.cfg.URLs)]
-	header := http.Header{"Authorization": {"Bearer " + b.cfg.Token(b.user)}}
-	ws, resp, err := dialer.DialContext(ctx, "ws"+strings.TrimPrefix(strings.TrimSuffix(base, "/"), "http")+"/v1/ws", header)
-	if resp != nil {
-		_ = resp.Body.Close()
+func (b *bot) note(s client.State) {
+	if !s.Connected {
+		b.cfg.Log.Debug().Err(s.Err).Str("user", b.user).Msg("bot lost its connection")
 	}
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", base, err)
-	}
-	return ws, nil
 }
 
-// wander goes from room to room and talks. It returns nil when listen has something to say.
-func (b *bot) wander(ctx context.Context, ws *websocket.Conn, lost chan error) error {
+// wander goes from room to room and talks.
+func (b *bot) wander(ctx context.Context) {
 	room, quiet := "", b.upTo(b.cfg.Pace) // everybody says hello soon
-	for left := 0; ; left-- {
+	for left := 0; ctx.Err() == nil; left-- {
 		if left <= 0 {
 			next, messages := b.nextStay(time.Now())
-			if err := move(ws, room, next); err != nil {
-				return err
-			}
+			b.move(ctx, room, next)
 			room, left = next, messages
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case err := <-lost:
-			lost <- err // visit waits for it, too
-			return nil
-		case <-time.After(quiet):
-		}
-		if err := b.talk(ws, room); err != nil {
-			return err
-		}
+		b.rest(ctx, quiet)
+		b.talk(ctx, room)
 		quiet = b.nextPause()
 	}
 }
@@ -145,84 +97,46 @@ func (b *bot) upTo(d time.Duration) time.Duration {
 	return time.Duration(b.random.Int64N(int64(d)))
 }
 
-// move leaves one room and enters another; "" is none.
-func move(ws *websocket.Conn, from, to string) error {
+// move leaves one room and waits until it is in another; "" is none.
+func (b *bot) move(ctx context.Context, from, to string) {
 	if from == to {
-		return nil
+		return
 	}
 	if from != "" {
-		if err := write(ws, request{Op: "unsubscribe", Group: from}); err != nil {
-			return err
+		b.client.Unfollow(from)
+	}
+	b.client.Follow(to, client.FromHere)
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case room := <-b.arrived:
+			if room == to {
+				return
+			}
 		}
 	}
-	return write(ws, request{Op: "subscribe", Group: to})
 }
 
-func (b *bot) talk(ws *websocket.Conn, room string) error {
-	sentence := sentences[b.random.IntN(len(sentences))]
-	b.spoken++
-	return write(ws, request{
-		Op: "send", Group: room, ClientID: uuid.NewString(), Body: []text{{Type: "text", Text: sentence}},
-	})
-}
-
-// request is what bots say. They number nothing: a sentence that is refused is not missed.
-type request struct {
-	Op       string `json:"op"`
-	Group    string `json:"group"`
-	ClientID string `json:"client_id,omitempty"`
-	Body     []text `json:"body,omitempty"`
-}
-
-type text struct {
-	Type string `json:"type"`
-	Text string `json:"text"`
-}
-
-func write(ws *websocket.Conn, r request) error {
-	if err := ws.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
-	}
-	return ws.WriteJSON(r)
-}
-
-// goodbye is the event before a close, or the close alone.
-type goodbye struct {
-	Event            string `json:"event"`
-	Code             int    `json:"code"`
-	Reason           string `json:"reason"`
-	ReconnectAfterMS int64  `json:"reconnect_after_ms"`
-}
-
-func (g *goodbye) Error() string { return fmt.Sprintf("closed with %d %s", g.Code, g.Reason) }
-
-// listen reads until the connection ends and returns why. Reading is also what answers the server's pings.
-func listen(ws *websocket.Conn) error {
-	var last *goodbye
-	pong := ws.PingHandler()
-	ws.SetPingHandler(func(data string) error {
-		_ = ws.SetReadDeadline(time.Now().Add(silence)) // fails only when reading does
-		return pong(data)
-	})
+// rest takes note of rooms meanwhile: the bot arrives again with every new connection.
+func (b *bot) rest(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
 	for {
-		_ = ws.SetReadDeadline(time.Now().Add(silence))
-		_, frame, err := ws.ReadMessage()
-		if err != nil {
-			var closed *websocket.CloseError
-			if last == nil && errors.As(err, &closed) {
-				last = &goodbye{Code: closed.Code, Reason: closed.Text}
-			}
-			if last != nil {
-				return last
-			}
-			return err
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		case <-b.arrived:
 		}
-		for line := range strings.Lines(string(frame)) {
-			if strings.HasPrefix(line, `{"event":"goodbye"`) { // the event comes first in what the server writes
-				last = &goodbye{}
-				_ = json.Unmarshal([]byte(line), last) // without a code it is a lost connection like any other
-			}
-		}
+	}
+}
+
+// talk says something; what is refused is not missed.
+func (b *bot) talk(ctx context.Context, room string) {
+	sentence := sentences[b.random.IntN(len(sentences))]
+	if _, err := b.client.Send(ctx, client.Draft{Group: room, Body: client.Text(sentence)}); err != nil && ctx.Err() == nil {
+		b.cfg.Log.Debug().Err(err).Str("user", b.user).Str("group", room).Msg("bot was not heard")
 	}
 }
 

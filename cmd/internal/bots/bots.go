@@ -33,7 +33,7 @@ type Config struct {
 }
 
 // Run lets the bots talk until ctx ends, and returns nil then. A bot whose connection is lost comes back, unless the
-// server said not to (close codes 4500 to 4999).
+// server said not to (close codes 4500 to 4999, a connect refused with 401, 403 or 409).
 func Run(ctx context.Context, cfg Config) error {
 	if len(cfg.URLs) == 0 || len(cfg.Rooms) == 0 || cfg.Token == nil {
 		return errors.New("bots: URLs, Rooms and Token are required")
@@ -45,10 +45,10 @@ func Run(ctx context.Context, cfg Config) error {
 	var all sync.WaitGroup
 	for n := range cfg.Count {
 		b := &bot{
-			cfg: cfg, town: town, user: nameOf(n), server: n,
+			cfg: cfg, town: town, user: nameOf(n), arrived: make(chan string),
 			random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		}
-		all.Go(func() { b.run(ctx) })
+		all.Go(func() { b.run(ctx, n) })
 	}
 	all.Wait()
 	<-ctx.Done() // also when the server sent every bot away

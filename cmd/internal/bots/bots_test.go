@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,15 +25,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = 10 * time.Second
 
-// fake is a hearth that hears everything and says next to nothing.
+// fake is a hearth that hears everything and says yes to everything.
 type fake struct {
 	server *httptest.Server
 	heard  chan heard       // what bots wrote
 	came   chan *connection // accepted connections
-	refuse atomic.Int32     // so many upgrades get a 401 first
+	refuse atomic.Int32     // so many upgrades get a 503 first
 }
 
 type heard struct {
+	ID              int64
 	User, Op, Group string
 	ClientID        string `json:"client_id"`
 	Body            []struct{ Type, Text string }
@@ -40,8 +42,9 @@ type heard struct {
 
 type connection struct {
 	*websocket.Conn
-	user string
-	over chan struct{} // closed when the bot is gone
+	user    string
+	over    chan struct{} // closed when the bot is gone
+	writing sync.Mutex    // held while writing
 }
 
 func startFake(t testing.TB) *fake {
@@ -54,8 +57,12 @@ func startFake(t testing.TB) *fake {
 
 func (f *fake) connect(w http.ResponseWriter, r *http.Request) {
 	user, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer token of ")
-	if !ok || r.URL.Path != "/v1/ws" || f.refuse.Add(-1) >= 0 {
+	if !ok || r.URL.Path != "/v1/ws" {
 		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	if f.refuse.Add(-1) >= 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
 	upgrader := websocket.Upgrader{Subprotocols: []string{"hearth.v1"}}
@@ -66,18 +73,28 @@ func (f *fake) connect(w http.ResponseWriter, r *http.Request) {
 	defer ws.Close()
 	c := &connection{Conn: ws, user: user, over: make(chan struct{})}
 	defer close(c.over)
+	c.say(`{"event":"welcome","user":"` + user + `","ping_interval_ms":25000}`)
 	f.came <- c
 	for {
 		_, frame, err := ws.ReadMessage()
 		if err != nil {
 			return
 		}
-		in := heard{User: user}
-		if err := json.Unmarshal(frame, &in); err != nil {
-			in.Op = "not JSON"
+		for line := range strings.Lines(string(frame)) {
+			in := heard{User: user}
+			if err := json.Unmarshal([]byte(line), &in); err != nil {
+				in.Op = "not JSON"
+			}
+			f.heard <- in
+			c.say(fmt.Sprintf(`{"id":%d,"ok":{"group":%q,"seq":1,"max_seq":0}}`, in.ID, in.Group))
 		}
-		f.heard <- in
 	}
+}
+
+func (c *connection) say(object string) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	_ = c.WriteMessage(websocket.TextMessage, []byte(object)) // fails when the bot is gone
 }
 
 // run starts bots on the fake servers and returns what ends them and waits.
@@ -189,6 +206,29 @@ func TestBotsComeBack(t *testing.T) {
 	}
 }
 
+func TestBotsComeBackToTheirRoom(t *testing.T) {
+	t.Parallel()
+	f := startFake(t)
+	run(t, 1, f)
+	for room := ""; ; {
+		switch h := receive(t, f.heard, "a word of the bot"); h.Op {
+		case "subscribe":
+			if h.Group == room {
+				return // without having left it
+			}
+			room = h.Group
+		case "send":
+			select {
+			case c := <-f.came:
+				_ = c.NetConn().Close()
+			default: // cut already
+			}
+		case "unsubscribe":
+			room = ""
+		}
+	}
+}
+
 func TestBotsTryTheNextInstance(t *testing.T) {
 	t.Parallel()
 	bad, good := startFake(t), startFake(t)
@@ -237,7 +277,7 @@ func (s signal) Write(p []byte) (int, error) {
 
 func sayGoodbye(c *connection, code, afterMS int) {
 	event := fmt.Sprintf(`{"event":"goodbye","code":%d,"reason":"test","reconnect_after_ms":%d}`, code, afterMS)
-	_ = c.WriteMessage(websocket.TextMessage, []byte(`{"event":"other"}`+"\n"+event))
+	c.say(`{"event":"other"}` + "\n" + event)
 	_ = c.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, "test"), time.Now().Add(time.Second))
 }
 
