@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +26,7 @@ type frame struct {
 	Event string `json:"event"`
 	message
 	PrevSeq          int64  `json:"prev_seq"`
+	Subscribed       int    `json:"subscribed"`
 	Code             int    `json:"code"`
 	Reason           string `json:"reason"`
 	ReconnectAfterMS int64  `json:"reconnect_after_ms"`
@@ -31,6 +34,17 @@ type frame struct {
 		Group    string `json:"group"`
 		AfterSeq int64  `json:"after_seq"`
 	} `json:"groups"`
+
+	Conn      string          `json:"conn"`     // welcome
+	Instance  string          `json:"instance"` // welcome
+	User      string          `json:"user"`     // welcome, group, read, presence
+	Change    string          `json:"change"`   // group
+	By        string          `json:"by"`
+	Role      string          `json:"role"`
+	Online    *bool           `json:"online"` // presence
+	Kind      string          `json:"kind"`   // signal
+	Data      json.RawMessage `json:"data"`
+	ExpiresMS int64           `json:"expires_ms"` // token_expiring
 
 	raw []byte
 }
@@ -114,6 +128,7 @@ type client struct {
 	mu      sync.Mutex // guards what follows
 	changed chan struct{}
 	lastID  int64
+	deaf    bool // messages that are pushed are not kept
 	waiting map[int64]chan frame
 	pushes  map[string][]frame // messages by group
 	events  []frame            // other events
@@ -123,7 +138,7 @@ type client struct {
 
 // dial connects a user and waits for welcome. The connection ends with the test.
 func (s *stack) dial(i *instance, user string, tap func(frame)) (*client, error) {
-	return dial(s.t, "ws://"+i.addr+"/v1/ws", token(user), user, tap)
+	return dial(s.t, i.ws(), token(user), user, tap)
 }
 
 func dial(t testing.TB, url, token, user string, tap func(frame)) (*client, error) {
@@ -196,6 +211,7 @@ func (c *client) take(f frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
+	case f.Event == "message" && c.deaf:
 	case f.Event == "message":
 		c.pushes[f.Group] = append(c.pushes[f.Group], f)
 	case f.Event != "":
@@ -295,6 +311,31 @@ func (c *client) awaitEvent(kind string) frame {
 		c.t.Fatalf("%s: no event %s (%v)", c.user, kind, c.why())
 	}
 	return found
+}
+
+// awaitMatch waits for an event that is no message and that match, called with c.mu held, takes.
+func (c *client) awaitMatch(what string, match func(frame) bool) frame {
+	c.t.Helper()
+	var found frame
+	ok := c.wait(patience, func() bool {
+		n := slices.IndexFunc(c.events, match)
+		if n >= 0 {
+			found = c.events[n]
+		}
+		return n >= 0
+	})
+	if !ok {
+		c.t.Fatalf("%s: no event %s (%v); got %s", c.user, what, c.why(), rawOf(c.seen()))
+	}
+	return found
+}
+
+func rawOf(frames []frame) string {
+	var raw [][]byte
+	for _, f := range frames {
+		raw = append(raw, f.raw)
+	}
+	return string(bytes.Join(raw, []byte(" ")))
 }
 
 // awaitClose waits for the end and fails unless it has this code.
@@ -442,4 +483,95 @@ func textBody(text string) []element { return []element{{"text", text}} }
 func compactText(text string) string {
 	encoded, _ := json.Marshal(textBody(text)) // texts always marshal
 	return string(encoded)
+}
+
+// bare is a connection that its owner reads himself, object by object: for tests that mind the order of everything, or
+// need thousands. One goroutine reads it, any may write.
+type bare struct {
+	ws      *websocket.Conn
+	objects [][]byte   // of the frame that is being read
+	writing sync.Mutex // one writer at a time
+}
+
+// bareBuffers are shared by all: a connection needs one while it writes only.
+var bareBuffers sync.Pool
+
+// dialBare connects and reads the welcome. socket is nil for an ordinary one.
+func dialBare(url, token string, socket *net.Dialer) (*bare, frame, error) {
+	dialer := websocket.Dialer{
+		HandshakeTimeout: replyTimeout, Subprotocols: []string{"hearth.v1"},
+		ReadBufferSize: 1024, WriteBufferSize: 1024, WriteBufferPool: &bareBuffers,
+	}
+	if socket != nil {
+		dialer.NetDialContext = socket.DialContext
+	}
+	ws, response, err := dialer.Dial(url, http.Header{"Authorization": {"Bearer " + token}})
+	if err != nil {
+		if response != nil {
+			err = fmt.Errorf("%w: %s", err, response.Status)
+		}
+		return nil, frame{}, err
+	}
+	b := &bare{ws: ws}
+	first, err := b.nextWithin(replyTimeout)
+	if err == nil && first.Event != "welcome" {
+		err = fmt.Errorf("first event: got %s, want welcome", first.raw)
+	}
+	if err != nil {
+		_ = ws.Close()
+		return nil, first, err
+	}
+	return b, first, b.ws.SetReadDeadline(time.Time{})
+}
+
+// next is the next object, as soon as there is one.
+func (b *bare) next() (frame, error) {
+	for len(b.objects) == 0 {
+		_, data, err := b.ws.ReadMessage()
+		if err != nil {
+			return frame{}, err
+		}
+		b.objects = bytes.Split(data, []byte{'\n'})
+	}
+	f := frame{raw: b.objects[0]}
+	b.objects = b.objects[1:]
+	if err := json.Unmarshal(f.raw, &f); err != nil {
+		return f, fmt.Errorf("the server wrote %q: %w", f.raw, err)
+	}
+	return f, nil
+}
+
+// nextWithin is next with a deadline; a connection that has missed one is of no more use.
+func (b *bare) nextWithin(d time.Duration) (frame, error) {
+	if err := b.ws.SetReadDeadline(time.Now().Add(d)); err != nil {
+		return frame{}, err
+	}
+	return b.next()
+}
+
+// write sends requests in one frame.
+func (b *bare) write(requests ...fields) error {
+	objects := make([][]byte, len(requests))
+	for i, r := range requests {
+		var err error
+		if objects[i], err = json.Marshal(r); err != nil {
+			return err
+		}
+	}
+	b.writing.Lock()
+	defer b.writing.Unlock()
+	return b.ws.WriteMessage(websocket.TextMessage, bytes.Join(objects, []byte{'\n'}))
+}
+
+// leave ends the connection: with a close frame, as an app does, or by cutting it, as a dying phone does.
+func (b *bare) leave(cleanly bool) {
+	if cleanly {
+		bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+		_ = b.ws.WriteControl(websocket.CloseMessage, bye, time.Now().Add(time.Second)) // it may be broken already
+		return                                                                          // the reader ends with the answer
+	}
+	if tcp, ok := b.ws.NetConn().(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // a reset, not a farewell
+	}
+	_ = b.ws.Close()
 }

@@ -176,6 +176,8 @@ func newInstance(t testing.TB, name string, env []string) *instance {
 	return i
 }
 
+func (i *instance) ws() string { return "ws://" + i.addr + "/v1/ws" }
+
 // up starts the instance and waits until it is ready.
 func (i *instance) up() {
 	i.t.Helper()

@@ -81,6 +81,7 @@ func (s *stack) awayFor(t *testing.T, l *load, length time.Duration) {
 			return view.Degraded && !view.Checks["mysql"].OK && view.Checks["redis"].OK, view
 		})
 	}
+	s.comesBackWithoutMySQL("u1")
 	for time.Now().Before(end) {
 		l.awaitMore(20)
 		for _, i := range s.instances {
@@ -90,6 +91,18 @@ func (s *stack) awayFor(t *testing.T, l *load, length time.Duration) {
 			}
 		}
 		pause(t.Context(), pollEvery)
+	}
+}
+
+// comesBackWithoutMySQL: who was here lately connects anew, is subscribed to his groups, and sends.
+func (s *stack) comesBackWithoutMySQL(user string) {
+	s.t.Helper()
+	for n := range s.instances {
+		c := s.connect(n, user)
+		if welcome := c.seen()[0]; welcome.Subscribed != 4 {
+			s.t.Errorf("welcome without MySQL: got %s, want all 4 groups subscribed", welcome.raw)
+		}
+		c.awaitPushes("g1", 1)
 	}
 }
 

@@ -34,6 +34,8 @@ type setup struct {
 	redis     []string // arguments of redis-server
 	together  bool     // all instances start at the same time
 	ownMySQL  bool     // a mariadbd of the test's own, to be frozen and killed
+
+	redisVia func(addr string) string // gives the address by which hearth reaches Redis; nil: the straight one
 }
 
 // stack is a test's instances and the servers below them.
@@ -55,8 +57,12 @@ func newStack(t testing.TB, s setup) *stack {
 	st.redis = testserver.StartRedis(t, append([]string{"--requirepass", redisPassword}, s.redis...)...)
 	st.rdb = redis.NewClient(&redis.Options{Addr: st.redis.Addr(), Password: redisPassword})
 	t.Cleanup(func() { _ = st.rdb.Close() })
+	redisAddr := st.redis.Addr()
+	if s.redisVia != nil {
+		redisAddr = s.redisVia(redisAddr)
+	}
 	for n := range max(1, s.instances) {
-		i := newInstance(t, fmt.Sprintf("i%d", n+1), st.environ(dsn, s.env))
+		i := newInstance(t, fmt.Sprintf("i%d", n+1), st.environ(redisAddr, dsn, s.env))
 		t.Cleanup(func() {
 			i.end(slices.Concat(sharedSecrets, []string{jwtSecret, apiKey, redisPassword, mysqlPassword}))
 		})
@@ -89,10 +95,10 @@ func (s *stack) startTogether() {
 	}
 }
 
-func (s *stack) environ(dsn string, more map[string]string) []string {
+func (s *stack) environ(redisAddr, dsn string, more map[string]string) []string {
 	sum := sha256.Sum256([]byte(apiKey))
 	env := map[string]string{
-		"HEARTH_REDIS_ADDRS": s.redis.Addr(), "HEARTH_REDIS_PASSWORD": redisPassword,
+		"HEARTH_REDIS_ADDRS": redisAddr, "HEARTH_REDIS_PASSWORD": redisPassword,
 		"HEARTH_MYSQL_DSN":            dsn,
 		"HEARTH_AUTH_JWT_HMAC_SECRET": jwtSecret,
 		"HEARTH_AUTH_API_KEYS":        apiKeyID + ":" + hex.EncodeToString(sum[:]),
@@ -145,6 +151,12 @@ func token(user string) string { return tokenUntil(user, time.Now().Add(time.Hou
 
 func tokenUntil(user string, expires time.Time) string {
 	return signed(jwt.SigningMethodHS256, []byte(jwtSecret), jwt.MapClaims{"sub": user, "exp": expires.Unix()})
+}
+
+// tokenFrom is a token of a login on a class of devices.
+func tokenFrom(user, device string) string {
+	claims := jwt.MapClaims{"sub": user, "device": device, "exp": time.Now().Add(time.Hour).Unix()}
+	return signed(jwt.SigningMethodHS256, []byte(jwtSecret), claims)
 }
 
 func signed(method jwt.SigningMethod, secret any, claims jwt.MapClaims) string {
