@@ -11,7 +11,6 @@ import (
 // people is the users' side of a backend; backend.mu guards it.
 type people struct {
 	hub      *Hub // gets what is told, as if pub/sub brought it
-	policy   domain.SessionPolicy
 	sessions []domain.Session
 	lastSeen map[string]int64
 	notes    map[string][]domain.Note
@@ -19,6 +18,7 @@ type people struct {
 	silent   bool // wake-ups get lost
 	told     []telling
 	signals  []domain.Signal
+	read     func()               // runs when notes were read, before they are answered; nil: nothing
 	between  func(domain.Session) // runs when a session is let in, before its connection is there; nil: nothing
 }
 
@@ -138,7 +138,6 @@ func (b *backend) note(user string, n domain.Note) {
 
 func (b *backend) Since(ctx context.Context, last map[string]string) (map[string][]domain.Note, error) {
 	unlock, err := b.enter(ctx, "Since")
-	defer unlock()
 	found := map[string][]domain.Note{}
 	for user, id := range last {
 		for _, n := range b.notes[user] {
@@ -146,6 +145,11 @@ func (b *backend) Since(ctx context.Context, last map[string]string) (map[string
 				found[user] = append(found[user], n)
 			}
 		}
+	}
+	read := b.read
+	unlock()
+	if read != nil {
+		read()
 	}
 	return found, err
 }

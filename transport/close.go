@@ -25,7 +25,7 @@ func (c *Conn) endLocked(code int, reason string) {
 		c.clearQueue()
 	}
 	c.open = true
-	if c.leaving == 0 { // otherwise it is said
+	if c.leaving != code { // otherwise it is said
 		c.queue = append(c.queue, queued{object: goodbye(code, reason)})
 	}
 	c.closing, c.reason = code, reason
@@ -50,6 +50,9 @@ func (c *Conn) leave(code int, reason string) {
 func (c *Conn) leaveNow() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closing != 0 {
+		return
+	}
 	c.deaf = true
 	code, reason := c.leaving, c.reason
 	c.setTimerLocked(closeTimer, leaveTimeout, func() { c.close(code, reason) })

@@ -3,6 +3,8 @@ package transport
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
@@ -11,6 +13,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
+
+	"hearth/domain"
 )
 
 func TestHealth(t *testing.T) {
@@ -80,5 +84,55 @@ func TestHealth(t *testing.T) {
 		require.Equal(t, 200, w.Code)
 		cancel()
 		require.NoError(t, <-over)
+	})
+}
+
+func TestHealthTellsWhyOnlyWhereThatIsMeantToBeShown(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		err    error
+		detail string
+	}{
+		"a domain error":          {domain.Errorf(domain.CodeUnavailable, "the canary is 7 s old"), "the canary is 7 s old"},
+		"one within another":      {fmt.Errorf("check: %w", domain.Errorf(domain.CodeUnavailable, "the canary is 7 s old")), "the canary is 7 s old"},
+		"with a cause":            {domain.Unavailable(errDown, "Redis"), domain.Unavailable(errDown, "Redis").Message},
+		"any other":               {errDown, "does not answer"},
+		"one that took too long":  {context.DeadlineExceeded, "does not answer"},
+		"one of a name and a key": {errors.New("dial tcp 10.0.0.7:6379: password=x"), "does not answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := NewHealth(prometheus.NewRegistry(), Check{Name: "redis", Test: func(context.Context) error { return row.err }})
+			h.testAll(t.Context())
+			w := httptest.NewRecorder()
+			h.Ready(w, nil)
+			require.Equal(t, 503, w.Code)
+			var view healthView
+			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &view))
+			require.Equal(t, row.detail, view.Checks["redis"].Detail)
+			require.NotContains(t, w.Body.String(), errDown.Error())
+		})
+	}
+}
+
+func TestACheckThatCountsAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		h := NewHealth(prometheus.NewRegistry(), Check{Name: "started", AtOnce: true, Test: func(context.Context) error {
+			if down.Load() {
+				return errDown
+			}
+			return nil
+		}})
+		ready := func() bool {
+			h.testAll(t.Context())
+			return h.view(time.Now()).Ready
+		}
+		require.True(t, ready())
+		down.Store(true)
+		require.False(t, ready(), "without the grace of the others")
+		down.Store(false)
+		require.True(t, ready())
 	})
 }

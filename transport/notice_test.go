@@ -304,6 +304,8 @@ func TestWhileNothingIsFlowingAMissingTailIsFetchedAtTheFirstLook(t *testing.T) 
 		for seq := int64(1); seq <= 5; seq++ {
 			s.b.accept("g", 1)
 			time.Sleep(pollInterval)
+			synctest.Wait()
+			require.Len(t, c.objects, 1)
 			c.message(seq)
 		}
 		s.ch.still.Store(false)

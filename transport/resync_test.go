@@ -296,6 +296,24 @@ func TestTheLastWordOfAGroupReachesASlowReader(t *testing.T) {
 	})
 }
 
+func TestThatOneHasJoinedReachesASlowReader(t *testing.T) {
+	t.Parallel()
+	threeGroups(t, func(t *testing.T, s *piped) {
+		s.b.accept("r", 2)
+		c := s.stuck(t)
+		s.push("g", 4)
+		s.b.note("ann", joined("r", 1))
+		synctest.Wait()
+		s.push("g", 1)
+		s.push("r", 1)
+		c.unstuck().changed("r", domain.ChangeJoined)
+		c.message(2)
+		c.resync("g")
+		require.Equal(t, "r", c.message(3).Group)
+		c.alive()
+	})
+}
+
 // A long break is repaired faster than any reader reads: page by page it fits into the queues.
 func TestARepairDoesNotMakeItsReadersSlow(t *testing.T) {
 	t.Parallel()

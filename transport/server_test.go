@@ -155,6 +155,12 @@ func (s *piped) dial(t testing.TB, user string) *client {
 // dialSilently connects a user who does not read until he is told to.
 func (s *piped) dialSilently(t testing.TB, user string, lifetime time.Duration) *client {
 	t.Helper()
+	return s.dialToken(t, tokenOf(t, user, lifetime))
+}
+
+// dialToken connects who does not read until he is told to.
+func (s *piped) dialToken(t testing.TB, token string) *client {
+	t.Helper()
 	dialer := websocket.Dialer{
 		Subprotocols: []string{wire.Subprotocol},
 		NetDial: func(string, string) (net.Conn, error) {
@@ -163,7 +169,7 @@ func (s *piped) dialSilently(t testing.TB, user string, lifetime time.Duration) 
 			return here, nil
 		},
 	}
-	ws, response, err := dialer.Dial("ws://hearth/v1/ws", http.Header{"Authorization": {"Bearer " + tokenOf(t, user, lifetime)}})
+	ws, response, err := dialer.Dial("ws://hearth/v1/ws", http.Header{"Authorization": {"Bearer " + token}})
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
 	return newClient(t, ws)
@@ -231,6 +237,14 @@ type object struct {
 	ExpiresMS        int64  `json:"expires_ms"`
 	Subscribed       int    `json:"subscribed"`
 	SubscribedAll    bool   `json:"subscribed_all"`
+}
+
+// prev is the prev_seq of a message, -1 for none.
+func (o object) prev() int64 {
+	if o.PrevSeq == nil {
+		return -1
+	}
+	return *o.PrevSeq
 }
 
 func parseObject(raw []byte) (o object, err error) {
@@ -339,6 +353,14 @@ func (c *client) message(seq int64) object {
 // goodbye reads the next object, which must say goodbye with this code, and then the close with the same.
 func (c *client) goodbye(code int) object {
 	c.t.Helper()
+	o := c.goodbyeFirst(code)
+	c.closed(code)
+	return o
+}
+
+// goodbyeFirst is goodbye before there is a close.
+func (c *client) goodbyeFirst(code int) object {
+	c.t.Helper()
 	o := c.next()
 	require.Equal(c.t, "goodbye", o.Event, o.raw)
 	require.Equal(c.t, code, o.Code)
@@ -349,7 +371,6 @@ func (c *client) goodbye(code int) object {
 	} else {
 		require.Nil(c.t, o.ReconnectAfterMS, o.raw)
 	}
-	c.closed(code)
 	return o
 }
 

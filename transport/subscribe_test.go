@@ -206,7 +206,7 @@ func TestGapsAreFilled(t *testing.T) {
 		s.b.skip("g", 3) // 5…7
 		s.push("g", 1)
 		o := c.message(8)
-		require.Equal(t, int64(4), *o.PrevSeq, "a hole is told of")
+		require.Equal(t, int64(4), o.prev(), "a hole is told of")
 		s.push("g", 1)
 		require.Nil(t, c.message(9).PrevSeq)
 
@@ -214,7 +214,7 @@ func TestGapsAreFilled(t *testing.T) {
 		s.Hub().Confirmed("g")
 		synctest.Wait()
 		s.push("g", 1)
-		require.Equal(t, int64(9), *c.message(11).PrevSeq, "also when it was found before")
+		require.Equal(t, int64(9), c.message(11).prev(), "also when it was found before")
 		c.alive()
 	})
 }

@@ -154,3 +154,40 @@ func TestBadTokenInSubprotocolsIsRefused(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, response.StatusCode)
 	require.Empty(t, response.Header.Get("Sec-WebSocket-Protocol"))
 }
+
+func TestSessionThatIsNotLetInIsRefusedBeforeTheUpgrade(t *testing.T) {
+	t.Parallel()
+	f, url := listen(t, func(o *options) { o.policy = domain.SessionReject })
+	header := http.Header{"Authorization": {"Bearer " + tokenOf(t, "ann", time.Hour)}}
+	ws, response := upgrade(t, url, header, wire.Subprotocol)
+	require.NotNil(t, ws, response.Status)
+	refused := func(status int, code domain.Code) {
+		t.Helper()
+		_, response := rawUpgrade(t, url, header)
+		require.Equal(t, status, response.StatusCode)
+		var problem struct{ Code domain.Code }
+		require.NoError(t, json.Unmarshal([]byte(readAll(t, response.Body)), &problem))
+		require.Equal(t, code, problem.Code)
+	}
+	refused(http.StatusConflict, domain.CodeAlreadyOnline)
+	require.Len(t, f.b.entered(), 1)
+	f.b.change(func(b *backend) { b.before = failing("Enter") })
+	refused(http.StatusServiceUnavailable, domain.CodeUnavailable)
+	require.InDelta(t, 2, testutil.ToFloat64(f.metrics.refused.WithLabelValues("session")), 0)
+}
+
+func TestUpgradeThatFailsLeavesNoSession(t *testing.T) {
+	t.Parallel()
+	f, url := listen(t, nil)
+	good := "Bearer " + tokenOf(t, "ann", time.Hour)
+	for name, header := range map[string]http.Header{
+		"a version of old": {"Authorization": {good}, "Sec-Websocket-Version": {"8"}},
+		"no key":           {"Authorization": {good}, "Sec-Websocket-Key": nil},
+		"no token":         {},
+	} {
+		_, response := rawUpgrade(t, url, header)
+		require.GreaterOrEqual(t, response.StatusCode, 400, name)
+		require.Empty(t, f.b.entered(), name)
+	}
+	require.Empty(t, f.b.tellings(), "who was never there is not announced")
+}

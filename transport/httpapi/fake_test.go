@@ -10,6 +10,8 @@ import (
 	"hearth/domain"
 )
 
+var errAway = errors.New("connection refused")
+
 // fake is all of domain's stores, in memory.
 type fake struct {
 	mu       sync.Mutex // guards all below; never held while a done is called

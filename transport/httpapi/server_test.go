@@ -198,6 +198,8 @@ func TestEveryRouteNeedsAToken(t *testing.T) {
 		"POST /v1/groups/r/leave", "GET /v1/groups/r/members", "POST /v1/groups/r/members",
 		"DELETE /v1/groups/r/members/bob", "POST /v1/groups/r/messages", "GET /v1/groups/r/messages",
 		"GET /v1/groups/r/messages/1", "POST /v1/groups/r/read", "POST /v1/sync", "GET /v1/groups/hot",
+		"GET /v1/groups/r/readers", "POST /v1/groups/r/signals", "POST /v1/direct/bob/messages", "GET /v1/presence",
+		"DELETE /v1/users/bob/connections",
 	} {
 		method, path, _ := strings.Cut(rt, " ")
 		s.do(t, "", method, path, "").wantProblem(t, 401, domain.CodeUnauthorized, "")

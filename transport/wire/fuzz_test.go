@@ -27,6 +27,8 @@ func seedGolden(f *testing.F) {
 func FuzzParseRequest(f *testing.F) {
 	for _, seed := range []string{
 		`{"id":1,"op":"send","group":"g","body":[{"type":"text","text":"a"}],"client_id":"c"}`,
+		`{"id":1,"op":"send","to":"bob","body":[]}`, `{"id":2,"op":"signal","to":"bob","kind":"typing","data":{"a":null}}`,
+		`{"op":"presence","users":["ann","bob"]}`, `{"op":"refresh","token":"x.y.z"}`, `{"op":"signal","data":{"a":1,"a":2}}`,
 		`{"op":"sync","groups":{"g":1}}`, `{"id":-1,"op":"ping"}`, `{"id":"1","op":"ping"}`, `null`, `{`, `{"op":"x","op":"x"}`,
 	} {
 		f.Add([]byte(seed))
@@ -49,7 +51,10 @@ func FuzzParseRequest(f *testing.F) {
 		if !ok {
 			return
 		}
-		for _, v := range []any{&SendRequest{}, &SubscribeRequest{}, &GroupRequest{}, &SyncRequest{}, &PullRequest{}, &ReadRequest{}, &PingRequest{}} {
+		for _, v := range []any{
+			&SendRequest{}, &SignalRequest{}, &SubscribeRequest{}, &GroupRequest{}, &SyncRequest{}, &PullRequest{}, &ReadRequest{},
+			&PresenceRequest{}, &RefreshRequest{}, &PingRequest{},
+		} {
 			if err := r.Decode(v); err != nil && domain.CodeOf(err) != domain.CodeBadRequest {
 				t.Fatalf("%T: got %v, want bad_request", v, err)
 			}

@@ -37,6 +37,7 @@ var (
 	page      = domain.Page{Messages: []domain.Record{message(2, nil), full, tombstone}, Holes: domain.Holes{lost}, More: true}
 
 	accepted = domain.Accepted{Group: "team", Gen: 1, Seq: 8, TimeMS: timeOf(8), PersistedSeq: 7}
+	direct   = domain.Accepted{Group: "dm:ann:bob", Gen: 1, Seq: 2, TimeMS: timeOf(2), PersistedSeq: 1}
 	limited  = &domain.Error{Code: domain.CodeRateLimited, Message: "too many messages", RetryAfter: 250 * time.Millisecond}
 )
 
@@ -53,7 +54,9 @@ var frames = map[string]func(dst []byte) []byte{
 	"message_prev_seq": func(dst []byte) []byte {
 		return append(dst, WithPrevSeq(AppendMessage(nil, message(6, nil)), 2)...)
 	},
-	"durable": func(dst []byte) []byte { return AppendDurable(dst, "team", 8) },
+	"message_behind":        func(dst []byte) []byte { return append(dst, MessageBehind(full, 5)...) },
+	"message_behind_a_hole": func(dst []byte) []byte { return append(dst, MessageBehind(full, 2)...) },
+	"durable":               func(dst []byte) []byte { return AppendDurable(dst, "team", 8) },
 	"goodbye": func(dst []byte) []byte {
 		return AppendGoodbye(dst, CloseShuttingDown, "shutting down", 1500*time.Millisecond)
 	},
@@ -81,6 +84,22 @@ var frames = map[string]func(dst []byte) []byte{
 		again.Duplicate, again.PersistedSeq = true, 9
 		return AppendSent(dst, 1, domain.Receipt{Accepted: again, Durable: true})
 	},
+	"sent_peer_online": func(dst []byte) []byte {
+		return AppendSent(dst, 1, domain.Receipt{Accepted: direct, PeerOnline: ptr(true)})
+	},
+	"sent_peer_offline": func(dst []byte) []byte {
+		return AppendSent(dst, 1, domain.Receipt{Accepted: direct, Durable: true, PeerOnline: ptr(false)})
+	},
+	"presence": func(dst []byte) []byte {
+		return AppendPresence(dst, 1, map[string]domain.Presence{
+			"cy":  {LastSeenMS: timeOf(3)},
+			"ann": {Online: true, Devices: []string{"android", "ios"}},
+			"bob": {Online: true},
+			"dee": {},
+		})
+	},
+	"presence_of_nobody": func(dst []byte) []byte { return AppendPresence(dst, NoID, nil) },
+	"refreshed":          func(dst []byte) []byte { return AppendRefreshed(dst, 1, timeOf(3600)) },
 	"synced": func(dst []byte) []byte {
 		return AppendSynced(dst, 1, []domain.SyncResult{
 			{Group: `a "bad" id`, Err: domain.BadField("groups", "must be an id")},

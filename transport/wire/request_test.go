@@ -141,6 +141,29 @@ func TestDecodeReadsEveryRequest(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, int64(1<<53-1), *read.Seq)
 
+	send, err = decodeAs[SendRequest](t, `{"op":"send","to":"bob","body":[]}`)
+	require.NoError(t, err)
+	require.Equal(t, ptr("bob"), send.To)
+	require.Nil(t, send.Group)
+
+	signal, err := decodeAs[SignalRequest](t, `{"id":1,"op":"signal","group":"g","kind":"typing","data":{"a":[1,null]}}`)
+	require.NoError(t, err)
+	require.Equal(t, `{"a":[1,null]}`, string(signal.Data))
+	signal.Data, signal.envelope = nil, envelope{}
+	require.Equal(t, SignalRequest{Group: ptr("g"), Kind: "typing"}, signal)
+	signal, err = decodeAs[SignalRequest](t, `{"op":"signal","to":"bob","kind":"typing","data":null}`)
+	require.NoError(t, err)
+	require.Equal(t, ptr("bob"), signal.To)
+	require.Equal(t, "null", string(signal.Data), "null is JSON, too")
+
+	presence, err := decodeAs[PresenceRequest](t, `{"op":"presence","users":["ann","bob"]}`)
+	require.NoError(t, err)
+	require.Equal(t, []string{"ann", "bob"}, presence.Users)
+
+	refresh, err := decodeAs[RefreshRequest](t, `{"op":"refresh","token":"x.y.z"}`)
+	require.NoError(t, err)
+	require.Equal(t, "x.y.z", refresh.Token)
+
 	_, err = decodeAs[GroupRequest](t, `{"op":"unsubscribe","group":"g"}`)
 	require.NoError(t, err)
 	_, err = decodeAs[PingRequest](t, `{"id":1,"op":"ping"}`)
@@ -166,6 +189,8 @@ func TestDecodeIsStrict(t *testing.T) {
 		{`{"op":"send","mentions":["bob",7]}`, "mentions[1]"},
 		{`{"op":"send","mentions":{}}`, "mentions"},
 		{`{"op":"send","flags":1}`, "flags"},
+		{`{"op":"send","to":7}`, "to"},
+		{`{"op":"send","To":"bob"}`, "To"},
 		{`{"op":"send","a b":1}`, "?"},
 		{`{"op":"send","` + strings.Repeat("x", 41) + `":1}`, "?"},
 	} {
@@ -177,6 +202,35 @@ func TestDecodeIsStrict(t *testing.T) {
 	requireCode(t, err, domain.CodeBadRequest, "groups.g")
 	_, err = decodeAs[PingRequest](t, `{"op":"ping","group":"g"}`)
 	requireCode(t, err, domain.CodeBadRequest, "group")
+	for object, field := range map[string]string{
+		`{"op":"signal","Kind":"a"}`:                  "Kind",
+		`{"op":"signal","kind":7}`:                    "kind",
+		`{"op":"signal","group":7}`:                   "group",
+		`{"op":"signal","to":["bob"]}`:                "to",
+		`{"op":"signal","kind":"a","kind":"b"}`:       "kind",
+		`{"op":"signal","data":{"a":1,"a":2}}`:        "data.a",
+		`{"op":"signal","kind":"a","seq":1}`:          "seq",
+		`{"op":"signal","kind":"a","after":{"b":[]}}`: "after",
+	} {
+		_, err := decodeAs[SignalRequest](t, object)
+		require.Error(t, err, object)
+		requireCode(t, err, domain.CodeBadRequest, field)
+	}
+	for object, field := range map[string]string{
+		`{"op":"presence","users":"ann"}`: "users", `{"op":"presence","users":[7]}`: "users[0]",
+		`{"op":"presence","Users":[]}`: "Users", `{"op":"presence","user":"ann"}`: "user",
+	} {
+		_, err := decodeAs[PresenceRequest](t, object)
+		require.Error(t, err, object)
+		requireCode(t, err, domain.CodeBadRequest, field)
+	}
+	for object, field := range map[string]string{
+		`{"op":"refresh","token":7}`: "token", `{"op":"refresh","Token":"x"}`: "Token", `{"op":"refresh","expires_ms":1}`: "expires_ms",
+	} {
+		_, err := decodeAs[RefreshRequest](t, object)
+		require.Error(t, err, object)
+		requireCode(t, err, domain.CodeBadRequest, field)
+	}
 }
 
 func TestDecodeOfAnyValueIsStrict(t *testing.T) {
