@@ -66,6 +66,7 @@ func (c *DevCmd) greet(p *Process, dev *app.Dev, took time.Duration) {
 	fmt.Fprintf(p.Stdout, "  metrics    %s/metrics\n", dev.URLs[0])
 	fmt.Fprintf(p.Stdout, "  API key    %s\n", dev.APIKey)
 	fmt.Fprintf(p.Stdout, "  bots       %d talk\n", c.Bots)
-	fmt.Fprintf(p.Stdout, "\n  Ready in %d ms. Open the demo in two windows, or ask for the ranking:\n\n", took.Milliseconds())
+	fmt.Fprintf(p.Stdout, "\n  Ready in %d ms. Open the demo in two windows, ask for the ranking, or listen in another terminal:\n\n", took.Milliseconds())
 	fmt.Fprintf(p.Stdout, "  curl -H 'Authorization: Bearer %s' '%s/v1/groups/hot'\n\n", dev.APIKey, dev.URLs[0])
+	fmt.Fprintf(p.Stdout, "  export HEARTH_URL=%s HEARTH_TOKEN=%s\n  go run ./cmd/hearth tail lobby\n\n", dev.URLs[0], dev.Token)
 }

@@ -38,6 +38,7 @@ type DevConfig struct {
 type Dev struct {
 	URLs   []string // of the instances
 	APIKey string
+	Token  string // of a user for the terminal, good for a day
 	stops  []func(context.Context) error // in the order in which they have to be called
 }
 
@@ -57,6 +58,9 @@ func StartDev(ctx context.Context, c DevConfig) (d *Dev, err error) {
 		return d, err
 	}
 	d.APIKey = key
+	if d.Token, _, err = signUser(cfg, "terminal", "Terminal"); err != nil {
+		return d, err
+	}
 	identity, err := d.startRedis(c, &cfg)
 	if err != nil {
 		return d, err
