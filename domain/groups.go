@@ -109,7 +109,7 @@ func (g *Groups) Create(ctx context.Context, actor Actor, n NewGroup) (*GroupVie
 		return nil, asStoreError(err, "create group "+n.ID)
 	}
 	// Redis loads it when somebody comes.
-	if err := g.tellJoined(ctx, change.Put, n.ID, 0, g.event(actor, n.ID, ChangeCreated, "")); err != nil {
+	if err := g.tellCreated(ctx, change, g.event(actor, n.ID, ChangeCreated, "")); err != nil {
 		return nil, err
 	}
 	return &GroupView{Group: change.Group}, nil
@@ -123,12 +123,14 @@ func (g *Groups) OpenDirect(ctx context.Context, group string) error {
 		return BadField("group", "is not a direct conversation")
 	}
 	both := []string{lower, higher}
-	_, err := g.store.Create(ctx, Group{ID: group, Type: Direct, Join: JoinInvite, MemberLimit: len(both)}, both)
-	if err != nil && CodeOf(err) != CodeConflict {
+	change, err := g.store.Create(ctx, Group{ID: group, Type: Direct, Join: JoinInvite, MemberLimit: len(both)}, both)
+	if CodeOf(err) == CodeConflict {
+		change, err = &GroupChange{Group: Group{ID: group, Version: 1}, Put: []Membership{{User: lower}, {User: higher}}}, nil
+	}
+	if err != nil {
 		return asStoreError(err, "open "+group)
 	}
-	event := GroupEvent{Group: group, Change: ChangeCreated}
-	return g.tellJoined(ctx, []Membership{{User: lower}, {User: higher}}, group, 0, event)
+	return g.tellCreated(ctx, change, GroupEvent{Group: group, Change: ChangeCreated})
 }
 
 // event is a change by the actor; user "" is the group as a whole.
@@ -140,14 +142,14 @@ func (*Groups) event(actor Actor, group, change, user string) GroupEvent {
 	return e
 }
 
-// tellJoined subscribes the connections of users who are in now, from the message behind after on, with an event.
-func (g *Groups) tellJoined(ctx context.Context, members []Membership, group string, after int64, event GroupEvent) error {
-	if len(members) == 0 {
+// tellCreated subscribes the connections of a new group's members, with an event.
+func (g *Groups) tellCreated(ctx context.Context, change *GroupChange, event GroupEvent) error {
+	if len(change.Put) == 0 {
 		return nil
 	}
-	notes := make(map[string]Note, len(members))
-	for _, m := range members {
-		notes[m.User] = Note{Kind: NoteJoined, Group: group, After: after, Event: event.JSON()}
+	notes := make(map[string]Note, len(change.Put))
+	for _, m := range change.Put {
+		notes[m.User] = Note{Kind: NoteJoined, Group: change.ID, Version: change.Version, Event: event.JSON()}
 	}
 	return g.tell(ctx, notes)
 }
@@ -380,12 +382,12 @@ func (g *Groups) add(ctx context.Context, actor Actor, group string, users []str
 	}
 	notes := make(map[string]Note, len(users))
 	for _, user := range users { // also who was in before: a former call may not have got so far
-		notes[user] = Note{Kind: NoteJoined, Group: group, After: head.MaxSeq}
+		notes[user] = Note{Kind: NoteJoined, Group: group, After: head.MaxSeq, Version: change.Version}
 	}
 	for _, user := range change.Joined {
 		event := g.event(actor, group, ChangeJoined, user).JSON()
-		change.Notices = append(change.Notices, Notice{Event: event})
-		notes[user] = Note{Kind: NoteJoined, Group: group, After: head.MaxSeq, Event: event}
+		change.Notices = append(change.Notices, Notice{Event: event, Came: user, Version: change.Version})
+		notes[user] = Note{Kind: NoteJoined, Group: group, After: head.MaxSeq, Version: change.Version, Event: event}
 	}
 	if err := g.changed(ctx, change); err != nil {
 		return nil, err
@@ -453,7 +455,8 @@ func (g *Groups) remove(ctx context.Context, group, user string, event GroupEven
 	if err != nil {
 		return asStoreError(err, "remove member of "+group)
 	}
-	notice, note := Notice{Gone: user}, Note{Kind: NoteLeft, Group: group}
+	notice := Notice{Gone: user, Version: change.Version}
+	note := Note{Kind: NoteLeft, Group: group, Version: change.Version}
 	if change.Raised {
 		notice.Event = event.JSON()
 		note.Event = notice.Event

@@ -12,7 +12,7 @@ import (
 // notices are those of the last change, as "<event> gone <user> dismissed".
 func (w *world) notices() (list []string) {
 	for _, n := range w.redis.changes[len(w.redis.changes)-1].Notices {
-		list = append(list, fmt.Sprintf("%s gone %q dismissed %v", n.Event, n.Gone, n.Dismissed))
+		list = append(list, fmt.Sprintf("%s came %q gone %q dismissed %v", n.Event, n.Came, n.Gone, n.Dismissed))
 	}
 	return list
 }
@@ -25,10 +25,10 @@ func TestWhoComesIsToldAndSubscribed(t *testing.T) {
 	_, err := w.groups.AddMembers(ctx, user("ann"), "g", []string{"zoe", "bob"})
 	require.NoError(t, err)
 	event := `{"event":"group","group":"g","change":"joined","user":"zoe","by":"ann"}`
-	require.Equal(t, []string{event + ` gone "" dismissed false`}, w.notices())
+	require.Equal(t, []string{event + ` came "zoe" gone "" dismissed false`}, w.notices())
 	require.Equal(t, map[string][]domain.Note{
-		"zoe": {{Kind: domain.NoteJoined, Group: "g", After: 7, Event: []byte(event)}},
-		"bob": {{Kind: domain.NoteJoined, Group: "g", After: 7}}, // a former call may not have got so far
+		"zoe": {{Kind: domain.NoteJoined, Group: "g", After: 7, Version: 1, Event: []byte(event)}},
+		"bob": {{Kind: domain.NoteJoined, Group: "g", After: 7, Version: 1}}, // a former call may not have got so far
 	}, w.redis.notes)
 }
 
@@ -48,7 +48,7 @@ func TestTheMembersOfANewGroupAreSubscribed(t *testing.T) {
 	w := newWorld()
 	_, err := w.groups.Create(ctx, user("ann"), domain.NewGroup{ID: "g", Type: domain.Private, Name: "G", Members: []string{"bob"}})
 	require.NoError(t, err)
-	note := domain.Note{Kind: domain.NoteJoined, Group: "g", Event: []byte(`{"event":"group","group":"g","change":"created","by":"ann"}`)}
+	note := domain.Note{Kind: domain.NoteJoined, Group: "g", Version: 1, Event: []byte(`{"event":"group","group":"g","change":"created","by":"ann"}`)}
 	require.Equal(t, map[string][]domain.Note{"ann": {note}, "bob": {note}}, w.redis.notes)
 }
 
@@ -65,8 +65,8 @@ func TestWhoGoesIsToldAndHisSubscriptionsEnd(t *testing.T) {
 		w.add(domain.Group{ID: "g", Type: domain.Private, Name: "G"}, as(domain.Owner, "ann"), as(domain.Member, "bob"))
 		require.NoError(t, c.do(w), name)
 		event := `{"event":"group","group":"g",` + c.event
-		require.Equal(t, []string{event + ` gone "bob" dismissed false`}, w.notices())
-		require.Equal(t, map[string][]domain.Note{"bob": {{Kind: domain.NoteLeft, Group: "g", Event: []byte(event)}}}, w.redis.notes)
+		require.Equal(t, []string{event + ` came "" gone "bob" dismissed false`}, w.notices())
+		require.Equal(t, map[string][]domain.Note{"bob": {{Kind: domain.NoteLeft, Group: "g", Version: 1, Event: []byte(event)}}}, w.redis.notes)
 	}
 }
 
@@ -75,7 +75,7 @@ func TestADismissalEndsEverySubscription(t *testing.T) {
 	w := newWorld()
 	w.add(domain.Group{ID: "g", Type: domain.Private, Name: "G"}, as(domain.Owner, "ann"))
 	require.NoError(t, w.groups.Dismiss(ctx, server, "g"))
-	require.Equal(t, []string{`{"event":"group","group":"g","change":"dismissed","by":"backend-1"} gone "" dismissed true`}, w.notices())
+	require.Equal(t, []string{`{"event":"group","group":"g","change":"dismissed","by":"backend-1"} came "" gone "" dismissed true`}, w.notices())
 }
 
 func TestADirectConversationIsOpenedOnceAndToldAgain(t *testing.T) {

@@ -18,14 +18,16 @@ const (
 // Note is what a user's connections have to learn, on whatever instance, even if pub/sub fails at that moment. Notes
 // lie in order in Redis for a day; the channel of the user only tells that there are new ones.
 type Note struct {
-	ID     string // place among the user's notes, made by Redis: <ms>-<n>
-	Kind   NoteKind
-	Group  string
-	After  int64
-	Event  []byte // joined, left: the event group; nil for none
-	Conn   string
-	Code   int
-	Reason string
+	ID    string // place among the user's notes, made by Redis: <ms>-<n>
+	Kind  NoteKind
+	Group string
+	After int64
+	// Version of the group when the user came or went: notes may come in another order than the changes.
+	Version int64
+	Event   []byte // joined, left: the event group; nil for none
+	Conn    string
+	Code    int
+	Reason  string
 }
 
 // Notes keeps the notes of users.

@@ -13,7 +13,8 @@ import (
 //
 //	m <gen> <seq> <mute>   a message, and the connection that asked for no push of it ('-' for none)
 //	e <except>             an event, and the connection that does not get it
-//	l <user>               an event, behind which this user's subscriptions end
+//	j <user> <version>     an event that this user is a member, as of this version of the group
+//	l <user> <version>     an event, behind which this user's subscriptions from before this version of the group end
 //	d                      an event, behind which all subscriptions end
 func (s *Subscriber) toGroup(group, payload string) error {
 	first, event, ok := strings.Cut(payload, "\n")
@@ -26,8 +27,16 @@ func (s *Subscriber) toGroup(group, payload string) error {
 		return s.published(group, words, event)
 	case words[0] == "e" && len(words) == 2:
 		notice.Except = orNone(words[1])
-	case words[0] == "l" && len(words) == 2:
-		notice.Gone = words[1]
+	case (words[0] == "j" || words[0] == "l") && len(words) == 3:
+		if words[0] == "j" {
+			notice.Came = words[1]
+		} else {
+			notice.Gone = words[1]
+		}
+		var err error
+		if notice.Version, err = strconv.ParseInt(words[2], 10, 64); err != nil {
+			return fmt.Errorf("version: %w", err)
+		}
 	case words[0] == "d" && len(words) == 1:
 		notice.Dismissed = true
 	default:
@@ -43,8 +52,10 @@ func noticePayload(n domain.Notice) string {
 	switch {
 	case n.Dismissed:
 		line = "d"
+	case n.Came != "":
+		line = "j " + n.Came + " " + strconv.FormatInt(n.Version, 10)
 	case n.Gone != "":
-		line = "l " + n.Gone
+		line = "l " + n.Gone + " " + strconv.FormatInt(n.Version, 10)
 	case n.Except != "":
 		line = "e " + n.Except
 	}

@@ -41,7 +41,7 @@ func (l *listener) UserNoticed(user string, n domain.Notice) { l.notice("user "+
 func (l *listener) notice(to string, n domain.Notice) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.notices = append(l.notices, fmt.Sprintf("%s: %s, except %q, gone %q, dismissed %v", to, n.Event, n.Except, n.Gone, n.Dismissed))
+	l.notices = append(l.notices, fmt.Sprintf("%s: %s, except %q, came %q, gone %q, version %d, dismissed %v", to, n.Event, n.Except, n.Came, n.Gone, n.Version, n.Dismissed))
 }
 
 func (l *listener) UserNotes(user string) {
@@ -285,21 +285,22 @@ func TestNoticesReachGroupsAndUsers(t *testing.T) {
 		require.NoError(t, e.store.ToGroups(ctx, []string{"a", "b"}, "", []byte("{1}")))
 		require.NoError(t, e.store.ToGroups(ctx, []string{"a"}, domain.ExceptUser("u"), []byte("{2}")))
 		require.NoError(t, e.store.Changed(ctx, &domain.GroupChange{Group: domain.Group{ID: "a", Version: 2}, Notices: []domain.Notice{
-			{Event: []byte("{3}"), Gone: "u"}, {Event: []byte("{4}"), Except: "c1"}, {Event: []byte("{5}"), Dismissed: true}, {Gone: "v"},
+			{Event: []byte("{3}"), Gone: "u", Version: 7}, {Event: []byte("{3a}"), Came: "u", Version: 8}, {Event: []byte("{4}"), Except: "c1"}, {Event: []byte("{5}"), Dismissed: true}, {Gone: "v"},
 		}}))
 		require.NoError(t, e.store.ToUser(ctx, "u", "c2", []byte("{6}")))
 		require.NoError(t, e.store.ToUser(ctx, "v", "", []byte("{7}"))) // nobody listens
 		require.NoError(t, e.store.Tell(ctx, map[string]domain.Note{"u": {Kind: domain.NoteLeft, Group: "a"}}))
 		until(t, "the notes", func() bool { return heard.notesOf("u") == 2 })
 		require.Equal(t, []string{
-			`group a: {1}, except "", gone "", dismissed false`,
-			`group b: {1}, except "", gone "", dismissed false`,
-			`group a: {2}, except "@u", gone "", dismissed false`,
-			`group a: {3}, except "", gone "u", dismissed false`,
-			`group a: {4}, except "c1", gone "", dismissed false`,
-			`group a: {5}, except "", gone "", dismissed true`,
-			`group a: , except "", gone "v", dismissed false`,
-			`user u: {6}, except "c2", gone "", dismissed false`,
+			`group a: {1}, except "", came "", gone "", version 0, dismissed false`,
+			`group b: {1}, except "", came "", gone "", version 0, dismissed false`,
+			`group a: {2}, except "@u", came "", gone "", version 0, dismissed false`,
+			`group a: {3}, except "", came "", gone "u", version 7, dismissed false`,
+			`group a: {3a}, except "", came "u", gone "", version 8, dismissed false`,
+			`group a: {4}, except "c1", came "", gone "", version 0, dismissed false`,
+			`group a: {5}, except "", came "", gone "", version 0, dismissed true`,
+			`group a: , except "", came "", gone "v", version 0, dismissed false`,
+			`user u: {6}, except "c2", came "", gone "", version 0, dismissed false`,
 		}, heard.noticed())
 
 		heard.UnsubscribeUser("u")
@@ -307,8 +308,8 @@ func TestNoticesReachGroupsAndUsers(t *testing.T) {
 		until(t, "confirmation of a", func() bool { return heard.confirmations("a") == 2 })
 		require.NoError(t, e.store.ToUser(ctx, "u", "", []byte("{8}")))
 		require.NoError(t, e.store.ToGroups(ctx, []string{"a"}, "", []byte("{9}")))
-		until(t, "the last notice", func() bool { return len(heard.noticed()) == 9 })
-		require.Contains(t, heard.noticed()[8], "{9}")
+		until(t, "the last notice", func() bool { return len(heard.noticed()) == 10 })
+		require.Contains(t, heard.noticed()[9], "{9}")
 	})
 }
 
@@ -318,26 +319,29 @@ func TestReadMarksAreToldInSmallGroupsOnly(t *testing.T) {
 		for _, g := range []struct {
 			id      string
 			members int
-		}{{"small", smallGroup}, {"large", smallGroup + 1}} {
-			s := &domain.GroupSnapshot{Group: domain.Group{ID: g.id, Type: domain.Private, Version: 1}}
+			typ     domain.GroupType
+		}{{"small", smallGroup, domain.Private}, {"large", smallGroup + 1, domain.Private}, {"room", 0, domain.Room}} {
+			s := &domain.GroupSnapshot{Group: domain.Group{ID: g.id, Type: g.typ, Version: 1}}
 			for i := range g.members {
 				s.Members = append(s.Members, domain.Membership{User: fmt.Sprint("u", i), Role: domain.Member})
 			}
 			require.NoError(t, e.store.FillGroup(ctx, s))
 		}
-		heard := e.subscribe(t, e.store, "small", "large")
+		heard := e.subscribe(t, e.store, "small", "large", "room", "unknown")
 		mark := func(group string, seq int64) {
 			_, err := e.store.MarkRead(ctx, group, "u0", seq, 0, fmt.Appendf(nil, "{%s %d}", group, seq))
 			require.NoError(t, err)
 		}
 		mark("large", 5)
+		mark("room", 5)    // he has not joined it
+		mark("unknown", 5) // how many are in it is not known
 		mark("small", 5)
 		mark("small", 4) // moves nothing
 		mark("small", 6)
 		until(t, "two notices", func() bool { return len(heard.noticed()) >= 2 })
 		require.Equal(t, []string{
-			`group small: {small 5}, except "@u0", gone "", dismissed false`,
-			`group small: {small 6}, except "@u0", gone "", dismissed false`,
+			`group small: {small 5}, except "@u0", came "", gone "", version 0, dismissed false`,
+			`group small: {small 6}, except "@u0", came "", gone "", version 0, dismissed false`,
 		}, heard.noticed())
 	})
 }

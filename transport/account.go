@@ -99,6 +99,17 @@ func (h *Hub) readNotes(a *account) {
 	}
 }
 
+// readNotesOf reads a user's notes and hands them out before it returns.
+func (h *Hub) readNotesOf(ctx context.Context, user string) error {
+	h.mu.Lock()
+	a := h.accounts[user]
+	h.mu.Unlock()
+	if a == nil {
+		return nil
+	}
+	return h.handOutNotes(ctx, []*account{a})
+}
+
 // checkNotes reads the notes of all users here.
 func (h *Hub) checkNotes(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, repairTimeout)

@@ -295,7 +295,7 @@ func (b *backend) take(a domain.Append) (domain.Accepted, *domain.Push, error) {
 	g := b.groups[a.Group]
 	if lower, higher, ok := domain.SplitDirect(a.Group); g == nil && a.Open && ok {
 		g = b.addLocked(domain.Direct, a.Group, lower, higher)
-		note := domain.Note{Kind: domain.NoteJoined, Group: a.Group, Event: domain.GroupEvent{Group: a.Group, Change: domain.ChangeCreated}.JSON()}
+		note := domain.Note{Kind: domain.NoteJoined, Group: a.Group, Version: newer(), Event: domain.GroupEvent{Group: a.Group, Change: domain.ChangeCreated}.JSON()}
 		b.tell(map[string]domain.Note{lower: note, higher: note})
 	}
 	if g == nil {

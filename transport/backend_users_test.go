@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"hearth/domain"
 )
@@ -122,6 +123,7 @@ func (b *backend) Tell(ctx context.Context, notes map[string]domain.Note) error 
 // tell adds notes and wakes who has to read them; b.mu is held.
 func (b *backend) tell(notes map[string]domain.Note) {
 	for user, n := range notes {
+		b.seatBy(user, n)
 		b.noted++
 		n.ID = fmt.Sprintf("1700000000000-%d", b.noted)
 		b.notes[user] = append(b.notes[user], n)
@@ -130,6 +132,28 @@ func (b *backend) tell(notes map[string]domain.Note) {
 		}
 	}
 }
+
+// seatBy gives the user the place that a note tells him of, as what comes before the note does; b.mu is held.
+func (b *backend) seatBy(user string, n domain.Note) {
+	g := b.groups[n.Group]
+	if g == nil {
+		return
+	}
+	_, in := g.members[user]
+	if n.Kind == domain.NoteJoined && !in {
+		g.members[user] = domain.Member
+		g.Version++
+	}
+	if n.Kind == domain.NoteLeft && in {
+		delete(g.members, user)
+		g.Version++
+	}
+}
+
+// newer is a version above that of any group and above the one before.
+func newer() int64 { return 1000 + versions.Add(1) }
+
+var versions atomic.Int64
 
 // note tells one user something.
 func (b *backend) note(user string, n domain.Note) {

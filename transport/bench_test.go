@@ -93,7 +93,7 @@ func BenchmarkHandOut(b *testing.B) {
 	conns := make([]*Conn, n)
 	for i := range conns {
 		conns[i] = newConn(f.Server, nil, auth.Claims{User: "ann"}, domain.Session{Conn: "sink"}, domain.Admission{})
-		feed.add(conns[i])
+		feed.add(conns[i], 1)
 	}
 	feed.isLive = true
 	push := domain.Push{Group: "g", Gen: 1, Seq: 1, Event: []byte(`{"event":"message","group":"g","seq":1}`)}

@@ -24,7 +24,7 @@ const (
 	closeTimeout   = time.Second      // for the client's half of a close
 	leaveGrace     = time.Second      // from goodbye on frames are taken that were on their way
 	leaveTimeout   = 3 * time.Second  // then, for the answers
-	writeBatch     = 64 << 10         // bytes of queued objects that go in one frame
+	writeBatch     = 16 << 10         // bytes of queued objects that go in one frame
 	maxBadFrames   = 10               // a minute; one more closes the connection
 	tooManyFor     = 10 * time.Second // over the frame rate, then the connection is closed
 	overGrace      = time.Second      // without a frame too many ends that
@@ -89,6 +89,8 @@ type Conn struct {
 	working     bool
 	sending     int // sends that are not answered yet
 	feeds       map[string]*feed
+	declined    map[string]struct{} // groups that the client has unsubscribed
+	told        map[string]int64    // version of each group whose event of the user's coming or going was the last
 }
 
 func newConn(s *Server, ws *websocket.Conn, claims auth.Claims, session domain.Session, a domain.Admission) *Conn {
@@ -109,7 +111,9 @@ func newConn(s *Server, ws *websocket.Conn, claims auth.Claims, session domain.S
 func (c *Conn) actor() domain.Actor { return domain.Actor{User: c.claims.User} }
 
 func (c *Conn) session() domain.Session {
-	return domain.Session{Conn: c.id, User: c.claims.User, Device: c.claims.Device, Instance: c.server.cfg.Life}
+	return domain.Session{
+		Conn: c.id, User: c.claims.User, Device: c.claims.Device, Instance: c.server.cfg.Life, OpenedMS: c.admission.OpenedMS,
+	}
 }
 
 // run serves the connection until it ends.

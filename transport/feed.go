@@ -25,12 +25,13 @@ type feed struct {
 
 	mu        sync.Mutex // guards what follows
 	isLive    bool
-	version   int64 // of the group and its members that the subscriptions agree with; 0: not known yet
-	doubtful  bool  // pub/sub broke: who is still a member is asked before anything more is handed out
-	breaks    int   // how often it did
-	gen       int64 // of the newest push; older ones are not believed
-	last      int64 // every seq up to here was handed out or is a hole
-	previous  int64 // seq of the last message handed out, or there at the start
+	version   int64           // of the group and its members that the subscriptions agree with; 0: not known yet
+	doubtful  bool            // pub/sub broke: who is still a member is asked before anything more is handed out
+	breaks    int             // how often it did
+	waiting   []domain.Notice // until they have been asked
+	gen       int64           // of the newest push; older ones are not believed
+	last      int64           // every seq up to here was handed out or is a hole
+	previous  int64           // seq of the last message handed out, or there at the start
 	early     map[int64]domain.Push
 	repairing bool
 	again     bool // a repair was asked for while one was under way
@@ -42,6 +43,7 @@ type feed struct {
 // subscription is one connection's place in a feed.
 type subscription struct {
 	group   string
+	version int64    // of the group when the user was last known to be let in
 	lost    bool     // its pushes were let go: the client has been told to subscribe again; guarded by Conn.mu
 	held    [][]byte // pushes that wait until the page before them is sent; nil once they need not
 	holding bool
@@ -125,22 +127,27 @@ func (f *feed) handOutEarly() {
 	}
 }
 
-// noticed hands out an event without a seq, and ends the subscriptions that it ends.
+// noticed takes an event without a seq. While the members are asked, only what ends subscriptions is handed out.
 func (f *feed) noticed(n domain.Notice) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	ends := func(user string) bool { return n.Dismissed || n.Gone != "" && n.Gone == user }
+	if f.doubtful && !n.Dismissed && n.Gone == "" {
+		if len(f.waiting) < maxHeld {
+			f.waiting = append(f.waiting, n)
+		}
+		return
+	}
+	f.tell(n)
+}
+
+// tell hands out an event without a seq, and ends the subscriptions that it ends; f.mu is held.
+func (f *feed) tell(n domain.Notice) {
+	ends := func(c *Conn, sub *subscription) bool {
+		return n.Dismissed || n.Gone != "" && n.Gone == c.claims.User && sub.version < n.Version
+	}
 	if len(n.Event) > 0 {
 		for c, sub := range f.subs {
-			switch {
-			case n.Except != "" && (n.Except == c.id || n.Except == domain.ExceptUser(c.claims.User)):
-			case sub.holding && len(sub.held) < maxHeld:
-				sub.held = append(sub.held, n.Event)
-			case ends(c.claims.User): // the last word: also to a reader that is too slow
-				c.reply(n.Event)
-			case !sub.holding:
-				c.pushEvent(sub, n.Event)
-			}
+			f.tellOne(c, sub, n, ends(c, sub))
 		}
 	}
 	if n.Dismissed || n.Gone != "" {
@@ -148,10 +155,39 @@ func (f *feed) noticed(n domain.Notice) {
 	}
 }
 
-// drop ends the subscriptions of some users; f.mu is held. It returns whose they were.
-func (f *feed) drop(of func(user string) bool) (dropped []*Conn) {
-	for c := range f.subs {
-		if of(c.claims.User) {
+// tellOne hands an event to one connection; last tells that it is the last of the subscription. f.mu is held.
+func (f *feed) tellOne(c *Conn, sub *subscription, n domain.Notice, last bool) {
+	concerned := n.Gone != "" && n.Gone == c.claims.User
+	came := n.Came != "" && n.Came == c.claims.User
+	switch {
+	case n.Except != "" && (n.Except == c.id || n.Except == domain.ExceptUser(c.claims.User)):
+	case concerned && !last: // he is in again
+	case (concerned || came) && !c.hears(f.group, n.Version): // a note has told him
+	case sub.holding && (last || len(sub.held) < maxHeld):
+		sub.held = append(sub.held, n.Event)
+	case last: // also to a reader that is too slow
+		c.reply(n.Event)
+	case !sub.holding:
+		c.pushEvent(sub, n.Event)
+	}
+}
+
+// tellSubscribed tells a connection that is subscribed already that its user has joined, unless it was told. One that has
+// been told to subscribe again would take it for a subscription.
+func (f *feed) tellSubscribed(c *Conn, n domain.Note) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if sub := f.subs[c]; sub != nil && !sub.lost && len(n.Event) > 0 && c.isNews(n.Group, n.Version) {
+		c.enqueue(queued{object: n.Event})
+	}
+}
+
+// drop ends some subscriptions; f.mu is held. It returns whose they were.
+func (f *feed) drop(which func(c *Conn, sub *subscription) bool) (dropped []*Conn) {
+	for c, sub := range f.subs {
+		if which(c, sub) {
 			delete(f.subs, c)
 			c.start(task{own: func(context.Context) { c.forget(f) }})
 			dropped = append(dropped, c)
@@ -193,13 +229,20 @@ func (f *feed) catchUp(ctx context.Context, seq int64) error {
 }
 
 // hold subscribes a connection whose pushes are kept back until release or restore; it returns the position behind
-// which they start.
-func (f *feed) hold(c *Conn) (sub *subscription, after int64) {
+// which they start. version is the group's when the user was let in.
+func (f *feed) hold(c *Conn, version int64) (sub *subscription, after int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	sub = &subscription{group: f.group, holding: true, former: f.subs[c]}
+	sub = &subscription{group: f.group, version: version, holding: true, former: f.subs[c]}
 	f.subs[c] = sub
 	return sub, f.last
+}
+
+// letIn notes as of which version of the group the user is known to be let in.
+func (f *feed) letIn(sub *subscription, version int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	sub.version = version
 }
 
 // release sends the reply to a subscribe, if there is one, and behind it the pushes that were held. When they were
@@ -246,11 +289,18 @@ func (f *feed) restore(c *Conn, sub *subscription) {
 	}
 }
 
-// add subscribes a connection from the feed's position on.
-func (f *feed) add(c *Conn) {
+// add subscribes a connection from the feed's position on. version is the group's when the user was let in.
+func (f *feed) add(c *Conn, version int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.subs[c] = &subscription{group: f.group}
+	f.subs[c] = &subscription{group: f.group, version: version}
+}
+
+// endBefore ends a connection's subscription if it is from before a version of the group.
+func (f *feed) endBefore(c *Conn, version int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.drop(func(other *Conn, sub *subscription) bool { return other == c && sub.version < version })
 }
 
 // remove ends the subscription of a connection that asks for it.

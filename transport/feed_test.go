@@ -199,12 +199,12 @@ func (w *walk) play(i int, s step) error {
 		w.b.change(func(b *backend) {
 			after := max(0, b.groups["r"].maxSeq-int64(s.After))
 			event := fmt.Appendf(nil, `{"event":"group","group":"r","change":"joined","seq":%d}`, after)
-			b.tell(map[string]domain.Note{user: {Kind: domain.NoteJoined, Group: "r", After: after, Event: event}})
+			b.tell(map[string]domain.Note{user: {Kind: domain.NoteJoined, Group: "r", Version: newer(), After: after, Event: event}})
 		})
 	case "leave":
-		w.b.note(user, domain.Note{Kind: domain.NoteLeft, Group: "r", Event: leftEvent(user)})
+		w.b.note(user, domain.Note{Kind: domain.NoteLeft, Group: "r", Version: newer(), Event: leftEvent(user)})
 	case "drop":
-		w.hub.Noticed("r", domain.Notice{Event: leftEvent(user), Gone: user})
+		w.hub.Noticed("r", domain.Notice{Event: leftEvent(user), Gone: user, Version: newer()})
 	}
 	return nil
 }
@@ -279,8 +279,7 @@ func (c *walker) see(o object) error {
 // seeChange follows what the user is told of his place.
 func (c *walker) seeChange(o object) error {
 	switch {
-	case o.Change == domain.ChangeJoined && c.subscribed:
-		return errors.New("joined, though subscribed")
+	case o.Change == domain.ChangeJoined && c.subscribed: // it goes on
 	case o.Change == domain.ChangeJoined:
 		c.subscribed, c.left, c.last = true, false, o.Seq
 	case o.User == c.conn.claims.User:

@@ -38,7 +38,8 @@ type Hub struct {
 	log        zerolog.Logger
 	metrics    *metrics
 
-	// mu guards what follows. Lock order: Hub.mu, feed.mu, Conn.mu; none is held during I/O.
+	// mu guards what follows. Lock order: Hub.mu, feed.mu, Conn.mu, and last what Channels locks for itself; none is
+	// held during I/O.
 	mu       sync.Mutex
 	feeds    map[string]*feed
 	accounts map[string]*account // by user
@@ -52,6 +53,7 @@ type Hub struct {
 const (
 	maxRepairs    = 32
 	tailInterval  = 3 * time.Second
+	tailTimeout   = 2 * time.Second       // of one look at some heads
 	pollInterval  = time.Second           // of the heads while pub/sub brings nothing
 	maxClosePause = 20 * time.Millisecond // between closes: few connections need no long spread
 )
@@ -155,6 +157,12 @@ func (h *Hub) add(c *Conn) bool {
 	return true
 }
 
+func (h *Hub) isClosing() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.closing
+}
+
 func (h *Hub) remove(c *Conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -181,32 +189,38 @@ func (h *Hub) Run(ctx context.Context) error {
 			continue
 		}
 		checked = time.Now()
-		err := errors.Join(h.checkTails(ctx, !flowing), h.checkNotes(ctx))
+		err := errors.Join(h.checkNotes(ctx), h.checkTails(ctx, !flowing))
 		if err != nil && ctx.Err() == nil {
 			h.log.Warn().Err(err).Msg("tails not compared with the heads")
 		}
 	}
 }
 
-func (h *Hub) checkTails(ctx context.Context, atOnce bool) error {
-	ctx, cancel := context.WithTimeout(ctx, repairTimeout)
-	defer cancel()
+// checkTails compares the feeds with the heads, some at a time: what fails for some is told at the end.
+func (h *Hub) checkTails(ctx context.Context, atOnce bool) (err error) {
 	for feeds := range slices.Chunk(h.all(), domain.MaxSyncGroups) {
-		groups := make([]string, len(feeds))
-		for i, f := range feeds {
-			groups[i] = f.group
-		}
-		heads, err := h.history.HeadsOf(ctx, groups)
-		if err != nil {
-			return err
-		}
-		for i, f := range feeds {
-			switch code := domain.CodeOf(heads[i].Err); {
-			case heads[i].Err == nil:
-				f.checkTail(&heads[i].Head, atOnce)
-			case code == domain.CodeGone || code == domain.CodeNotFound:
-				f.gone()
-			}
+		err = errors.Join(err, h.checkSome(ctx, feeds, atOnce))
+	}
+	return err
+}
+
+func (h *Hub) checkSome(ctx context.Context, feeds []*feed, atOnce bool) error {
+	ctx, cancel := context.WithTimeout(ctx, tailTimeout)
+	defer cancel()
+	groups := make([]string, len(feeds))
+	for i, f := range feeds {
+		groups[i] = f.group
+	}
+	heads, err := h.history.HeadsOf(ctx, groups)
+	if err != nil {
+		return err
+	}
+	for i, f := range feeds {
+		switch code := domain.CodeOf(heads[i].Err); {
+		case heads[i].Err == nil:
+			f.checkTail(&heads[i].Head, atOnce)
+		case code == domain.CodeGone || code == domain.CodeNotFound:
+			f.gone()
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,8 +35,7 @@ func TestDrainSaysGoodbye(t *testing.T) {
 		require.Greater(t, len(different), 1, "not all at once")
 		require.Empty(t, s.ch.subscribed())
 
-		late := s.dial(t, "bob") // the listener is still open
-		late.goodbye(wire.CloseShuttingDown)
+		s.turnedAway(t, "bob", http.StatusServiceUnavailable) // the listener is still open
 		require.Empty(t, s.open())
 	})
 }

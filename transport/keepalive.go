@@ -38,10 +38,10 @@ func (c *Conn) refresh(r wire.Request) ([]byte, error) {
 	if err := r.Decode(&q); err != nil {
 		return nil, err
 	}
-	if q.Token == "" {
+	if q.Token == nil {
 		return nil, domain.BadField("token", "is required")
 	}
-	claims, err := c.server.auth.User(q.Token)
+	claims, err := c.server.auth.User(*q.Token)
 	if err == nil && claims.User != c.claims.User {
 		err = domain.Errorf(domain.CodeUnauthorized, "this token is another user's")
 	}

@@ -14,7 +14,7 @@ import (
 func event(name string) []byte { return []byte(`{"event":"` + name + `"}`) }
 
 func removed(group, user string) domain.Notice {
-	return domain.Notice{Event: domain.GroupEvent{Group: group, Change: domain.ChangeRemoved, User: user, By: "boss"}.JSON(), Gone: user}
+	return domain.Notice{Event: domain.GroupEvent{Group: group, Change: domain.ChangeRemoved, User: user, By: "boss"}.JSON(), Gone: user, Version: newer()}
 }
 
 func TestNoticesReachTheSubscribersButSome(t *testing.T) {
@@ -56,7 +56,7 @@ func TestRemovalEndsTheSubscriptionsOfThatUserOnly(t *testing.T) {
 		}
 		require.Equal(t, map[string]int{"g": 1}, s.Hub().Online())
 		require.Equal(t, []string{"g"}, s.ch.subscribed(), "bob follows it")
-		s.Hub().Noticed("g", domain.Notice{Gone: "bob"}) // without a word
+		s.Hub().Noticed("g", domain.Notice{Gone: "bob", Version: newer()}) // without a word
 		s.push("g", 1)
 		bob.alive()
 		require.Empty(t, s.ch.subscribed(), "nobody is left")

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"encoding/json"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -181,7 +182,7 @@ func TestSendToAUserDoesNotDependOnHisPresence(t *testing.T) {
 		defer goOn()
 		started := time.Now()
 		require.Contains(t, c.ask(sendOf(2, "dm:ann:bob", "a", send)).raw, `"peer_online":false`)
-		require.Equal(t, time.Second, time.Since(started))
+		require.LessOrEqual(t, time.Since(started), 300*time.Millisecond)
 		c.refused(sendOf(3, "dm:bob:cy", "a", ""), domain.CodeNotFound)
 	})
 }
@@ -265,7 +266,7 @@ func TestSessionsOfTheUser(t *testing.T) {
 		inBubble(t, nil, func(t *testing.T, s *piped) {
 			s.dial(t, "ann").ready()
 			<-s.drain()
-			s.dial(t, "bob").goodbye(wire.CloseShuttingDown)
+			s.turnedAway(t, "bob", http.StatusServiceUnavailable)
 			synctest.Wait()
 			require.Empty(t, s.b.entered())
 			require.Empty(t, s.ch.listening())

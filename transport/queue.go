@@ -80,6 +80,33 @@ func (c *Conn) lose(sub *subscription) {
 	}
 }
 
+// isNews reports whether the user's place in a group at this version is not told yet, and notes that it is now: a
+// feed and a note may both tell it, and notes may come in another order than the changes. c.mu is held.
+func (c *Conn) isNews(group string, version int64) bool {
+	if version <= c.told[group] {
+		return false
+	}
+	if c.told == nil {
+		c.told = make(map[string]int64)
+	}
+	c.told[group] = version
+	return true
+}
+
+// hears is isNews for who does not hold c.mu.
+func (c *Conn) hears(group string, version int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.isNews(group, version)
+}
+
+// toldOf is the version of a group whose event of the user's coming or going was the last that he was told.
+func (c *Conn) toldOf(group string) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.told[group]
+}
+
 // forgo gives up a subscription that the client does not want any more: what of it is let go is not told.
 func (c *Conn) forgo(sub *subscription) {
 	c.mu.Lock()
@@ -177,8 +204,9 @@ func (c *Conn) write() {
 	}
 }
 
-var batchBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+var batchBuffers = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, writeBatch)) }}
 
+// writeBatch writes objects, several in a frame. A stuck reader holds one buffer of it.
 func (c *Conn) writeBatch(batch []queued) error {
 	if len(batch) == 1 {
 		return c.writeFrame(batch[0].object)
@@ -186,19 +214,33 @@ func (c *Conn) writeBatch(batch []queued) error {
 	buf, _ := batchBuffers.Get().(*bytes.Buffer)
 	defer batchBuffers.Put(buf)
 	buf.Reset()
-	for i, q := range batch {
+	for _, q := range batch {
+		if buf.Len()+1+len(q.object) > writeBatch {
+			if err := c.flush(buf); err != nil {
+				return err
+			}
+		}
+		if len(q.object) > writeBatch {
+			if err := c.writeFrame(q.object); err != nil {
+				return err
+			}
+			continue
+		}
 		if buf.Len() > 0 {
 			buf.WriteByte('\n')
 		}
 		buf.Write(q.object)
-		if buf.Len() >= writeBatch || i == len(batch)-1 {
-			if err := c.writeFrame(buf.Bytes()); err != nil {
-				return err
-			}
-			buf.Reset()
-		}
 	}
-	return nil
+	return c.flush(buf)
+}
+
+// flush writes what is in the buffer, if anything.
+func (c *Conn) flush(buf *bytes.Buffer) error {
+	if buf.Len() == 0 {
+		return nil
+	}
+	defer buf.Reset()
+	return c.writeFrame(buf.Bytes())
 }
 
 func (c *Conn) writeFrame(frame []byte) error {

@@ -94,7 +94,7 @@ func TestRefreshWithABadTokenChangesNothing(t *testing.T) {
 			}
 		}
 		c.refused(`{"id":1,"op":"refresh"}`, domain.CodeBadRequest)
-		c.refused(refreshOf(""), domain.CodeBadRequest)
+		c.refused(refreshOf(""), domain.CodeUnauthorized)
 		c.refused(`{"id":1,"op":"refresh","token":7}`, domain.CodeBadRequest)
 		c.refused(`{"id":1,"op":"refresh","token":"x","user":"ann"}`, domain.CodeBadRequest)
 		c.goodbyeAt(end)

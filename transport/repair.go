@@ -85,8 +85,8 @@ func (f *feed) gone() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	clear(f.early)
-	f.doubtful = false
-	f.resync(f.drop(func(string) bool { return true }))
+	f.doubtful, f.waiting = false, nil
+	f.resync(f.drop(func(*Conn, *subscription) bool { return true }))
 }
 
 // resync tells connections that they are not subscribed any more; trying again, they learn why.
@@ -158,11 +158,23 @@ func (f *feed) verify(ctx context.Context, head *domain.Head) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.doubtful, f.version = f.breaks != breaks, head.Version
-	f.resync(f.drop(func(user string) bool {
-		_, asked := users[user]
-		role := roles[user]
-		return asked && (role == domain.BlockedIn || role == domain.Outsider && head.Type != domain.Room)
-	}))
+	for _, c := range f.drop(func(c *Conn, sub *subscription) bool {
+		_, asked := users[c.claims.User]
+		role := roles[c.claims.User]
+		out := asked && (role == domain.BlockedIn || role == domain.Outsider && head.Type != domain.Room)
+		if asked && !out {
+			sub.version = max(sub.version, head.Version)
+		}
+		return out && sub.version <= head.Version
+	}) {
+		c.explainDrop(f)
+	}
+	if !f.doubtful {
+		for _, n := range f.waiting {
+			f.tell(n)
+		}
+		f.waiting = nil
+	}
 	return nil
 }
 

@@ -283,7 +283,7 @@ func TestTheLastWordOfAGroupReachesASlowReader(t *testing.T) {
 		s.push("g", 5) // lost
 		s.push("h", 1)
 		removed := func(group string) domain.Notice {
-			return domain.Notice{Event: domain.GroupEvent{Group: group, Change: domain.ChangeRemoved, User: "ann"}.JSON(), Gone: "ann"}
+			return domain.Notice{Event: domain.GroupEvent{Group: group, Change: domain.ChangeRemoved, User: "ann"}.JSON(), Gone: "ann", Version: newer()}
 		}
 		s.Hub().Noticed("g", removed("g"))
 		s.Hub().Noticed("h", removed("h"))

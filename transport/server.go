@@ -111,6 +111,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if s.hub.isClosing() { // before the upgrade: a load balancer takes it elsewhere
+		refuse("leaving", domain.Errorf(domain.CodeUnavailable, "this instance is shutting down"))
+		return
+	}
 	claims, err := s.auth.UserFromUpgrade(r)
 	if err != nil {
 		refuse("token", err)
@@ -145,7 +149,7 @@ func (s *Server) signOff(ctx context.Context, session domain.Session, groups []s
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
 	if err := s.sessions.Leave(ctx, session, groups); err != nil {
-		s.log.Warn().Err(err).Str("conn", session.Conn).Str("user", session.User).Msg("session not taken out")
+		s.log.Warn().Err(err).Str("conn", session.Conn).Str("user", session.User).Msg("session not taken out, trying again later")
 	}
 }
 

@@ -161,6 +161,22 @@ func (s *piped) dialSilently(t testing.TB, user string, lifetime time.Duration) 
 // dialToken connects who does not read until he is told to.
 func (s *piped) dialToken(t testing.TB, token string) *client {
 	t.Helper()
+	ws, response, err := s.try(token)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	return newClient(t, ws)
+}
+
+// turnedAway connects a user who must be refused with this status.
+func (s *piped) turnedAway(t testing.TB, user string, status int) {
+	t.Helper()
+	_, response, err := s.try(tokenOf(t, user, time.Hour))
+	require.ErrorIs(t, err, websocket.ErrBadHandshake)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, status, response.StatusCode)
+}
+
+func (s *piped) try(token string) (*websocket.Conn, *http.Response, error) {
 	dialer := websocket.Dialer{
 		Subprotocols: []string{wire.Subprotocol},
 		NetDial: func(string, string) (net.Conn, error) {
@@ -169,10 +185,7 @@ func (s *piped) dialToken(t testing.TB, token string) *client {
 			return here, nil
 		},
 	}
-	ws, response, err := dialer.Dial("ws://hearth/v1/ws", http.Header{"Authorization": {"Bearer " + token}})
-	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	return newClient(t, ws)
+	return dialer.Dial("ws://hearth/v1/ws", http.Header{"Authorization": {"Bearer " + token}})
 }
 
 func tokenOf(t testing.TB, user string, lifetime time.Duration) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"hearth/domain"
 	"hearth/transport/wire"
@@ -13,10 +14,11 @@ const maxSubscribed = 1000 // conversations that a new connection is subscribed 
 
 // welcome subscribes the connection to its user's conversations and lets the writing begin, with welcome first.
 func (c *Conn) welcome(ctx context.Context) {
-	groups, all, err := c.conversationsToFollow(ctx)
+	heads, all, err := c.conversationsToFollow(ctx)
 	if err == nil {
-		err = c.followAll(ctx, groups)
+		err = c.followAll(ctx, heads)
 	}
+	groups := groupsOf(heads)
 	if err != nil {
 		c.server.log.Warn().Err(err).Str("conn", c.id).Str("user", c.claims.User).Msg("connection not subscribed")
 		c.close(wire.CloseServerError, "could not subscribe, reconnect")
@@ -50,28 +52,31 @@ func (c *Conn) announce(ctx context.Context, groups []string) {
 
 // conversationsToFollow are the groups and direct conversations of the user, at most maxSubscribed, most recently
 // active first; rooms are entered by subscribe.
-func (c *Conn) conversationsToFollow(ctx context.Context) (groups []string, all bool, err error) {
-	heads, err := c.server.history.Mine(ctx, c.claims.User, c.admission.LastNote)
+func (c *Conn) conversationsToFollow(ctx context.Context) (heads []domain.Head, all bool, err error) {
+	heads, err = c.server.history.Mine(ctx, c.claims.User, c.admission.LastNote)
 	if err != nil {
 		return nil, false, err
 	}
-	for _, h := range heads {
-		if h.Type == domain.Room {
-			continue
-		}
-		if len(groups) == maxSubscribed {
-			return groups, false, nil
-		}
-		groups = append(groups, h.Group)
+	heads = slices.DeleteFunc(heads, func(h domain.Head) bool { return h.Type == domain.Room })
+	if len(heads) > maxSubscribed {
+		return heads[:maxSubscribed], false, nil
 	}
-	return groups, true, nil
+	return heads, true, nil
 }
 
-func (c *Conn) followAll(ctx context.Context, groups []string) error {
+func groupsOf(heads []domain.Head) []string {
+	groups := make([]string, len(heads))
+	for i := range heads {
+		groups[i] = heads[i].Group
+	}
+	return groups
+}
+
+func (c *Conn) followAll(ctx context.Context, heads []domain.Head) error {
 	c.mu.Lock()
-	groups = slices.DeleteFunc(slices.Clone(groups), func(group string) bool { return c.feeds[group] != nil }) // a note was quicker
+	heads = slices.DeleteFunc(slices.Clone(heads), func(h domain.Head) bool { return c.feeds[h.Group] != nil }) // a note was quicker
 	c.mu.Unlock()
-	feeds := c.server.hub.follow(ctx, groups)
+	feeds := c.server.hub.follow(ctx, groupsOf(heads))
 	c.mu.Lock()
 	for _, f := range feeds {
 		c.feeds[f.group] = f
@@ -82,8 +87,8 @@ func (c *Conn) followAll(ctx context.Context, groups []string) error {
 			return err
 		}
 	}
-	for _, f := range feeds {
-		f.add(c)
+	for i, f := range feeds {
+		f.add(c, heads[i].Version)
 	}
 	return nil
 }
@@ -125,7 +130,7 @@ func (c *Conn) subscribe(ctx context.Context, r wire.Request) error {
 }
 
 func (c *Conn) answerSubscribe(ctx context.Context, id wire.ID, f *feed, head *domain.Head, after *int64, limit int) error {
-	sub, top := f.hold(c)
+	sub, top := f.hold(c, head.Version)
 	head.MaxSeq = top
 	var page domain.Page
 	if after != nil {
@@ -209,7 +214,27 @@ func (c *Conn) unsubscribe(r wire.Request) ([]byte, error) {
 		return nil, err
 	}
 	c.unfollow(q.Group)
+	c.decline(q.Group)
 	return wire.AppendOK(nil, r.ID), nil
+}
+
+// decline notes that the client does not want a group: a call that adds its user once more does not bring it back.
+func (c *Conn) decline(group string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.declined == nil {
+		c.declined = make(map[string]struct{})
+	}
+	if len(c.declined) < maxSubscribed {
+		c.declined[group] = struct{}{}
+	}
+}
+
+func (c *Conn) hasDeclined(group string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, declined := c.declined[group]
+	return declined
 }
 
 // forget gives up a feed that has dropped the connection, unless it was subscribed again meanwhile.
@@ -228,34 +253,70 @@ func (c *Conn) forget(f *feed) {
 	}
 }
 
-// left ends the subscription of a group that the user is no member of any more, if its feed has not done so.
+// left ends a subscription from before the user went, if the feed has not done so, and tells it, if the feed has not.
 func (c *Conn) left(n domain.Note) {
 	c.mu.Lock()
 	f := c.feeds[n.Group]
 	c.mu.Unlock()
-	if f == nil || !f.has(c) {
-		return
+	if f != nil {
+		f.endBefore(c, n.Version)
 	}
-	c.unfollow(n.Group)
-	if len(n.Event) > 0 {
-		c.reply(n.Event)
+	c.tellPlace(n)
+}
+
+// explainDrop sees that a client whose subscription a feed has found to be out of place learns of it: by the user's
+// notes, which come behind the change itself, or else by a resync, to which the answer will tell.
+func (c *Conn) explainDrop(f *feed) {
+	before := c.toldOf(f.group)
+	c.server.hub.work.Go(func() {
+		for range dropTries {
+			waitOrDone(c.life, dropPause)
+			if err := c.server.hub.readNotesOf(c.life, c.claims.User); err != nil && c.life.Err() == nil {
+				c.server.log.Warn().Err(err).Str("user", c.claims.User).Msg("notes not read, trying again")
+			}
+			if c.toldOf(f.group) != before || c.life.Err() != nil {
+				return
+			}
+		}
+		if !f.has(c) {
+			c.reply(wire.AppendResync(nil, []wire.Resync{{Group: f.group}}))
+		}
+	})
+}
+
+const (
+	dropTries = 4
+	dropPause = 250 * time.Millisecond // between looks for the note of a change that is under way
+)
+
+// tellPlace tells that the user has come or gone, unless something newer was told.
+func (c *Conn) tellPlace(n domain.Note) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(n.Event) > 0 && c.isNews(n.Group, n.Version) {
+		c.enqueue(queued{object: n.Event})
 	}
 }
 
 const maxJoinPages = 5 // that are pushed to a connection whose user has joined; behind more it subscribes by itself
 
+// errNoMember ends a catch-up: the user has gone again before it.
+var errNoMember = domain.Errorf(domain.CodeGone, "you are not a member any more")
+
 // joined subscribes the connection to a group that its user has joined, from the message behind n.After on: whatever was
 // accepted since is pushed, however long this takes. A connection that is subscribed already was quicker.
 func (c *Conn) joined(ctx context.Context, n domain.Note) {
+	if len(n.Event) == 0 && c.hasDeclined(n.Group) {
+		return
+	}
 	f, followed, err := c.follow(ctx, n.Group)
 	if followed && f.has(c) {
+		f.tellSubscribed(c, n)
 		return
 	}
 	after := n.After
 	if err == nil {
-		if len(n.Event) > 0 {
-			c.reply(n.Event)
-		}
+		c.tellPlace(n)
 		after, err = c.catchUp(ctx, f, after)
 	}
 	switch code := domain.CodeOf(err); {
@@ -275,11 +336,15 @@ func (c *Conn) catchUp(ctx context.Context, f *feed, after int64) (reached int64
 	if err := f.catchUp(ctx, after); err != nil {
 		return after, err
 	}
-	sub, top := f.hold(c)
-	head, err := c.server.history.Head(ctx, f.group)
+	sub, top := f.hold(c, 0) // before the look at the members: whoever goes behind that is dropped by the feed
+	head, err := c.server.history.Enter(ctx, c.actor(), f.group)
+	if err == nil && head.Role == domain.Outsider || domain.CodeOf(err) == domain.CodeNotMember || domain.CodeOf(err) == domain.CodeForbidden {
+		err = errNoMember
+	}
 	if err != nil {
 		return after, err
 	}
+	f.letIn(sub, head.Version)
 	head.MaxSeq = top
 	for range maxJoinPages {
 		page, err := c.pageUpTo(ctx, head, after, domain.MaxPage)

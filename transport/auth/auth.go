@@ -20,9 +20,10 @@ import (
 // Leeway is how far clocks may differ: so long a token holds behind its exp.
 const Leeway = 30 * time.Second
 
-const (
-	minSecretBytes = 32 // RFC 7518 §3.2: not shorter than the hash
-)
+const minSecretBytes = 32 // RFC 7518 §3.2: not shorter than the hash
+
+// lastExpiry is the last exp that is taken: what lies behind it overflows somewhere.
+var lastExpiry = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 // Config is what a Verifier believes in.
 type Config struct {
@@ -112,6 +113,9 @@ func (v *Verifier) User(token string) (Claims, error) {
 	}
 	if err := domain.CheckUser("sub", c.Subject); err != nil {
 		return Claims{}, unauthorized("the token's sub is not a user id", nil)
+	}
+	if c.ExpiresAt.After(lastExpiry) {
+		return Claims{}, unauthorized("the token's exp is too far away", nil)
 	}
 	if c.Device != "" && !domain.ValidID(c.Device) {
 		return Claims{}, unauthorized("the token's device is not an id", nil)

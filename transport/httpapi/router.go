@@ -8,6 +8,7 @@ package httpapi
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -86,6 +87,7 @@ func New(cfg Config) (http.Handler, error) {
 	a.addMessages()
 	a.addSync()
 	a.addHot()
+	a.addSignals()
 	a.addUsers()
 	if err := a.serveSpecification(r); err != nil {
 		return nil, err
@@ -109,11 +111,13 @@ func methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 		if path == "" {
 			path = r.URL.Path
 		}
+		var allowed []string
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 			if routes.Match(chi.NewRouteContext(), method, path) {
-				w.Header().Add("Allow", method)
+				allowed = append(allowed, method)
 			}
 		}
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		WriteMethodNotAllowed(w)
 	}
 }

@@ -164,7 +164,7 @@ type PresenceRequest struct {
 // RefreshRequest is the op refresh.
 type RefreshRequest struct {
 	envelope
-	Token string `json:"token"`
+	Token *string `json:"token"`
 }
 
 // PingRequest is the op ping.

@@ -162,7 +162,7 @@ func TestDecodeReadsEveryRequest(t *testing.T) {
 
 	refresh, err := decodeAs[RefreshRequest](t, `{"op":"refresh","token":"x.y.z"}`)
 	require.NoError(t, err)
-	require.Equal(t, "x.y.z", refresh.Token)
+	require.Equal(t, "x.y.z", *refresh.Token)
 
 	_, err = decodeAs[GroupRequest](t, `{"op":"unsubscribe","group":"g"}`)
 	require.NoError(t, err)

@@ -183,7 +183,7 @@ func TestAddedWhileConnected(t *testing.T) {
 // TestAddedAndRemovedAHundredTimes: the same over and over, by way of all instances, as fast as it goes.
 func TestAddedAndRemovedAHundredTimes(t *testing.T) {
 	t.Parallel()
-	startMembersLive(t, nil).addAndRemove(100)
+	startMembersLive(t, nil).addAndRemove(100, false)
 }
 
 // TestAddedAndRemovedWhileFanoutIsCut: the same while pub/sub fails again and again: neither is the news of having been
@@ -208,14 +208,16 @@ func TestAddedAndRemovedWhileFanoutIsCut(t *testing.T) {
 		cancel()
 		<-cutting
 	}()
-	m.addAndRemove(30)
+	m.addAndRemove(30, true)
 }
 
 // stay is one of bob's stays in the group, told by the seqs of marks.
 type stay struct{ added, last, removed, passed int64 }
 
 // addAndRemove does so many rounds. In every other one bob is given the time to hear what he is due before he is removed.
-func (m *membersLive) addAndRemove(rounds int) {
+// While pub/sub is broken he may be in again before his instance learns that he was out: then he gets what was said
+// meanwhile, which he may read anyway. After the last removal he gets nothing.
+func (m *membersLive) addAndRemove(rounds int, broken bool) {
 	m.t.Helper()
 	var stays []stay
 	for n := range rounds {
@@ -240,7 +242,9 @@ func (m *membersLive) addAndRemove(rounds int) {
 			if n%2 == 0 {
 				b.getsAll(fmt.Sprintf("round %d, as a member", n), s.added, s.last)
 			}
-			b.getsNone(fmt.Sprintf("round %d, removed", n), s.removed, s.passed)
+			if !broken || n == rounds-1 {
+				b.getsNone(fmt.Sprintf("round %d, removed", n), s.removed, s.passed)
+			}
 		}
 		m.changes(b, "joined", rounds)
 		m.changes(b, "removed", rounds)
