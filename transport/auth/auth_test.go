@@ -96,6 +96,8 @@ func TestUserRefuses(t *testing.T) {
 		"other secret":           sign(t, jwt.SigningMethodHS256, []byte(strings.Repeat("o", 32)), good),
 		"expired":                hs(jwt.MapClaims{"sub": "ann", "exp": in(-time.Minute)}),
 		"no exp":                 hs(jwt.MapClaims{"sub": "ann"}),
+		"exp of no year":         hs(jwt.MapClaims{"sub": "ann", "exp": 1e16}),
+		"exp that wraps around":  hs(jwt.MapClaims{"sub": "ann", "exp": int64(1) << 62}),
 		"not yet valid":          hs(jwt.MapClaims{"sub": "ann", "exp": in(time.Hour), "nbf": in(time.Minute)}),
 		"issued in the future":   hs(jwt.MapClaims{"sub": "ann", "exp": in(time.Hour), "iat": in(time.Minute)}),
 		"reserved sub":           hs(jwt.MapClaims{"sub": "system", "exp": in(time.Hour)}),
