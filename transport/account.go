@@ -175,8 +175,8 @@ func (h *Hub) Sessions() []domain.Session {
 func (c *Conn) note(n domain.Note) {
 	switch {
 	case !domain.NoteAfter(n.ID, c.admission.LastNote):
-	case n.Kind == domain.NoteClose:
-		c.heed(c.life, n)
+	case n.Kind == domain.NoteClose: // at once, and without asking anybody
+		c.heed(context.Background(), n)
 	default:
 		c.start(task{own: func(ctx context.Context) { c.heed(ctx, n) }})
 	}

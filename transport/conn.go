@@ -58,9 +58,6 @@ type Conn struct {
 	ws        *websocket.Conn
 	done      chan struct{} // closed when nothing of the connection is left
 
-	life context.Context // of what is done for the connection; ends with it
-	end  context.CancelFunc
-
 	heard     atomic.Int64  // Unix ns of the last frame or pong
 	limiter   *rate.Limiter // of frames; nil: no limit
 	overSince time.Time     // since when the rate is exceeded, and when it last was; read goroutine only
@@ -87,7 +84,8 @@ type Conn struct {
 	gone        bool // the socket is dead: nothing is queued any more
 	tasks       []task
 	working     bool
-	sending     int // sends that are not answered yet
+	cancel      context.CancelFunc // of the task at hand; nil between tasks
+	sending     int                // sends that are not answered yet
 	feeds       map[string]*feed
 	declined    map[string]struct{} // groups that the client has unsubscribed
 	told        map[string]int64    // version of each group whose event of the user's coming or going was the last
@@ -98,7 +96,6 @@ func newConn(s *Server, ws *websocket.Conn, claims auth.Claims, session domain.S
 		id: session.Conn, claims: claims, admission: a, opened: time.Now(), server: s, ws: ws,
 		done: make(chan struct{}), feeds: make(map[string]*feed),
 	}
-	c.life, c.end = context.WithCancel(context.Background())
 	c.expires = c.firstExpiry()
 	c.room = sync.NewCond(&c.mu)
 	if r := s.cfg.FrameRate; r > 0 {
@@ -129,7 +126,7 @@ func (c *Conn) run() {
 	c.server.metrics.closed(c.closeCode())
 	c.abort()
 	c.stopTimers()
-	c.end()
+	c.cancelTask()
 	c.work.Wait()
 	c.leaveAll()
 }

@@ -61,10 +61,42 @@ func (c *Conn) workOff() {
 	}
 }
 
+// beginTask makes the context of a task; it ends with the connection, too. An idle connection has none.
+func (c *Conn) beginTask() (ctx context.Context, end func()) {
+	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cancel = cancel
+	if c.gone {
+		cancel()
+	}
+	return ctx, func() {
+		cancel()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.cancel = nil
+	}
+}
+
+// cancelTask ends the task at hand, when the connection is gone.
+func (c *Conn) cancelTask() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cancel != nil {
+		c.cancel()
+	}
+}
+
+func (c *Conn) isGone() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone
+}
+
 // dispatch does a task: a request goes to its use case, and the reply into the queue.
 func (c *Conn) dispatch(t task) {
-	ctx, cancel := context.WithTimeout(c.life, opTimeout)
-	defer cancel()
+	ctx, end := c.beginTask()
+	defer end()
 	if t.own != nil {
 		t.own(ctx)
 		return
@@ -109,7 +141,7 @@ func (c *Conn) dispatch(t task) {
 
 // fail answers with an error; what is not the client's fault is logged.
 func (c *Conn) fail(r wire.Request, err error) {
-	if e := domain.AsError(err); e.Err != nil && c.life.Err() == nil {
+	if e := domain.AsError(err); e.Err != nil && !c.isGone() {
 		c.server.log.Warn().Err(err).Str("op", r.Op).Str("conn", c.id).Str("user", c.claims.User).Msg("request failed")
 	}
 	c.reply(wire.AppendError(nil, r.ID, err))

@@ -54,6 +54,7 @@ type Server struct {
 	log      zerolog.Logger
 	metrics  *metrics
 	hub      *Hub
+	crew     *crew
 	upgrader websocket.Upgrader
 	conns    sync.WaitGroup
 }
@@ -65,10 +66,11 @@ func NewServer(cfg ConnConfig, d Deps) *Server {
 		cfg: cfg, auth: d.Auth, history: d.History, sends: d.Sends, signals: d.Signals, sessions: d.Sessions,
 		groups: d.Groups, clock: d.Clock, log: d.Log,
 		metrics: m,
+		crew:    newCrew(),
 		hub:     NewHub(d.History, d.Notes, d.Watermarks, d.Log, m),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: 10 * time.Second,
-			ReadBufferSize:   1024, // one a connection for its whole life: small
+			ReadBufferSize:   512, // one a connection for its whole life: small
 			WriteBufferSize:  4096,
 			WriteBufferPool:  &sync.Pool{},
 			CheckOrigin:      originCheck(d.AllowedOrigins),
@@ -165,7 +167,6 @@ func (s *Server) serve(c *Conn) {
 		_ = c.writeFrame(wire.AppendGoodbye(nil, wire.CloseShuttingDown, "shutting down", reconnectAfter()))
 		c.closeNow(wire.CloseShuttingDown, "shutting down")
 		_ = c.ws.Close()
-		c.end()
 		s.signOff(context.Background(), c.session(), nil)
 		return
 	}
@@ -179,6 +180,7 @@ func (s *Server) serve(c *Conn) {
 // Close waits for what the closed connections leave behind.
 func (s *Server) Close() {
 	s.conns.Wait()
+	s.crew.close()
 	s.hub.Close()
 }
 

@@ -270,11 +270,14 @@ func (c *Conn) explainDrop(f *feed) {
 	before := c.toldOf(f.group)
 	c.server.hub.work.Go(func() {
 		for range dropTries {
-			waitOrDone(c.life, dropPause)
-			if err := c.server.hub.readNotesOf(c.life, c.claims.User); err != nil && c.life.Err() == nil {
+			waitOrDone(context.Background(), dropPause)
+			ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
+			err := c.server.hub.readNotesOf(ctx, c.claims.User)
+			cancel()
+			if err != nil {
 				c.server.log.Warn().Err(err).Str("user", c.claims.User).Msg("notes not read, trying again")
 			}
-			if c.toldOf(f.group) != before || c.life.Err() != nil {
+			if c.toldOf(f.group) != before || c.isGone() {
 				return
 			}
 		}
