@@ -9,9 +9,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/gorilla/websocket"
+
+	"hearth/cmd/internal/bench"
 )
 
 const (
@@ -19,19 +22,21 @@ const (
 	apiKey = "the key"
 )
 
-// fake is just enough of a hearth: groups, welcome, subscribe, send. Its knobs break promises.
+// fake is just enough of a hearth: groups, welcome, subscribe, send, pages. Its knobs break promises.
 type fake struct {
 	server *httptest.Server
 
-	refuse       int                                       // status for everything
-	silent       bool                                      // never answers a send
-	unsubscribed bool                                      // leaves subscribing to the client
-	spaced       bool                                      // writes JSON with white space
-	welcome      string                                    // instead of the usual one
-	reply        func(s sent, usual string) string         // "": none
-	push         func(s sent, to int, usual string) string // to: the how-manieth member; "": none
+	refuse       int                                                // status for everything
+	silent       bool                                               // never answers a send
+	unsubscribed bool                                               // leaves subscribing to the client
+	spaced       bool                                               // writes JSON with white space
+	welcome      string                                             // instead of the usual one
+	reply        func(s sent, usual string) string                  // "": none
+	push         func(s sent, to int, usual string) string          // to: the how-manieth member; "": none
+	page         func(op string, after uint64, usual string) string // "": none
 	number       func(group string, before uint64) uint64
 	onSend       func(s sent)
+	pingEvery    time.Duration // 0: never
 
 	mu     sync.Mutex // guards what follows; held while a message goes to its group
 	groups map[string]*fakeGroup
@@ -40,9 +45,10 @@ type fake struct {
 }
 
 type fakeGroup struct {
-	id    string
-	seq   uint64
-	conns []*websocket.Conn
+	id     string
+	seq    uint64
+	conns  []*websocket.Conn
+	stored []stored
 }
 
 type sent struct {
@@ -60,10 +66,16 @@ func startFake(t testing.TB, f *fake) *fake {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/groups", f.create)
 	mux.HandleFunc("POST /v1/groups/{group}/members", f.add)
+	mux.HandleFunc("POST /v1/groups/{group}/messages", f.say)
 	mux.HandleFunc("GET /v1/ws", f.connect)
 	f.server = httptest.NewServer(mux)
 	t.Cleanup(f.server.Close)
 	return f
+}
+
+// base is how a bench gets in.
+func (f *fake) base() bench.Base {
+	return bench.Base{URLs: []string{f.server.URL}, Secret: []byte(secret), APIKey: apiKey}
 }
 
 func (f *fake) create(w http.ResponseWriter, r *http.Request) {
@@ -149,6 +161,10 @@ func (f *fake) connect(w http.ResponseWriter, r *http.Request) {
 		_ = f.write(ws, hello)
 	}
 	f.mu.Unlock()
+	if f.pingEvery > 0 {
+		stop := f.ping(ws)
+		defer stop()
+	}
 	for {
 		_, frame, err := ws.ReadMessage()
 		if err != nil {
@@ -158,22 +174,35 @@ func (f *fake) connect(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// ping pings until stop.
+func (f *fake) ping(ws *websocket.Conn) (stop func()) {
+	tick, done := time.NewTicker(f.pingEvery), make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				_ = ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second))
+			}
+		}
+	}()
+	return func() { tick.Stop(); close(done) }
+}
+
 func (f *fake) frame(ws *websocket.Conn, user string, g *fakeGroup, frame []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.frames++
 	for line := range bytes.SplitSeq(frame, []byte("\n")) {
-		var in struct {
-			ID        int64
-			Op, Group string
-			ClientID  string `json:"client_id"`
-			Body      []struct{ Type, Text string }
-		}
-		if err := json.Unmarshal(line, &in); err != nil || in.Group != g.id {
+		var in request
+		if err := json.Unmarshal(line, &in); err != nil || in.Group != g.id && in.Op != "sync" {
 			_ = f.write(ws, `{"error":{"code":"bad_request","message":"no"}}`)
 			continue
 		}
 		switch {
+		case in.AfterSeq != nil || in.Groups != nil:
+			f.answerPage(ws, g, in)
 		case in.Op == "subscribe":
 			g.conns = append(g.conns, ws)
 			_ = f.write(ws, fmt.Sprintf(`{"id":%d,"ok":{"group":%q}}`, in.ID, g.id))
@@ -181,6 +210,16 @@ func (f *fake) frame(ws *websocket.Conn, user string, g *fakeGroup, frame []byte
 			f.send(ws, g, sent{Group: g.id, User: user, ClientID: in.ClientID, ID: in.ID}, in.Body[0].Text)
 		}
 	}
+}
+
+type request struct {
+	ID        int64
+	Op, Group string
+	ClientID  string `json:"client_id"`
+	Body      []struct{ Type, Text string }
+	AfterSeq  *uint64 `json:"after_seq"`
+	Limit     int
+	Groups    map[string]uint64
 }
 
 func (f *fake) send(ws *websocket.Conn, g *fakeGroup, s sent, text string) {
@@ -198,8 +237,10 @@ func (f *fake) send(ws *websocket.Conn, g *fakeGroup, s sent, text string) {
 		prev = fmt.Sprintf(`,"prev_seq":%d`, s.Prev)
 	}
 	reply := fmt.Sprintf(`{"id":%d,"ok":{"group":%q,"seq":%d,"time_ms":1,"duplicate":false,"durable":false,"persisted_seq":0}}`, s.ID, g.id, s.Seq)
-	push := fmt.Sprintf(`{"event":"message"%s,"group":%q,"seq":%d,"time_ms":1,"from":%q,"client_id":%q,"body":[{"type":"text","text":%q}]}`,
-		prev, g.id, s.Seq, s.User, s.ClientID, text)
+	message := fmt.Sprintf(`"group":%q,"seq":%d,"time_ms":1,"from":%q,"client_id":%q,"body":[{"type":"text","text":%q}]}`,
+		g.id, s.Seq, s.User, s.ClientID, text)
+	g.stored = append(g.stored, stored{s.Seq, "{" + message})
+	push := fmt.Sprintf(`{"event":"message"%s,%s`, prev, message)
 	if f.reply != nil {
 		reply = f.reply(s, reply)
 	}

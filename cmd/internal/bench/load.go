@@ -2,41 +2,22 @@ package bench
 
 import (
 	"context"
-	"fmt"
-	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 )
 
-const settlePoll = 5 * time.Millisecond
-
-// The phases of a load, in order.
-const (
-	warming int32 = iota
-	measuring
-	stopped // no new sends; answers and pushes are still read
-)
-
-// load is one run: a reader goroutine a connection (conn.loop) that also writes, and one conductor that moves the
-// phases and watches. Connections share with the conductor only what is atomic.
+// load is one run of Send: a reader goroutine a connection (conn.loop) that also writes, and one conductor that moves
+// the phases and watches. Connections share with the conductor only what is atomic.
 type load struct {
-	cfg        SendConfig
-	meter      *cpuMeter
-	groups     []*group
-	conns      []*conn
-	violations violations
+	crowd
+	*course
+	cfg    SendConfig
+	groups []*group
+	conns  []*conn
 
-	phase   atomic.Int32
-	claimed atomic.Int64  // sends of the measured phase; counted only with cfg.Messages
-	counted atomic.Int64  // acks of the measured phase; the same
-	full    chan struct{} // closed when counted reaches cfg.Messages
-	closing atomic.Bool   // from here on a read error is nobody's fault
-
-	// Written by the conductor, read after run.
-	began, ended time.Time
-	cpu          cpuTimes // spent between the two
+	claimed atomic.Int64 // sends of the measured phase; counted only with cfg.Messages
+	counted atomic.Int64 // acks of the measured phase; the same
 }
 
 type group struct {
@@ -45,17 +26,29 @@ type group struct {
 }
 
 func newLoad(cfg SendConfig, meter *cpuMeter) *load {
-	l := &load{cfg: cfg, meter: meter, full: make(chan struct{})}
-	for i := range cfg.Groups {
-		l.groups = append(l.groups, &group{id: fmt.Sprintf("%sg%d", cfg.Prefix, i)})
+	l := &load{cfg: cfg, crowd: crowd{base: cfg.Base}, course: newCourse(meter, cfg.Warmup, cfg.Duration, cfg.Timeout)}
+	rosters := make([]roster, cfg.Groups)
+	for i := range rosters {
+		rosters[i].id = cfg.groupID(i)
+		l.groups = append(l.groups, &group{id: cfg.groupID(i)})
 	}
 	for i := range cfg.Connections {
-		g := l.groups[i%cfg.Groups]
-		c := newConn(l, i, g)
-		g.conns = append(g.conns, c)
+		at := i % cfg.Groups
+		c := newConn(l, i, l.groups[at])
+		rosters[at].members = append(rosters[at].members, c.user)
+		l.groups[at].conns = append(l.groups[at].conns, c)
 		l.conns = append(l.conns, c)
 	}
+	l.crowd.groups = rosters
 	return l
+}
+
+func (l *load) plan() plan {
+	last := l.conns[len(l.conns)-1] // with the longest ids
+	return plan{
+		writeBuffer: len(last.send)*l.cfg.Batch + sendsAFrame, // one frame, one write
+		lasts:       max(l.cfg.Warmup, 0) + l.cfg.Duration,
+	}
 }
 
 // run blocks until the load is over and every goroutine has ended; all connections are closed then.
@@ -63,11 +56,9 @@ func (l *load) run(ctx context.Context) error {
 	tasks, ctx := errgroup.WithContext(ctx)
 	release := context.AfterFunc(ctx, l.closeAll)
 	defer release()
-	if l.cfg.Warmup < 0 {
-		if err := l.begin(); err != nil { // before the first send, so that Messages is exact
-			l.closeAll()
-			return err
-		}
+	if err := l.start(); err != nil {
+		l.closeAll()
+		return err
 	}
 	for _, c := range l.conns {
 		tasks.Go(c.loop)
@@ -79,89 +70,21 @@ func (l *load) run(ctx context.Context) error {
 	return tasks.Wait()
 }
 
+// conduct lets the load run, then waits until every send is answered and every connection of a group has seen its
+// last message.
 func (l *load) conduct(ctx context.Context) error {
-	if l.cfg.Warmup > 0 {
-		if err := l.watch(ctx, l.cfg.Warmup, nil); err != nil {
-			return err
-		}
-		if err := l.begin(); err != nil {
-			return err
-		}
+	waiters := make([]waiter, len(l.conns))
+	for i, c := range l.conns {
+		waiters[i] = c
 	}
-	if err := l.watch(ctx, l.cfg.Duration, l.full); err != nil {
+	if err := l.course.run(ctx, waiters); err != nil {
 		return err
 	}
-	if err := l.end(); err != nil {
+	settled, err := settle(ctx, l.cfg.Settle, l.settled)
+	if settled || err != nil {
 		return err
 	}
-	return l.settle(ctx)
-}
-
-func (l *load) begin() error {
-	before, err := l.meter.read()
-	if err != nil {
-		return &Error{Kind: Down, Err: err}
-	}
-	l.cpu = before
-	l.began = time.Now()
-	l.phase.Store(measuring)
-	return nil
-}
-
-func (l *load) end() error {
-	l.phase.Store(stopped)
-	l.ended = time.Now()
-	after, err := l.meter.read()
-	if err != nil {
-		return &Error{Kind: Down, Err: err}
-	}
-	l.cpu = after.minus(l.cpu)
-	return nil
-}
-
-// watch lets the load run for d (0: until done is closed) and fails when a connection gets no answer for cfg.Timeout.
-func (l *load) watch(ctx context.Context, d time.Duration, done <-chan struct{}) error {
-	var over <-chan time.Time
-	if d > 0 {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		over = timer.C
-	}
-	tick := time.NewTicker(max(l.cfg.Timeout/4, time.Millisecond))
-	defer tick.Stop()
-	progress := newProgress(l.conns, time.Now())
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-over:
-			return nil
-		case <-done:
-			return nil
-		case now := <-tick.C:
-			if c := progress.stuck(now, l.cfg.Timeout); c != nil {
-				return errorf(Down, "user %s: no answer for %s", c.user, l.cfg.Timeout)
-			}
-		}
-	}
-}
-
-// settle waits until every send is answered and every connection of a group has seen its last message.
-func (l *load) settle(ctx context.Context) error {
-	deadline := time.NewTimer(l.cfg.Settle)
-	defer deadline.Stop()
-	tick := time.NewTicker(settlePoll)
-	defer tick.Stop()
-	for !l.settled() {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-deadline.C:
-			return l.unsettled()
-		case <-tick.C:
-		}
-	}
-	return nil
+	return l.unsettled()
 }
 
 func (l *load) settled() bool {
@@ -189,7 +112,7 @@ func (l *load) unsettled() error {
 		want := g.lastSeq()
 		for _, c := range g.conns {
 			if seen := c.seen.Load(); seen != want {
-				l.violations.add("user %s, group %s: last push is seq %d, not %d, %s after the end of the load", c.user, g.id, seen, want, l.cfg.Settle)
+				c.violated("last push is seq %d, not %d, %s after the end of the load", seen, want, l.cfg.Settle)
 			}
 		}
 	}
@@ -229,64 +152,4 @@ func (l *load) counts() bool {
 		close(l.full)
 	}
 	return n <= l.cfg.Messages
-}
-
-// closeAll may be called more than once, and while the connections are in use.
-func (l *load) closeAll() {
-	l.closing.Store(true)
-	for _, c := range l.conns {
-		c.close()
-	}
-}
-
-// progress remembers when each connection was last answered.
-type progress struct {
-	conns []*conn
-	acks  []int64
-	since []time.Time
-}
-
-func newProgress(conns []*conn, now time.Time) *progress {
-	p := &progress{conns: conns, acks: make([]int64, len(conns)), since: make([]time.Time, len(conns))}
-	for i, c := range conns {
-		p.acks[i], p.since[i] = c.acks.Load(), now
-	}
-	return p
-}
-
-// stuck finds a connection that waits and has not been answered for timeout; nil when there is none.
-func (p *progress) stuck(now time.Time, timeout time.Duration) *conn {
-	for i, c := range p.conns {
-		acks := c.acks.Load()
-		if acks != p.acks[i] || c.outstanding.Load() == 0 {
-			p.acks[i], p.since[i] = acks, now
-		} else if now.Sub(p.since[i]) >= timeout {
-			return c
-		}
-	}
-	return nil
-}
-
-// violations counts broken promises and keeps the first few in words.
-type violations struct {
-	mu      sync.Mutex // guards what follows; held for a moment only
-	n       int64
-	samples []string
-}
-
-const keptSamples = 10
-
-func (v *violations) add(format string, args ...any) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.n++
-	if len(v.samples) < keptSamples {
-		v.samples = append(v.samples, fmt.Sprintf(format, args...))
-	}
-}
-
-func (v *violations) list() (n int64, samples []string) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.n, v.samples
 }

@@ -13,7 +13,7 @@ import (
 
 func TestReportArithmetic(t *testing.T) {
 	t.Parallel()
-	l := newLoad(SendConfig{Connections: 2, Groups: 1, InFlight: 1, Batch: 1, Bytes: 1, Prefix: "p-"}, nil)
+	l := newLoad(SendConfig{Base: Base{Prefix: "p-"}, Connections: 2, Groups: 1, InFlight: 1, Batch: 1, Bytes: 1}, nil)
 	for i, c := range l.conns {
 		for ms := range int64(100) {
 			require.NoError(t, c.latency.RecordValue((ms+1)*1000))
@@ -39,7 +39,7 @@ func TestReportArithmetic(t *testing.T) {
 	require.InDelta(t, 20, r.CPU.Processes["redis"], 1e-9)
 	require.InDelta(t, 50, r.CPU.Total, 1e-9)
 	require.InDelta(t, 10, r.CPU.Bench, 1e-9)
-	require.Contains(t, r.text(), "50.0 µs a message: redis 20.0, server 30.0 (load generator 10.0)")
+	require.Contains(t, textOf(r.text), "50.0 µs a message: redis 20.0, server 30.0 (load generator 10.0)")
 
 	r.Persisted = &Persisted{Rows: 301, AfterMS: 1500}
 	require.NoError(t, r.verdict(SendConfig{MinRate: 50, MaxCPU: 50, MaxPersist: 1500 * time.Millisecond}))
@@ -87,7 +87,7 @@ func TestCPUTimeIsReadFromStat(t *testing.T) {
 
 func TestSlotsKeepTheNumberOfTheirSend(t *testing.T) {
 	t.Parallel()
-	l := newLoad(SendConfig{Connections: 1, Groups: 1, InFlight: 1, Batch: 1, Bytes: 3, Prefix: "p-"}, nil)
+	l := newLoad(SendConfig{Base: Base{Prefix: "p-"}, Connections: 1, Groups: 1, InFlight: 1, Batch: 1, Bytes: 3}, nil)
 	c := l.conns[0]
 	c.seqs = make([]uint64, 42)
 
@@ -106,23 +106,46 @@ func TestFlags(t *testing.T) {
 	}
 	parser, err := kong.New(&cli)
 	require.NoError(t, err)
+	parse := func(command string, flags ...string) {
+		_, err := parser.Parse(append([]string{"bench", command, "--url=http://a,http://b", "--secret=s", "--api-key=k"}, flags...))
+		require.NoError(t, err)
+	}
+	base := Base{URLs: []string{"http://a", "http://b"}, Secret: []byte("s"), APIKey: "k", Timeout: 10 * time.Second}
 
-	_, err = parser.Parse([]string{
-		"bench", "send", "--url=http://a,http://b", "--secret=s", "--api-key=k", "--in-flight=8",
-		"--warmup=0s", "--duration=15s", "--pid=server=1,redis=2", "--pid=mysql=3", "--mysql=dsn", "--min-rate=15000", "--max-cpu=85", "--json",
-	})
+	parse("send", "--in-flight=8", "--warmup=0s", "--duration=15s", "--pid=server=1,redis=2", "--pid=mysql=3", "--mysql=dsn",
+		"--min-rate=15000", "--max-cpu=85", "--json")
+	send := SendConfig{
+		Base: base, Connections: 200, Groups: 100, InFlight: 8, Batch: 1, Bytes: 128,
+		Warmup: -1, Duration: 15 * time.Second, MySQLDSN: "dsn", MinRate: 15000, MaxCPU: 85,
+	}
+	send.PIDs, send.JSON = map[string]int{"server": 1, "redis": 2, "mysql": 3}, true
+	require.Equal(t, send, cli.Bench.Send.config())
 
-	require.NoError(t, err)
-	require.Equal(t, SendConfig{
-		URLs: []string{"http://a", "http://b"}, Secret: []byte("s"), APIKey: "k",
-		Connections: 200, Groups: 100, InFlight: 8, Batch: 1, Bytes: 128,
-		Warmup: -1, Duration: 15 * time.Second, Timeout: 10 * time.Second,
-		PIDs: map[string]int{"server": 1, "redis": 2, "mysql": 3}, MySQLDSN: "dsn", JSON: true, MinRate: 15000, MaxCPU: 85,
-	}, cli.Bench.Send.config())
+	parse("fanout", "--subscribers=50", "--rate=70.5", "--max-cpu=6.5", "--max-p99=20ms", "--messages=200")
+	require.Equal(t, FanoutConfig{
+		Base: base, Subscribers: 50, InFlight: 16, Rate: 70.5, Bytes: 128, Warmup: 2 * time.Second, Messages: 200,
+		MaxCPU: 6.5, MaxP99: 20 * time.Millisecond,
+	}, cli.Bench.Fanout.config())
+
+	parse("idle", "--max-kib=10", "--hold=5s")
+	require.Equal(t, IdleConfig{
+		Base: base, Connections: 10000, GroupSize: 100, Hold: 5 * time.Second, MaxKiB: 10,
+	}, cli.Bench.Idle.config())
+
+	parse("catchup", "--op=sync", "--clients=1", "--min-rate=200000", "--max-cpu=3")
+	require.Equal(t, CatchupConfig{
+		Base: base, Clients: 1, Missed: 1000, Op: "sync", Page: 200, Bytes: 128, Warmup: 2 * time.Second, MinRate: 200000, MaxCPU: 3,
+	}, cli.Bench.Catchup.config())
+}
+
+func textOf(write func(*textReport)) string {
+	var t textReport
+	write(&t)
+	return t.String()
 }
 
 func BenchmarkReceive(b *testing.B) {
-	l := newLoad(SendConfig{Connections: 1, Groups: 1, InFlight: 1, Batch: 1, Bytes: 128, Prefix: "bench-12345678-"}, nil)
+	l := newLoad(SendConfig{Base: Base{Prefix: "bench-12345678-"}, Connections: 1, Groups: 1, InFlight: 1, Batch: 1, Bytes: 128}, nil)
 	c := l.conns[0]
 	push := []byte(`{"event":"message","group":"bench-12345678-g0","seq":1000,"time_ms":1700000000000,"from":"bench-12345678-u1","client_id":"c1-1000000042","body":[{"type":"text","text":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}]}`)
 	ack := []byte(`{"id":1000000000,"ok":{"group":"bench-12345678-g0","seq":1000,"time_ms":1700000000000,"duplicate":false,"durable":false,"persisted_seq":0}}`)

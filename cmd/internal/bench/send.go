@@ -1,5 +1,6 @@
 // Package bench loads a hearth through its public API – nothing else – and checks the protocol's promises while
-// it measures. It shares the machine with what it measures, so its own hot path decodes no JSON: see conn.go.
+// it measures. It shares the machine with what it measures, so its own hot paths decode no JSON: see conn.go,
+// subscriber.go and book.go.
 //
 // Rate limits of the server must be off (HEARTH_LIMITS_USER_RATE, _GROUP_RATE and _CONNECTION_RATE set to 0).
 // The groups a run creates stay.
@@ -17,14 +18,14 @@ import (
 func Send(ctx context.Context, cfg SendConfig, out io.Writer) (*SendReport, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
-		return nil, &Error{Kind: Setup, Err: err}
+		return nil, err
 	}
 	meter, err := newCPUMeter("/proc", cfg.PIDs)
 	if err != nil {
 		return nil, &Error{Kind: Setup, Err: err}
 	}
 	l := newLoad(cfg, meter)
-	if err := l.connect(ctx); err != nil {
+	if err := l.connect(ctx, l.plan()); err != nil {
 		return nil, err
 	}
 	if err := l.run(ctx); err != nil {
@@ -37,24 +38,11 @@ func Send(ctx context.Context, cfg SendConfig, out io.Writer) (*SendReport, erro
 			return nil, l.brokenDown(ctx, err)
 		}
 	}
-	report.Violations, report.Samples = l.violations.list()
-	if out != nil {
-		if err := report.write(out, cfg.JSON); err != nil {
-			return report, err
-		}
+	report.Findings = l.violations.findings()
+	if err := writeReport(out, cfg.JSON, report, report.text); err != nil {
+		return report, err
 	}
 	return report, report.verdict(cfg)
-}
-
-// brokenDown puts first what matters most: that it was interrupted, then that it was wrong.
-func (l *load) brokenDown(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if n, samples := l.violations.list(); n > 0 {
-		return errorf(Wrong, "%d violations, the first: %s; then %w", n, samples[0], err)
-	}
-	return err
 }
 
 // persisted waits until group_msg has want rows, counting the time from the end of the load.

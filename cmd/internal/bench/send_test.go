@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(testserver.Main{M: m}) }
 // small is a run of 400 messages without warm-up, over in a moment.
 func small(f *fake) bench.SendConfig {
 	return bench.SendConfig{
-		URLs: []string{f.server.URL}, Secret: []byte(secret), APIKey: apiKey,
+		Base:        f.base(),
 		Connections: 4, Groups: 2, InFlight: 2, Messages: 400, Warmup: -1,
 	}
 }

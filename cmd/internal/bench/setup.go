@@ -4,14 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"strings"
+	"sync/atomic"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"github.com/gorilla/websocket"
 	"golang.org/x/sync/errgroup"
 )
@@ -19,49 +16,89 @@ import (
 const (
 	createsAtOnce = 16
 	dialsAtOnce   = 64
+	tokenSlack    = time.Hour // a token's life beside the measured time
 )
 
+// crowd is the groups and connections of a run, and what is wrong with what they were told.
+type crowd struct {
+	base       Base
+	groups     []roster
+	sockets    []*socket
+	violations violations
+	closing    atomic.Bool
+}
+
+// roster is a group with its members.
+type roster struct {
+	id      string
+	members []string
+}
+
+// socket makes the connection of a user who is at home in a group; connect will dial it.
+func (w *crowd) socket(user, home string) *socket {
+	s := &socket{user: user, home: home, closing: &w.closing}
+	w.sockets = append(w.sockets, s)
+	return s
+}
+
+// plan says how the connections of a run are made.
+type plan struct {
+	readBuffer, writeBuffer int // bytes, of each connection; 0: gorilla's
+	pool                    websocket.BufferPool
+	lasts                   time.Duration // the run: tokens live longer
+	entered                 func(i int)   // called when a connection is subscribed, by any goroutine; may be nil
+}
+
 // connect creates the groups and opens the connections. When it fails, none is left open.
-func (l *load) connect(ctx context.Context) error {
-	err := l.createGroups(ctx)
+func (w *crowd) connect(ctx context.Context, p plan) error {
+	err := w.createGroups(ctx)
 	if err == nil {
-		err = l.dialAll(ctx)
-	}
-	if err != nil {
-		l.closeAll()
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
+		err = w.dialAll(ctx, p)
 	}
 	return err
 }
 
-func (l *load) createGroups(ctx context.Context) error {
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: createsAtOnce}, Timeout: l.cfg.Timeout}
+func (w *crowd) createGroups(ctx context.Context) error {
+	client := w.client()
 	defer client.CloseIdleConnections()
-	tasks, ctx := errgroup.WithContext(ctx)
-	tasks.SetLimit(createsAtOnce)
-	for i, g := range l.groups {
-		base := l.cfg.URLs[i%len(l.cfg.URLs)] + "/v1/groups"
-		tasks.Go(func() error { return l.createGroup(ctx, client, base, g) })
-	}
-	return tasks.Wait()
+	return w.each(ctx, len(w.groups), createsAtOnce, func(ctx context.Context, i int) error {
+		return w.createGroup(ctx, client, w.url(i)+"/v1/groups", w.groups[i])
+	})
 }
 
-func (l *load) createGroup(ctx context.Context, client *http.Client, base string, g *group) error {
-	members := make([]string, len(g.conns))
-	for i, c := range g.conns {
-		members[i] = c.user
+func (w *crowd) client() *http.Client {
+	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: createsAtOnce}, Timeout: w.base.Timeout}
+}
+
+func (w *crowd) url(i int) string { return w.base.URLs[i%len(w.base.URLs)] }
+
+// each calls f for 0 to n-1, several at once. When one fails or ctx ends, the connections are closed.
+func (w *crowd) each(ctx context.Context, n, atOnce int, f func(ctx context.Context, i int) error) error {
+	tasks, working := errgroup.WithContext(ctx)
+	tasks.SetLimit(atOnce)
+	for i := range n {
+		tasks.Go(func() error { return f(working, i) })
 	}
-	first := min(len(members), membersACall)
-	err := l.post(ctx, client, base, map[string]any{"group": g.id, "type": "group", "name": g.id, "members": members[:first]})
-	for rest := members[first:]; err == nil && len(rest) > 0; rest = rest[min(len(rest), membersACall):] {
-		err = l.post(ctx, client, base+"/"+g.id+"/members", map[string]any{"members": rest[:min(len(rest), membersACall)]})
+	err := tasks.Wait()
+	if err != nil {
+		w.closeAll()
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	return err
 }
 
-func (l *load) post(ctx context.Context, client *http.Client, url string, body any) error {
+func (w *crowd) createGroup(ctx context.Context, client *http.Client, base string, g roster) error {
+	first := min(len(g.members), membersACall)
+	err := w.post(ctx, client, base, map[string]any{"group": g.id, "type": "group", "name": g.id, "members": g.members[:first]})
+	for rest := g.members[first:]; err == nil && len(rest) > 0; rest = rest[min(len(rest), membersACall):] {
+		err = w.post(ctx, client, base+"/"+g.id+"/members", map[string]any{"members": rest[:min(len(rest), membersACall)]})
+	}
+	return err
+}
+
+func (w *crowd) post(ctx context.Context, client *http.Client, url string, body any) error {
 	payload, err := json.Marshal(body)
 	if err != nil {
 		return err
@@ -70,7 +107,7 @@ func (l *load) post(ctx context.Context, client *http.Client, url string, body a
 	if err != nil {
 		return &Error{Kind: Setup, Err: err}
 	}
-	req.Header.Set("Authorization", "Bearer "+l.cfg.APIKey)
+	req.Header.Set("Authorization", "Bearer "+w.base.APIKey)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := client.Do(req)
 	if err != nil {
@@ -98,84 +135,43 @@ func refusedHTTP(what string, status int, answer []byte) error {
 	return errorf(Setup, "%s: HTTP %d", what, status)
 }
 
-func (l *load) dialAll(ctx context.Context) error {
-	tasks, ctx := errgroup.WithContext(ctx)
-	tasks.SetLimit(dialsAtOnce)
-	for i, c := range l.conns {
-		tasks.Go(func() error { return c.dial(ctx, l.cfg.URLs[i%len(l.cfg.URLs)]) })
+func (w *crowd) dialAll(ctx context.Context, p plan) error {
+	dialer := &websocket.Dialer{
+		HandshakeTimeout: w.base.Timeout, Subprotocols: []string{"hearth.v1"},
+		ReadBufferSize: p.readBuffer, WriteBufferSize: p.writeBuffer, WriteBufferPool: p.pool,
 	}
-	return tasks.Wait()
-}
-
-func (c *conn) dial(ctx context.Context, base string) error {
-	cfg := c.load.cfg
-	token, err := userToken(cfg.Secret, c.user, time.Now().Add(time.Hour+cfg.Warmup+cfg.Duration))
-	if err != nil {
-		return &Error{Kind: Setup, Err: err}
-	}
-	dialer := websocket.Dialer{
-		HandshakeTimeout: cfg.Timeout,
-		Subprotocols:     []string{"hearth.v1"},
-		WriteBufferSize:  len(c.template)*cfg.Batch + 64, // one frame, one write
-	}
-	//nolint:bodyclose // gorilla has read and closed it; what is left is a buffer
-	ws, resp, err := dialer.DialContext(ctx, "ws"+strings.TrimPrefix(base, "http")+"/v1/ws",
-		http.Header{"Authorization": {"Bearer " + token}})
-	if errors.Is(err, websocket.ErrBadHandshake) {
-		answer, _ := io.ReadAll(resp.Body) // what gorilla kept of it, from memory
-		return refusedHTTP(base+"/v1/ws, user "+c.user, resp.StatusCode, answer)
-	}
-	if err != nil {
-		return errorf(Down, "%s/v1/ws: %w", base, err)
-	}
-	c.ws = ws
-	release := context.AfterFunc(ctx, func() { _ = ws.Close() })
-	defer release()
-	return c.enter(cfg.Timeout)
-}
-
-func userToken(secret []byte, user string, expires time.Time) (string, error) {
-	claims := jwt.RegisteredClaims{Subject: user, ExpiresAt: jwt.NewNumericDate(expires)}
-	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(secret)
-}
-
-// greeting holds what can come before the first send.
-type greeting struct {
-	ID         *int64
-	OK         json.RawMessage
-	Error      *struct{ Code, Message string }
-	Event      string
-	Subscribed int
-}
-
-// enter waits for welcome, and subscribes where the server has not done so.
-func (c *conn) enter(timeout time.Duration) error {
-	_ = c.ws.SetReadDeadline(time.Now().Add(timeout))
-	welcomed := false
-	for {
-		frame, err := c.readFrame()
+	expires := time.Now().Add(tokenSlack + p.lasts)
+	return w.each(ctx, len(w.sockets), dialsAtOnce, func(ctx context.Context, i int) error {
+		s := w.sockets[i]
+		token, err := userToken(w.base.Secret, s.user, expires)
 		if err != nil {
-			return errorf(Down, "user %s: waiting for welcome: %w", c.user, err)
+			return &Error{Kind: Setup, Err: err}
 		}
-		for line := range bytes.SplitSeq(frame, newline) {
-			if len(line) == 0 {
-				continue
-			}
-			var g greeting
-			if err := json.Unmarshal(line, &g); err != nil {
-				return errorf(Wrong, "user %s: the server wrote %.80q: %w", c.user, line, err)
-			}
-			switch {
-			case g.Event == "welcome" && g.Subscribed >= 1, welcomed && g.OK != nil:
-				return c.ws.SetReadDeadline(time.Time{})
-			case g.Event == "welcome":
-				welcomed = true
-				if err := c.write(fmt.Appendf(nil, `{"id":1,"op":"subscribe","group":%q}`, c.group.id)); err != nil {
-					return err
-				}
-			case g.Error != nil:
-				return refusal("subscribe", g.Error.Code, g.Error.Message)
-			}
+		if err := s.dial(ctx, dialer, w.url(i), token); err != nil {
+			return err
 		}
+		if p.entered != nil {
+			p.entered(i)
+		}
+		return nil
+	})
+}
+
+// closeAll may be called more than once, and while the connections are in use.
+func (w *crowd) closeAll() {
+	w.closing.Store(true)
+	for _, s := range w.sockets {
+		s.close()
 	}
+}
+
+// brokenDown puts first what matters most: that the run was interrupted, then that it was wrong.
+func (w *crowd) brokenDown(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if f := w.violations.findings(); f.Violations > 0 {
+		return errorf(Wrong, "%d violations, the first: %s; then %w", f.Violations, f.Samples[0], err)
+	}
+	return err
 }
