@@ -1,6 +1,7 @@
 package domain_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 // fakeSessions is a domain.SessionStore that answers as it is told.
 type fakeSessions struct {
 	err       error
+	blind     error // of Presence
 	admission domain.Admission
 	last      bool
 	online    map[string]domain.Presence
@@ -37,8 +39,8 @@ func (f *fakeSessions) Leave(_ context.Context, s domain.Session) (bool, error) 
 
 func (f *fakeSessions) Presence(_ context.Context, users []string) (map[string]domain.Presence, error) {
 	f.asked++
-	if f.err != nil {
-		return nil, f.err
+	if err := cmp.Or(f.err, f.blind); err != nil {
+		return nil, err
 	}
 	found := make(map[string]domain.Presence)
 	for _, user := range users {
@@ -92,11 +94,13 @@ type sessionsWorld struct {
 	notes  *toldNotes
 	bus    *heardBus
 	groups *ownGroups
+	late   *[]domain.Session // to be taken out later
 }
 
 func newSessions(policy domain.SessionPolicy) sessionsWorld {
-	w := sessionsWorld{store: &fakeSessions{}, notes: &toldNotes{}, bus: &heardBus{}, groups: &ownGroups{}}
+	w := sessionsWorld{store: &fakeSessions{}, notes: &toldNotes{}, bus: &heardBus{}, groups: &ownGroups{}, late: &[]domain.Session{}}
 	w.Sessions = domain.NewSessions(w.store, w.notes, w.bus, w.groups, policy)
+	w.UseLate(func(s domain.Session) { *w.late = append(*w.late, s) })
 	return w
 }
 
@@ -126,10 +130,22 @@ func TestARefusedSessionIsToldApartFromAnUnknownOutcome(t *testing.T) {
 	w.store.err = domain.Errorf(domain.CodeAlreadyOnline, "you are connected elsewhere")
 	_, err := w.Enter(t.Context(), session)
 	requireCode(t, err, domain.CodeAlreadyOnline, "")
+	w.store.err = fmt.Errorf("%w: %w", domain.ErrNotEntered, errGone)
+	_, err = w.Enter(t.Context(), session)
+	requireCode(t, err, domain.CodeUnavailable, "")
+	require.Empty(t, *w.late, "it is not in")
 	w.store.err = errGone
 	_, err = w.Enter(t.Context(), session)
 	requireCode(t, err, domain.CodeUnavailable, "")
 	require.ErrorIs(t, err, errGone)
+	require.Equal(t, []domain.Session{session}, *w.late, "it may be")
+}
+
+func TestNobodyNeedsToBeToldOfLateSessions(t *testing.T) {
+	t.Parallel()
+	store := &fakeSessions{err: errGone}
+	sessions := domain.NewSessions(store, nil, nil, nil, "")
+	require.ErrorIs(t, sessions.Leave(t.Context(), session, nil), errGone)
 }
 
 func TestTheLastSessionToLeaveIsToldToDirectConversations(t *testing.T) {
@@ -143,11 +159,20 @@ func TestTheLastSessionToLeaveIsToldToDirectConversations(t *testing.T) {
 	require.Equal(t, []string{`dm:u:v dm:a:u !@u {"event":"presence","user":"u","online":false}`}, w.bus.events)
 	require.Equal(t, []domain.Session{session, session}, w.store.left)
 
+	w.store.online = map[string]domain.Presence{"u": {Online: true}}
+	require.NoError(t, w.Leave(t.Context(), session, groups))
+	require.Len(t, w.bus.events, 1, "he has come back meanwhile, which is told already")
+	w.store.online = nil
+	require.Empty(t, *w.late)
+
 	w.store.err = errGone
 	require.ErrorIs(t, w.Leave(t.Context(), session, groups), errGone)
-	require.Len(t, w.bus.events, 1)
-	w.store.err, w.bus.err = nil, errGone
+	w.store.err, w.store.blind = nil, errGone
 	require.ErrorIs(t, w.Leave(t.Context(), session, groups), errGone)
+	require.Len(t, w.bus.events, 1)
+	w.store.blind, w.bus.err = nil, errGone
+	require.ErrorIs(t, w.Leave(t.Context(), session, groups), errGone)
+	require.Equal(t, []domain.Session{session, session, session}, *w.late, "what fails is done later, wherever it failed")
 }
 
 func TestComingAndGoingIsToldToDirectConversationsOnly(t *testing.T) {
@@ -178,9 +203,27 @@ func TestWhoWentWithADeadInstanceIsToldToDirectConversations(t *testing.T) {
 	w.store.online = map[string]domain.Presence{"u": {Online: true}}
 	require.NoError(t, w.Offline(t.Context(), "u"))
 	require.Equal(t, told, w.bus.events, "he is back")
-	w.store.online, w.groups.err = nil, errGone
+	w.store.blind = errGone
+	require.ErrorIs(t, w.Offline(t.Context(), "u"), errGone, "he may be back")
+	w.store.blind, w.store.online, w.groups.err = nil, nil, errGone
 	requireCode(t, w.Offline(t.Context(), "u"), domain.CodeUnavailable, "")
 	require.Equal(t, told, w.bus.events)
+}
+
+func TestWhoWasThoughtToBeGoneIsToldToBeThere(t *testing.T) {
+	t.Parallel()
+	w := newSessions("")
+	w.groups.groups = []string{"a", "dm:u:v"}
+	require.NoError(t, w.Online(t.Context(), "u"))
+	require.Empty(t, w.bus.events, "he has gone meanwhile")
+	w.store.online = map[string]domain.Presence{"u": {Online: true}}
+	require.NoError(t, w.Online(t.Context(), "u"))
+	require.Equal(t, []string{`dm:u:v !@u {"event":"presence","user":"u","online":true}`}, w.bus.events)
+	w.store.blind = errGone
+	require.ErrorIs(t, w.Online(t.Context(), "u"), errGone)
+	w.store.blind, w.groups.err = nil, errGone
+	requireCode(t, w.Online(t.Context(), "u"), domain.CodeUnavailable, "")
+	require.Len(t, w.bus.events, 1)
 }
 
 func TestPresenceAnswersForEveryUser(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,7 +16,8 @@ import (
 
 const (
 	announceInterval = 2 * time.Second
-	announceAll      = 5 // every so many announcements all counts are told again: Redis may have forgotten
+	announceAll      = 5       // every so many announcements all counts are told again: Redis may have forgotten
+	maxLate          = 100_000 // sessions
 )
 
 // Announcer is the Redis side of the announcements.
@@ -24,45 +27,95 @@ type Announcer interface {
 	Announce(ctx context.Context, instance string, counts map[string]int) (known bool, err error)
 	// Depart takes back that the instance lives.
 	Depart(ctx context.Context, instance string) error
-	// Restore writes sessions again where they are missing.
-	Restore(ctx context.Context, sessions []domain.Session) error
-	// Leave takes a session out.
+	// Restore writes sessions again where they are missing, and returns the users whom others took for gone.
+	Restore(ctx context.Context, sessions []domain.Session) (back []string, err error)
+	// Leave takes a session out; last tells that the user has none now.
 	Leave(ctx context.Context, session domain.Session) (last bool, err error)
 }
 
+// Here is what an instance has connected.
+type Here interface {
+	// Online counts the distinct users of each group.
+	Online() map[string]int
+	// Sessions lists the sessions let in. One that begins to leave must no longer be among them.
+	Sessions() []domain.Session
+}
+
+// Teller tells who is there. It is called concurrently.
+type Teller interface {
+	// Offline tells that a user is gone, Online that he is there again, if that is still so.
+	Offline(ctx context.Context, user string) error
+	Online(ctx context.Context, user string) error
+}
+
 // Announce is the job that tells the other instances that this one lives, and how many users it has connected to each
-// group. It is also the one that notices when Redis has forgotten the instance, and tells it everything again.
+// group. It is also the one that notices when Redis has forgotten the instance or is back, and then tells it everything
+// again, and who has left meanwhile.
 type Announce struct {
 	store    Announcer
-	online   func() map[string]int
-	sessions func() []domain.Session
+	here     Here
 	instance string
 	log      zerolog.Logger
+	late     *dues[domain.Session] // that may be in Redis, and are not here
+	gone     *dues[string]         // users of whom it is not told yet
+	back     *dues[string]
 
 	again atomic.Bool // Redis is another one: what it holds may be a second old
 }
 
-// NewAnnounce makes the job. online counts the distinct users of each group here. sessions lists the sessions let in
-// here: one that begins to leave must no longer be among them.
-func NewAnnounce(store Announcer, online func() map[string]int, sessions func() []domain.Session, instance string, log zerolog.Logger) *Announce {
-	return &Announce{store: store, online: online, sessions: sessions, instance: instance, log: log}
+// NewAnnounce makes the job.
+func NewAnnounce(store Announcer, here Here, teller Teller, instance string, log zerolog.Logger) *Announce {
+	a := &Announce{
+		store: store, here: here, instance: instance, log: log,
+		gone: newDues("user is gone", 0, teller.Offline, log),
+		back: newDues("user is back", 0, teller.Online, log),
+	}
+	a.late = newDues("session has left", maxLate, a.leave, log)
+	return a
 }
 
 // Again has all sessions told again with the next announcement: a Redis that took over may lack the newest.
 func (a *Announce) Again() { a.again.Store(true) }
 
+// Late has a session taken out that may be in Redis though it has no connection: its Leave failed, or nobody knows
+// whether its Enter did. That is tried behind announcements that were heard, and so behind what Redis may still have
+// had to do for the session. At most maxLate are kept; those beyond end with the instance.
+func (a *Announce) Late(session domain.Session) { a.late.add(session) }
+
+// leave takes a late session out. It tells that the user is gone even if that was told before.
+func (a *Announce) leave(ctx context.Context, session domain.Session) error {
+	last, err := a.store.Leave(ctx, session)
+	if err == nil && last {
+		a.gone.add(session.User)
+		a.gone.kick()
+	}
+	return err
+}
+
+// Begin announces the instance for the first time. Until then others take its sessions for those of a dead one: it must
+// let none in.
+func (a *Announce) Begin(ctx context.Context) error {
+	_, err := a.store.Announce(ctx, a.instance, nil)
+	return err
+}
+
 // announced is what Redis was told.
 type announced struct {
 	counts    map[string]int
-	forgotten bool             // the sessions have to be told again
-	restored  []domain.Session // told again, perhaps after they had left
+	forgotten bool                      // the sessions have to be told again
+	restored  map[string]domain.Session // told again, perhaps after they had left; by connection
 }
 
 // Run announces until ctx is done, then takes everything back.
 func (a *Announce) Run(ctx context.Context) error {
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { a.late.run(ctx) })
+	beside.Go(func() { a.gone.run(ctx) })
+	beside.Go(func() { a.back.run(ctx) })
 	tick := time.NewTicker(announceInterval)
 	defer tick.Stop()
-	told := &announced{counts: map[string]int{}}
+	told := &announced{counts: map[string]int{}, restored: map[string]domain.Session{}}
 	for round := 0; ; round++ {
 		if round%announceAll == 0 {
 			told.counts = zeroes(told.counts)
@@ -85,15 +138,16 @@ func (a *Announce) announce(ctx context.Context, told *announced) error {
 		told.forgotten = true
 	}
 	before := len(told.counts)
-	known, err := a.tell(ctx, told, a.online())
+	known, err := a.tell(ctx, told, a.here.Online())
 	if err == nil && !known && before > 0 { // without any before, these were all
 		told.counts = zeroes(told.counts)
-		_, err = a.tell(ctx, told, a.online())
+		_, err = a.tell(ctx, told, a.here.Online())
 	}
 	if err != nil {
 		told.forgotten = true // the next announcement finds the instance known, if this one was heard
 		return err
 	}
+	defer a.kick()
 	if known && !told.forgotten {
 		return nil
 	}
@@ -103,6 +157,13 @@ func (a *Announce) announce(ctx context.Context, told *announced) error {
 	}
 	told.forgotten = false
 	return nil
+}
+
+// kick has done what is due, now that Redis answers.
+func (a *Announce) kick() {
+	a.late.kick()
+	a.gone.kick()
+	a.back.kick()
 }
 
 func (a *Announce) tell(ctx context.Context, told *announced, counts map[string]int) (known bool, err error) {
@@ -120,24 +181,20 @@ func (a *Announce) tell(ctx context.Context, told *announced, counts map[string]
 // restore writes the sessions again. Those that leave meanwhile may have left before they were written: they are taken
 // out a second time.
 func (a *Announce) restore(ctx context.Context, told *announced) error {
-	sessions := a.sessions()
-	told.restored = append(told.restored, sessions...)
-	if err := a.store.Restore(ctx, sessions); err != nil {
+	sessions := a.here.Sessions()
+	for _, s := range sessions {
+		told.restored[s.Conn] = s
+	}
+	back, err := a.store.Restore(ctx, sessions)
+	if err != nil {
 		return err
 	}
-	here := make(map[string]bool)
-	for _, s := range a.sessions() {
-		here[s.Conn] = true
+	a.back.add(back...)
+	for _, s := range a.here.Sessions() {
+		delete(told.restored, s.Conn)
 	}
-	for _, s := range told.restored {
-		if here[s.Conn] {
-			continue
-		}
-		if _, err := a.store.Leave(ctx, s); err != nil {
-			return err
-		}
-	}
-	told.restored = nil
+	a.late.add(slices.Collect(maps.Values(told.restored))...)
+	clear(told.restored)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -25,11 +26,16 @@ type fakeAnnouncer struct {
 	conns     map[string]bool
 	told      []map[string]int
 	restores  int
+	leaves    int
 	down      bool
 	replyLost bool
 	noRestore bool
 	noLeave   bool
-	onRestore func() // called before the sessions are written
+	onRestore func()   // called before the sessions are written
+	back      []string // users whom Restore finds to have been gone
+
+	deaf   bool // nobody can be told
+	events []string
 }
 
 func newAnnouncer() *fakeAnnouncer {
@@ -52,7 +58,7 @@ func (f *fakeAnnouncer) forget() {
 	})
 }
 
-func (f *fakeAnnouncer) online() map[string]int {
+func (f *fakeAnnouncer) viewers() map[string]int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return maps.Clone(f.counts)
@@ -122,7 +128,7 @@ func (f *fakeAnnouncer) Depart(context.Context, string) error {
 	return nil
 }
 
-func (f *fakeAnnouncer) Restore(_ context.Context, sessions []domain.Session) error {
+func (f *fakeAnnouncer) Restore(_ context.Context, sessions []domain.Session) ([]string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.onRestore != nil {
@@ -133,19 +139,49 @@ func (f *fakeAnnouncer) Restore(_ context.Context, sessions []domain.Session) er
 		f.conns[s.Conn] = true
 	}
 	if f.noRestore {
-		return errCut
+		return nil, errCut
 	}
-	return nil
+	return f.back, nil
 }
 
 func (f *fakeAnnouncer) Leave(_ context.Context, s domain.Session) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.noLeave {
+	if f.noLeave || f.down {
 		return false, errCut
 	}
+	f.leaves++
 	delete(f.conns, s.Conn)
-	return false, nil
+	return len(f.conns) == 0, nil
+}
+
+func (f *fakeAnnouncer) Offline(_ context.Context, user string) error {
+	return f.hear(user + " offline")
+}
+
+func (f *fakeAnnouncer) Online(_ context.Context, user string) error { return f.hear(user + " online") }
+
+func (f *fakeAnnouncer) hear(event string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.deaf {
+		return errCut
+	}
+	f.events = append(f.events, event)
+	return nil
+}
+
+// heardOf is what was told of users.
+func (f *fakeAnnouncer) heardOf() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.events)
+}
+
+func (f *fakeAnnouncer) left() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.leaves
 }
 
 // here is what an instance has: viewers and sessions.
@@ -161,26 +197,37 @@ func (h *here) set(now map[string]int, conns ...string) {
 	h.now, h.conns = now, conns
 }
 
-func (h *here) online() map[string]int {
+func (h *here) Online() map[string]int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return maps.Clone(h.now)
 }
 
-func (h *here) sessions() (list []domain.Session) {
+func (h *here) Sessions() (list []domain.Session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, conn := range h.conns {
-		list = append(list, domain.Session{Conn: conn, User: "u", Instance: "i1"})
+		list = append(list, sessionOf(conn))
 	}
 	return list
 }
 
+func sessionOf(conn string) domain.Session {
+	return domain.Session{Conn: conn, User: "u", Instance: "i1"}
+}
+
 func announcing(t *testing.T, redis *fakeAnnouncer, h *here) (stop func()) {
 	t.Helper()
-	stop = start(t, jobs.NewAnnounce(redis, h.online, h.sessions, "i1", zerolog.Nop()).Run)
-	synctest.Wait()
+	_, stop = announcer(t, redis, h)
 	return stop
+}
+
+func announcer(t *testing.T, redis *fakeAnnouncer, h *here) (a *jobs.Announce, stop func()) {
+	t.Helper()
+	a = jobs.NewAnnounce(redis, h, redis, "i1", zerolog.Nop())
+	stop = start(t, a.Run)
+	synctest.Wait()
+	return a, stop
 }
 
 // rounds lets n announcements pass.
@@ -191,7 +238,7 @@ func TestAnnounceTellsChangesAndEverythingNowAndThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		redis, h := newAnnouncer(), &here{now: map[string]int{"a": 1, "b": 2}}
 		stop := announcing(t, redis, h)
-		require.Equal(t, map[string]int{"a": 1, "b": 2}, redis.online())
+		require.Equal(t, map[string]int{"a": 1, "b": 2}, redis.viewers())
 		require.Equal(t, 1, redis.announcements(), "the first tells everything anyway")
 		h.set(map[string]int{"a": 3})
 		rounds(1)
@@ -201,14 +248,14 @@ func TestAnnounceTellsChangesAndEverythingNowAndThen(t *testing.T) {
 
 		redis.set(func() { clear(redis.counts) }) // Redis forgets, but not the instance
 		rounds(5)
-		require.Equal(t, map[string]int{"a": 3}, redis.online(), "everything is told again")
+		require.Equal(t, map[string]int{"a": 3}, redis.viewers(), "everything is told again")
 
 		redis.set(func() { redis.down = true })
 		h.set(map[string]int{"c": 1})
 		rounds(1)
 		redis.set(func() { redis.down = false })
 		rounds(1)
-		require.Equal(t, map[string]int{"c": 1}, redis.online(), "what was not heard is told again")
+		require.Equal(t, map[string]int{"c": 1}, redis.viewers(), "what was not heard is told again")
 
 		redis.set(func() { redis.replyLost = true })
 		h.set(map[string]int{"d": 1})
@@ -216,12 +263,12 @@ func TestAnnounceTellsChangesAndEverythingNowAndThen(t *testing.T) {
 		redis.set(func() { redis.replyLost = false })
 		h.set(nil)
 		rounds(1)
-		require.Empty(t, redis.online(), "what may have been heard is taken back")
+		require.Empty(t, redis.viewers(), "what may have been heard is taken back")
 
 		h.set(map[string]int{"e": 1})
 		rounds(1)
 		stop()
-		require.Empty(t, redis.online(), "a leaving instance takes its counts back")
+		require.Empty(t, redis.viewers(), "a leaving instance takes its counts back")
 		require.False(t, redis.lives(), "and that it lives")
 	})
 }
@@ -237,7 +284,7 @@ func TestAForgottenInstanceTellsEverythingAtOnce(t *testing.T) {
 		restores := redis.restored()
 		redis.forget()
 		rounds(1)
-		require.Equal(t, map[string]int{"a": 1, "b": 2}, redis.online())
+		require.Equal(t, map[string]int{"a": 1, "b": 2}, redis.viewers())
 		require.Equal(t, []string{"c1", "c2"}, redis.connected())
 		rounds(10)
 		require.Equal(t, restores+1, redis.restored(), "once is enough")
@@ -249,9 +296,7 @@ func TestSessionsAreToldAgainToAServerThatTookOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		redis, h := newAnnouncer(), &here{}
-		a := jobs.NewAnnounce(redis, h.online, h.sessions, "i1", zerolog.Nop())
-		start(t, a.Run)
-		synctest.Wait()
+		a, _ := announcer(t, redis, h)
 		h.set(nil, "c1")
 		rounds(1)
 		require.Empty(t, redis.connected())
@@ -311,5 +356,128 @@ func TestALeavingInstanceDepartsEvenIfItsCountsStay(t *testing.T) {
 		redis.set(func() { redis.replyLost = true })
 		stop()
 		require.False(t, redis.lives())
+	})
+}
+
+func TestALateSessionIsTakenOutWhenRedisAnswers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		redis, h := newAnnouncer(), &here{}
+		a, _ := announcer(t, redis, h)
+		redis.set(func() {
+			redis.conns["c1"], redis.conns["c2"] = true, true
+			redis.down = true
+		})
+		a.Late(sessionOf("c1"))
+		rounds(3)
+		require.Equal(t, []string{"c1", "c2"}, redis.connected())
+		redis.set(func() { redis.down, redis.noLeave = false, true })
+		rounds(3)
+		require.Equal(t, []string{"c1", "c2"}, redis.connected())
+		redis.set(func() { redis.noLeave = false })
+		rounds(1)
+		require.Equal(t, []string{"c2"}, redis.connected())
+		require.Empty(t, redis.heardOf(), "it was not the last")
+
+		redis.set(func() { redis.deaf = true })
+		a.Late(sessionOf("c2"))
+		rounds(3)
+		require.Empty(t, redis.connected())
+		redis.set(func() { redis.deaf = false })
+		rounds(1)
+		require.Equal(t, []string{"u offline"}, redis.heardOf(), "told until it is heard")
+		leaves := redis.left()
+		rounds(10)
+		require.Equal(t, []string{"u offline"}, redis.heardOf())
+		require.Equal(t, leaves, redis.left())
+	})
+}
+
+func TestNotMoreThanSoManyLateSessionsAreKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		redis, h := newAnnouncer(), &here{}
+		redis.down = true
+		a, _ := announcer(t, redis, h)
+		for i := range 100_010 {
+			a.Late(sessionOf(strconv.Itoa(i)))
+		}
+		a.Late(sessionOf("0"))
+		redis.set(func() { redis.down = false })
+		rounds(1)
+		require.Equal(t, 100_000, redis.left())
+		a.Late(sessionOf("new"))
+		rounds(1)
+		require.Equal(t, 100_001, redis.left(), "there is room again")
+	})
+}
+
+// Others took the instance for dead, and told that its users are gone.
+func TestUsersOfAnInstanceThatIsBackAreToldToBeThere(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		redis, h := newAnnouncer(), &here{}
+		announcing(t, redis, h)
+		h.set(nil, "c1")
+		redis.forget()
+		redis.set(func() { redis.back, redis.deaf = []string{"u"}, true })
+		rounds(1)
+		require.Equal(t, []string{"c1"}, redis.connected())
+		require.Empty(t, redis.heardOf())
+		redis.set(func() { redis.deaf = false })
+		rounds(1)
+		require.Equal(t, []string{"u online"}, redis.heardOf())
+		rounds(10)
+		require.Equal(t, []string{"u online"}, redis.heardOf())
+	})
+}
+
+// hungTeller never gets an answer of MySQL.
+type hungTeller struct{}
+
+func (hungTeller) Offline(ctx context.Context, _ string) error { return hang(ctx) }
+func (hungTeller) Online(ctx context.Context, _ string) error  { return hang(ctx) }
+
+func hang(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestWhoCannotBeToldOfKeepsNeitherTheAnnouncementsNorTheLeavesWaiting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		redis, h := newAnnouncer(), &here{}
+		a := jobs.NewAnnounce(redis, h, hungTeller{}, "i1", zerolog.Nop())
+		stop := start(t, a.Run)
+		synctest.Wait()
+		redis.set(func() { redis.back = []string{"u", "v"} })
+		a.Again()
+		before := redis.announcements()
+		for i := range 50 {
+			a.Late(domain.Session{Conn: strconv.Itoa(i), User: strconv.Itoa(i)})
+			rounds(1)
+		}
+		require.Equal(t, 50, redis.announcements()-before)
+		require.Equal(t, 50, redis.left())
+		stop()
+		require.False(t, redis.lives())
+	})
+}
+
+func TestAnInstanceBeginsWithAnAnnouncementThatWasHeard(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		redis, h := newAnnouncer(), &here{}
+		a := jobs.NewAnnounce(redis, h, redis, "i1", zerolog.Nop())
+		redis.down = true
+		require.Error(t, a.Begin(t.Context()))
+		redis.down = false
+		require.NoError(t, a.Begin(t.Context()))
+		require.True(t, redis.lives())
+		h.set(map[string]int{"a": 1})
+		start(t, a.Run)
+		synctest.Wait()
+		require.Equal(t, map[string]int{"a": 1}, redis.viewers())
+		require.Zero(t, redis.restored(), "it had none to be told again")
 	})
 }

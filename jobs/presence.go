@@ -2,7 +2,7 @@ package jobs
 
 import (
 	"context"
-	"fmt"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -23,26 +23,26 @@ type Sweeper interface {
 type Presence struct {
 	store    Sweeper
 	instance string
-	offline  func(ctx context.Context, user string) error
 	log      zerolog.Logger
-	due      map[string]bool // users who are gone, which is not told yet; of Run's goroutine
+	gone     *dues[string] // users of whom it is not told yet
 }
 
-// NewPresence makes the job. offline tells that a user is gone. It is called again when it fails, so the user may be
-// back by then.
+// NewPresence makes the job. offline tells that a user is gone, and is called concurrently. It is called again when it
+// fails, so the user may be back by then.
 func NewPresence(store Sweeper, instance string, offline func(ctx context.Context, user string) error, log zerolog.Logger) *Presence {
-	return &Presence{store: store, instance: instance, offline: offline, log: log, due: make(map[string]bool)}
+	return &Presence{store: store, instance: instance, log: log, gone: newDues("user is gone", 0, offline, log)}
 }
 
-// Run sweeps until ctx is done.
+// Run sweeps until ctx is done. Who is gone is told beside it: there may be tens of thousands, and MySQL is asked.
 func (p *Presence) Run(ctx context.Context) error {
+	var telling sync.WaitGroup
+	defer telling.Wait()
+	telling.Go(func() { p.gone.run(ctx) })
 	for ctx.Err() == nil {
 		if err := p.sweep(ctx); err != nil && ctx.Err() == nil {
 			p.log.Warn().Err(err).Msg("dead instances not swept, trying again")
 		}
-		if err := p.tell(ctx); err != nil && ctx.Err() == nil {
-			p.log.Warn().Err(err).Int("users", len(p.due)).Msg("users not told to be gone, trying again")
-		}
+		p.gone.kick()
 		wait(ctx, presenceInterval)
 	}
 	return nil
@@ -58,9 +58,7 @@ func (p *Presence) sweep(ctx context.Context) error {
 			continue // it does live: its announcement is late
 		}
 		gone, sweepErr := p.store.Sweep(ctx, instance)
-		for _, user := range gone {
-			p.due[user] = true
-		}
+		p.gone.add(gone...)
 		if sweepErr != nil {
 			err = sweepErr
 			continue
@@ -68,25 +66,4 @@ func (p *Presence) sweep(ctx context.Context) error {
 		p.log.Info().Str("dead", instance).Int("users", len(gone)).Msg("sessions of a dead instance swept")
 	}
 	return err
-}
-
-// tell tells of each user who is gone; one of whom it cannot be told does not keep the others from it.
-func (p *Presence) tell(ctx context.Context) (err error) {
-	for user := range p.due {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if offlineErr := p.tellOf(ctx, user); offlineErr != nil {
-			err = fmt.Errorf("user %s: %w", user, offlineErr)
-			continue
-		}
-		delete(p.due, user)
-	}
-	return err
-}
-
-func (p *Presence) tellOf(ctx context.Context, user string) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
-	return p.offline(ctx, user)
 }

@@ -3,6 +3,7 @@ package jobs_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -23,6 +24,9 @@ type graveyard struct {
 	swept  []string
 	told   []string
 	deaf   map[string]bool // users of whom it cannot be told
+	hung   bool            // nobody can, and it takes until the end of the wait
+	trying int             // how many are being told
+	most   int             // at once
 }
 
 func (g *graveyard) set(change func()) {
@@ -57,9 +61,18 @@ func (g *graveyard) Sweep(_ context.Context, instance string) (gone []string, er
 	return users, nil
 }
 
-func (g *graveyard) offline(_ context.Context, user string) error {
+func (g *graveyard) offline(ctx context.Context, user string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.trying++
+	g.most = max(g.most, g.trying)
+	defer func() { g.trying-- }()
+	if g.hung {
+		g.mu.Unlock()
+		<-ctx.Done()
+		g.mu.Lock()
+		return ctx.Err()
+	}
 	if g.deaf[user] {
 		return errors.New("away")
 	}
@@ -133,5 +146,37 @@ func TestAUserOfWhomItCannotBeToldIsTriedAgain(t *testing.T) {
 		require.Equal(t, []string{"u", "v"}, g.gone())
 		after(time.Minute)
 		require.Equal(t, []string{"u", "v"}, g.gone())
+	})
+}
+
+// A MySQL that hangs must not keep the dead from being swept, nor its users from being told of once it is back.
+func TestSweepingDoesNotWaitForTheTelling(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var users []string
+		for i := range 40 {
+			users = append(users, fmt.Sprintf("u%02d", i))
+		}
+		g := &graveyard{dead: map[string][]string{"i1": users}, hung: true}
+		stop := g.start(t)
+		for i := range 10 {
+			g.set(func() { g.dead[fmt.Sprint("later", i)] = []string{fmt.Sprint("v", i)} })
+			after(2 * time.Second)
+		}
+		require.Len(t, g.sweeps(), 11)
+		require.Empty(t, g.gone())
+		g.set(func() { g.hung = false })
+		after(12 * time.Second) // those under way, and the next round
+		require.Len(t, g.gone(), 50)
+		g.set(func() {
+			if g.most != 8 {
+				t.Errorf("told at once: got %d, want 8", g.most)
+			}
+			g.hung, g.dead = true, map[string][]string{"i2": users}
+		})
+		after(2 * time.Second)
+		before := time.Now()
+		stop()
+		require.Zero(t, time.Since(before), "the end waits for nobody")
 	})
 }

@@ -5,21 +5,24 @@
 --        5 policy: 'multi', 'replace' or 'reject'  6 sessions a user may have (multi)  7 TTL of sessions in ms
 --        8 channel of the user  9 notes kept  10 TTL of notes in ms  11 close code, 12 reason of those that give way
 --        then the instances that are dead: their sessions do not count, and go
--- RETURN {'ONLINE'}: refused; else {'FIRST' (the user had no other session) or 'MORE', id of the last note before}
+-- RETURN {'ONLINE'}: refused; else {'FIRST' (the user had no other session) or 'MORE', id of the last note before,
+--        when the session was let in, in ms}
 
 local conn, device, policy = ARGV[2], ARGV[4], ARGV[5]
 local dead = {}
 for i = 13, #ARGV do dead[ARGV[i]] = true end
 
 -- The other sessions. This one may be there too: a call whose reply was lost is repeated.
-local others = {}
+local others, entered = {}, nil
 local fields = redis.call('HGETALL', KEYS[1])
 for i = 1, #fields, 2 do
   local id = fields[i]
   local opened, instance, class = string.match(fields[i + 1], '^(%d+) (%S+) (%S+)$')
   if dead[instance] then
     redis.call('HDEL', KEYS[1], id)
-  elseif instance and id ~= conn then
+  elseif instance and id == conn then
+    entered = opened
+  elseif instance then
     others[#others + 1] = {id = id, opened = tonumber(opened), class = class}
   end
 end
@@ -48,11 +51,13 @@ if #going > 0 then
   redis.call('PUBLISH', ARGV[8], 'n')
 end
 
-local clock = redis.call('TIME')
-local now = string.format('%.0f', tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000))
-redis.call('HSETNX', KEYS[1], conn, now .. ' ' .. ARGV[3] .. ' ' .. device)
+if not entered then
+  local clock = redis.call('TIME')
+  entered = string.format('%.0f', tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000))
+  redis.call('HSET', KEYS[1], conn, entered .. ' ' .. ARGV[3] .. ' ' .. device)
+end
 redis.call('HDEL', KEYS[1], '*seen')
 redis.call('PEXPIRE', KEYS[1], ARGV[7])
 redis.call('SADD', KEYS[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[2], ARGV[7])
-return {#others == 0 and 'FIRST' or 'MORE', last and last[1] or '0-0'}
+return {#others == 0 and 'FIRST' or 'MORE', last and last[1] or '0-0', entered}

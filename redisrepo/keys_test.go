@@ -448,7 +448,10 @@ func TestMethodsFailWithoutRedis(t *testing.T) {
 		"Presence":      func(ctx context.Context) error { _, err := s.Presence(ctx, []string{"u"}); return err },
 		"DeadInstances": func(ctx context.Context) error { _, err := s.DeadInstances(ctx); return err },
 		"Sweep":         func(ctx context.Context) error { _, err := s.Sweep(ctx, "i"); return err },
-		"Restore":       func(ctx context.Context) error { return s.Restore(ctx, []domain.Session{{Conn: "c", User: "u"}}) },
+		"Restore": func(ctx context.Context) error {
+			_, err := s.Restore(ctx, []domain.Session{{Conn: "c", User: "u"}})
+			return err
+		},
 		"Tell": func(ctx context.Context) error {
 			return s.Tell(ctx, map[string]domain.Note{"u": {Kind: domain.NoteLeft}})
 		},

@@ -62,7 +62,7 @@ func connections(hash map[string]string) map[string]connection {
 func (s *Store) Enter(ctx context.Context, session domain.Session, policy domain.SessionPolicy) (domain.Admission, error) {
 	dead, err := s.deadBeside(ctx, session)
 	if err != nil {
-		return domain.Admission{}, err
+		return domain.Admission{}, fmt.Errorf("%w: %w", domain.ErrNotEntered, err)
 	}
 	p := s.cfg.Partitions.Of(session.User)
 	keys := []string{connsKey(p, session.User), atKey(p, session.Instance), notesKey(p, session.User)}
@@ -78,26 +78,41 @@ func (s *Store) Enter(ctx context.Context, session domain.Session, policy domain
 	switch {
 	case len(reply) == 1 && reply[0] == "ONLINE":
 		return domain.Admission{}, domain.Errorf(domain.CodeAlreadyOnline, "you are connected elsewhere")
-	case len(reply) == 2:
-		return domain.Admission{LastNote: reply[1], First: reply[0] == "FIRST"}, nil
+	case len(reply) == 3:
+		opened, err := strconv.ParseInt(reply[2], 10, 64)
+		if err != nil {
+			return domain.Admission{}, fmt.Errorf("enter %s: %w", session.User, err)
+		}
+		return domain.Admission{LastNote: reply[1], First: reply[0] == "FIRST", OpenedMS: opened}, nil
 	}
 	return domain.Admission{}, fmt.Errorf("enter %s: script answered %q", session.User, reply)
 }
 
-// Leave takes a session out; see domain.SessionStore.
+// Leave takes a session out; see domain.SessionStore. Most take one round trip: whether other instances live is only
+// asked when nothing else is left, and if none of them does, their sessions are taken out too.
 func (s *Store) Leave(ctx context.Context, session domain.Session) (last bool, err error) {
-	dead, err := s.deadBeside(ctx, session)
-	if err != nil {
-		return false, err
-	}
 	p := s.cfg.Partitions.Of(session.User)
 	keys := []string{connsKey(p, session.User), atKey(p, session.Instance)}
 	args := []any{session.User, session.Conn, session.Instance, sessionTTL.Milliseconds()}
-	word, err := s.run(ctx, leaveScript, keys, append(args, dead...)...).Text()
-	if err != nil {
-		return false, fmt.Errorf("leave %s: %w", session.User, err)
+	for {
+		reply, err := s.run(ctx, leaveScript, keys, args...).StringSlice()
+		if err != nil {
+			return false, fmt.Errorf("leave %s: %w", session.User, err)
+		}
+		if reply[0] != "ELSEWHERE" {
+			return reply[0] == "LAST", nil
+		}
+		alive, err := s.aliveAmong(ctx, reply[1:])
+		if err != nil {
+			return false, err
+		}
+		for _, instance := range reply[1:] {
+			if alive[instance] {
+				return false, nil
+			}
+			args = append(args, instance) // dead
+		}
 	}
-	return word == "LAST", nil
 }
 
 // deadBeside lists the dead instances among those that the user has sessions on. Whose session it is lives,
@@ -236,29 +251,32 @@ func (s *Store) sweepPartition(ctx context.Context, p int, instance string) (gon
 	return gone, nil
 }
 
-// Restore writes sessions again that Redis has lost; those that it knows stay as they are.
-func (s *Store) Restore(ctx context.Context, sessions []domain.Session) error {
-	if len(sessions) == 0 {
-		return nil
-	}
-	now, err := s.NowMS(ctx)
-	if err != nil {
-		return err
-	}
+// Restore writes sessions again that Redis has lost; those that it knows stay as they are. back are users who were
+// seen to go before, and are there: when they were seen stays, so that a repeat whose first reply was lost names them
+// too.
+func (s *Store) Restore(ctx context.Context, sessions []domain.Session) (back []string, err error) {
+	gone := make(map[string]bool)
 	for chunk := range slices.Chunk(sessions, pipelineCalls) {
 		pipe := s.rdb.Pipeline()
-		for _, session := range chunk {
+		seen := make([]*redis.BoolCmd, len(chunk))
+		for i, session := range chunk {
 			p := s.cfg.Partitions.Of(session.User)
 			conns, at := connsKey(p, session.User), atKey(p, session.Instance)
-			c := connection{openedMS: now, instance: session.Instance, device: session.Device}
+			c := connection{openedMS: session.OpenedMS, instance: session.Instance, device: session.Device}
 			pipe.HSetNX(ctx, conns, session.Conn, c.String())
 			pipe.PExpire(ctx, conns, sessionTTL)
 			pipe.SAdd(ctx, at, session.User)
 			pipe.PExpire(ctx, at, sessionTTL)
+			seen[i] = pipe.HExists(ctx, conns, seenField) // last: who is swept before the first would be missed
 		}
 		if _, err := pipe.Exec(ctx); err != nil {
-			return fmt.Errorf("restore %d sessions: %w", len(sessions), err)
+			return nil, fmt.Errorf("restore %d sessions: %w", len(sessions), err)
+		}
+		for i, session := range chunk {
+			if seen[i].Val() {
+				gone[session.User] = true
+			}
 		}
 	}
-	return nil
+	return slices.Sorted(maps.Keys(gone)), nil
 }

@@ -7,9 +7,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"hearth/domain"
@@ -24,6 +26,14 @@ func (e *env) enter(t *testing.T, conn, user, instance, device string, policy do
 	a, err := e.store.Enter(t.Context(), sessionOf(conn, user, instance, device), policy)
 	require.NoError(t, err)
 	return a
+}
+
+// restore tells who was thought to be gone.
+func (e *env) restore(t *testing.T, sessions ...domain.Session) (back []string) {
+	t.Helper()
+	back, err := e.store.Restore(t.Context(), sessions)
+	require.NoError(t, err)
+	return back
 }
 
 // leave tells whether it was the last one.
@@ -125,7 +135,7 @@ func useSessions(t *testing.T, e *env) {
 			sessions = append(sessions, sessionOf("c3", user, "lost", ""))
 		}
 	}
-	require.NoError(t, e.store.Restore(ctx, sessions))
+	e.restore(t, sessions...)
 	require.NoError(t, e.store.Tell(ctx, notes))
 	told, err := e.store.Since(ctx, last)
 	require.NoError(t, err)
@@ -137,7 +147,7 @@ func useSessions(t *testing.T, e *env) {
 		require.True(t, e.leave(t, "c2", user, "i"))
 		require.Empty(t, e.conns(t, user))
 	}
-	require.NoError(t, e.store.Restore(ctx, sessions))
+	e.restore(t, sessions...)
 	e.alive(t, "lost")
 	e.die(t, "lost")
 	dead, err := e.store.DeadInstances(ctx)
@@ -157,7 +167,8 @@ func TestAUserIsThereFromHisFirstSessionToHisLast(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
 		e.alive(t, "i1", "i2")
 		require.Equal(t, domain.Presence{}, e.presence(t, "u"))
-		require.Equal(t, domain.Admission{LastNote: "0-0", First: true}, e.enter(t, "c1", "u", "i1", "ios", domain.SessionMulti))
+		first := e.enter(t, "c1", "u", "i1", "ios", domain.SessionMulti)
+		require.Equal(t, domain.Admission{LastNote: "0-0", First: true, OpenedMS: first.OpenedMS}, first)
 		require.False(t, e.enter(t, "c2", "u", "i2", "web", domain.SessionMulti).First)
 		require.False(t, e.enter(t, "c3", "u", "i2", "web", domain.SessionMulti).First)
 		require.False(t, e.enter(t, "c4", "u", "i2", "", domain.SessionMulti).First)
@@ -217,7 +228,8 @@ func TestMultiClosesTheOldest(t *testing.T) {
 			e.opened(t, fmt.Sprint("c", i), "u", ms)
 		}
 		a := e.enter(t, "d", "u", "i2", "", domain.SessionMulti)
-		require.Equal(t, domain.Admission{LastNote: "0-0"}, a, "what it is told itself lies behind it")
+		require.Equal(t, "0-0", a.LastNote, "what it is told itself lies behind it")
+		require.False(t, a.First)
 		require.Equal(t, []string{"c1"}, e.closed(t, "u"), "of the oldest, the lower id")
 		e.enter(t, "e", "u", "i2", "", domain.SessionMulti)
 		e.enter(t, "f", "u", "i2", "", domain.SessionMulti)
@@ -233,6 +245,35 @@ func TestMultiClosesTheOldest(t *testing.T) {
 	})
 }
 
+// When it was opened is known where Redis is not: after a loss the oldest is the oldest still.
+func TestASessionIsRestoredAsOldAsItIs(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		e.alive(t, "i1")
+		before, err := e.store.NowMS(t.Context())
+		require.NoError(t, err)
+		a := e.enter(t, "c", "v", "i1", "", domain.SessionMulti)
+		after, err := e.store.NowMS(t.Context())
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, a.OpenedMS, before)
+		require.LessOrEqual(t, a.OpenedMS, after)
+		e.opened(t, "c", "v", 7)
+		require.EqualValues(t, 7, e.enter(t, "c", "v", "i1", "", domain.SessionMulti).OpenedMS, "a repeat is as old as the first try")
+
+		var sessions []domain.Session
+		for i := range domain.MaxSessions {
+			s := sessionOf(fmt.Sprint("c", i), "u", "i1", "")
+			s.OpenedMS = a.OpenedMS - int64((i+3)%domain.MaxSessions) // c6 is the oldest, then c5
+			sessions = append(sessions, s)
+		}
+		require.NoError(t, e.store.rdb.FlushAll(t.Context()).Err())
+		e.alive(t, "i1")
+		e.restore(t, sessions...)
+		e.enter(t, "d", "u", "i1", "", domain.SessionMulti)
+		e.enter(t, "e", "u", "i1", "", domain.SessionMulti)
+		require.Equal(t, []string{"c6", "c5"}, e.closed(t, "u"))
+	})
+}
+
 func TestMultiClosesAsManyAsAreTooMany(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
 		e.alive(t, "i1")
@@ -240,7 +281,7 @@ func TestMultiClosesAsManyAsAreTooMany(t *testing.T) {
 		for i := range domain.MaxSessions + 5 {
 			many = append(many, sessionOf(fmt.Sprintf("c%02d", i), "u", "i1", ""))
 		}
-		require.NoError(t, e.store.Restore(t.Context(), many))
+		e.restore(t, many...)
 		e.enter(t, "d", "u", "i1", "", domain.SessionMulti)
 		require.Equal(t, []string{"c00", "c01", "c02", "c03", "c04", "c05"}, e.closed(t, "u"))
 		require.Len(t, e.conns(t, "u"), domain.MaxSessions)
@@ -322,6 +363,64 @@ func TestSessionsOfDeadInstancesDoNotCount(t *testing.T) {
 	})
 }
 
+func TestALeaveLooksAtOtherInstancesOnlyWhenNothingElseIsLeft(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		e.alive(t, "i1", "i2", "dead1", "dead2")
+		e.enter(t, "c1", "u", "i1", "", domain.SessionMulti)
+		e.enter(t, "c2", "u", "i1", "", domain.SessionMulti)
+		e.enter(t, "d1", "u", "dead1", "", domain.SessionMulti)
+		e.enter(t, "d2", "u", "dead2", "", domain.SessionMulti)
+		e.enter(t, "c3", "u", "i2", "", domain.SessionMulti)
+		e.die(t, "dead1", "dead2")
+		require.False(t, e.leave(t, "c1", "u", "i1"))
+		require.Equal(t, []string{"c2", "c3", "d1", "d2"}, e.conns(t, "u"), "the dead are left to be swept")
+		require.False(t, e.leave(t, "c2", "u", "i1"), "one on an instance that lives")
+		require.Empty(t, e.usersAt(t, "i1"))
+		require.Equal(t, []string{"c3", "d1", "d2"}, e.conns(t, "u"))
+		require.True(t, e.leave(t, "c3", "u", "i2"), "those on dead instances do not count")
+		require.Empty(t, e.conns(t, "u"))
+		require.Positive(t, e.presence(t, "u").LastSeenMS)
+		gone, err := e.store.Sweep(t.Context(), "dead1")
+		require.NoError(t, err)
+		require.Empty(t, gone, "who left told it")
+	})
+}
+
+func TestMostLeavesTakeOneRoundTrip(t *testing.T) {
+	t.Parallel()
+	e := newMini(t)
+	e.alive(t, "i1")
+	for _, conn := range []string{"c1", "c2"} {
+		e.enter(t, conn, "u", "i1", "", domain.SessionMulti)
+	}
+	e.leave(t, "c0", "u", "i1") // the script is known now
+	var trips tripCounter
+	e.store.rdb.AddHook(&trips)
+	require.False(t, e.leave(t, "c1", "u", "i1"))
+	require.EqualValues(t, 1, trips.Load())
+	require.True(t, e.leave(t, "c2", "u", "i1"))
+	require.EqualValues(t, 2, trips.Load())
+}
+
+// tripCounter counts what a client asks its server.
+type tripCounter struct{ atomic.Int64 }
+
+func (c *tripCounter) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (c *tripCounter) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		c.Add(1)
+		return next(ctx, cmd)
+	}
+}
+
+func (c *tripCounter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		c.Add(1)
+		return next(ctx, cmds)
+	}
+}
+
 // An instance that cannot announce itself is alive all the same when it asks.
 func TestOwnSessionsCountWhateverRedisThinks(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
@@ -350,7 +449,7 @@ func TestSessionsEndWithoutAnybodyLookingAfterThem(t *testing.T) {
 		e.enter(t, "c1", "u", "i1", "", domain.SessionReplace)
 		e.enter(t, "c2", "u", "i1", "", domain.SessionReplace)
 		p := e.cfg.Partitions.Of("u")
-		require.NoError(t, e.store.Restore(t.Context(), []domain.Session{sessionOf("c", "v", "i2", "")}))
+		e.restore(t, sessionOf("c", "v", "i2", ""))
 		q := e.cfg.Partitions.Of("v")
 		for key, want := range map[string]time.Duration{
 			connsKey(p, "u"): sessionTTL, atKey(p, "i1"): sessionTTL, notesKey(p, "u"): notesTTL,
@@ -417,7 +516,7 @@ func TestOfManySweepersOneGetsAUser(t *testing.T) {
 			want = append(want, fmt.Sprint("u", i))
 			sessions = append(sessions, sessionOf("c", want[i], "dead", ""))
 		}
-		require.NoError(t, e.store.Restore(t.Context(), sessions))
+		e.restore(t, sessions...)
 		var mu sync.Mutex
 		var gone []string
 		var sweepers sync.WaitGroup
@@ -440,7 +539,7 @@ func TestOfManySweepersOneGetsAUser(t *testing.T) {
 func TestRestoreBringsBackWhatIsMissing(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
 		ctx := t.Context()
-		require.NoError(t, e.store.Restore(ctx, nil))
+		e.restore(t)
 		e.alive(t, "i1")
 		e.enter(t, "c0", "u0", "i1", "ios", domain.SessionMulti)
 		e.opened(t, "c0", "u0", 7)
@@ -448,7 +547,7 @@ func TestRestoreBringsBackWhatIsMissing(t *testing.T) {
 		for i := range 3 * pipelineCalls / 2 {
 			sessions = append(sessions, sessionOf(fmt.Sprint("c", i), fmt.Sprint("u", i%100), "i1", "web"))
 		}
-		require.NoError(t, e.store.Restore(ctx, sessions))
+		e.restore(t, sessions...)
 		require.Equal(t, domain.Presence{Online: true, Devices: []string{"ios", "web"}}, e.presence(t, "u0"))
 		first, err := e.store.rdb.HGet(ctx, connsKey(e.cfg.Partitions.Of("u0"), "u0"), "c0").Result()
 		require.NoError(t, err)
@@ -468,23 +567,75 @@ func TestAnInstanceThatIsSweptWhileItComesBackHasAllSessionsInTheEnd(t *testing.
 		ctx := t.Context()
 		e.alive(t, "i1")
 		mine := []domain.Session{sessionOf("c1", "u", "i1", ""), sessionOf("c2", "v", "i1", "")}
-		require.NoError(t, e.store.Restore(ctx, mine))
+		e.restore(t, mine...)
 		e.die(t, "i1")
 		require.False(t, e.announce(t, "i1", nil))
-		require.NoError(t, e.store.Restore(ctx, mine))
+		e.restore(t, mine...)
 		_, err := e.store.Sweep(ctx, "i1")
 		require.NoError(t, err)
 		require.False(t, e.presence(t, "u").Online)
 		require.False(t, e.announce(t, "i1", nil), "it learns of it")
-		require.NoError(t, e.store.Restore(ctx, mine))
+		e.restore(t, mine...)
 		require.True(t, e.announce(t, "i1", nil))
 		require.True(t, e.presence(t, "u").Online)
 	})
 }
 
+// Others told that they are gone: it has to be told that they are there.
+func TestRestoreNamesWhoWasThoughtToBeGone(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		e.alive(t, "i1", "i2")
+		mine := []domain.Session{
+			sessionOf("c1", "swept", "i1", ""), sessionOf("c2", "swept", "i1", ""), sessionOf("c", "elsewhere", "i1", ""),
+			sessionOf("c", "again", "i1", ""), sessionOf("c", "left", "i1", ""),
+		}
+		require.Empty(t, e.restore(t, mine...), "nobody has told that they are gone")
+		require.NoError(t, e.store.rdb.FlushAll(t.Context()).Err())
+		require.Empty(t, e.restore(t, mine...), "Redis was lost, and nobody has told it either")
+		e.alive(t, "i2")
+		e.enter(t, "d", "elsewhere", "i2", "", domain.SessionMulti)
+		gone, err := e.store.Sweep(t.Context(), "i1")
+		require.NoError(t, err)
+		require.ElementsMatch(t, []string{"swept", "again", "left"}, gone)
+		e.enter(t, "d", "again", "i2", "", domain.SessionMulti) // and tells that he is there
+
+		e.alive(t, "i1")
+		require.Equal(t, []string{"swept"}, e.restore(t, mine[:4]...))
+		require.Equal(t, []string{"swept"}, e.restore(t, mine[:4]...), "a repeat whose first reply was lost")
+		require.True(t, e.presence(t, "swept").Online)
+		e.enter(t, "c3", "swept", "i1", "", domain.SessionMulti)
+		require.Empty(t, e.restore(t, mine[:4]...))
+	})
+}
+
+// Nobody knows whether a session is in after a lost reply. Where Redis was not even asked, it is not.
+func TestWhetherAFailedEnterWasHeard(t *testing.T) {
+	t.Parallel()
+	e := newReal(t)
+	p := newProxy(t, e.addr)
+	store := e.open(t, p.addr())
+	e.alive(t, "i1")
+	enter := func(conn string) error {
+		_, err := store.Enter(t.Context(), sessionOf(conn, "u", "i1", ""), domain.SessionMulti)
+		return err
+	}
+	require.NoError(t, enter("c1"))
+	withoutScripts := func(reply []byte) bool { return !strings.HasPrefix(string(reply), "*3\r\n$5\r\nFIRST") }
+	require.True(t, e.leave(t, "c1", "u", "i1"))
+	p.keep.Store(&withoutScripts)
+	err := enter("c2")
+	require.Error(t, err)
+	require.NotErrorIs(t, err, domain.ErrNotEntered)
+	require.Equal(t, []string{"c2"}, e.conns(t, "u"))
+	lose := func([]byte) bool { return false }
+	p.keep.Store(&lose)
+	require.ErrorIs(t, enter("c3"), domain.ErrNotEntered)
+	require.Equal(t, []string{"c2"}, e.conns(t, "u"))
+}
+
 func TestSweepLoadsItsScriptWithoutLosingUsers(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
-		require.NoError(t, e.store.Restore(t.Context(), []domain.Session{sessionOf("c", "u", "dead", "")}))
+		e.restore(t, sessionOf("c", "u", "dead", ""))
 		require.NoError(t, e.store.rdb.ScriptFlush(t.Context()).Err())
 		gone, err := e.store.Sweep(t.Context(), "dead")
 		require.NoError(t, err)

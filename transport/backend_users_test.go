@@ -68,6 +68,8 @@ func (b *backend) letIn(ctx context.Context, s domain.Session, policy domain.Ses
 	if notes := b.notes[s.User]; len(notes) > 0 {
 		a.LastNote = notes[len(notes)-1].ID
 	}
+	a.OpenedMS = 1_000_000 + int64(len(b.sessions))
+	s.OpenedMS = a.OpenedMS
 	b.sessions = append(b.sessions, s)
 	return a, nil
 }
@@ -79,7 +81,7 @@ func (b *backend) Leave(ctx context.Context, s domain.Session) (last bool, err e
 		return false, err
 	}
 	n := len(b.sessions)
-	b.sessions = slices.DeleteFunc(b.sessions, func(other domain.Session) bool { return other == s })
+	b.sessions = slices.DeleteFunc(b.sessions, func(other domain.Session) bool { return other.Conn == s.Conn })
 	last = len(b.sessions) < n && !slices.ContainsFunc(b.sessions, func(other domain.Session) bool { return other.User == s.User })
 	return last, nil
 }

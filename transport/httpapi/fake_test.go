@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -263,8 +264,19 @@ func (f *fake) ReadMarksAbove(_ context.Context, group string, seq int64) (map[s
 	return marks, f.down
 }
 
-// Readers has none: all marks are in Redis here.
-func (f *fake) Readers(context.Context, string, int64, int) ([]string, error) { return nil, f.down }
+// Readers has none but those who are pending: all marks are in Redis here.
+func (f *fake) Readers(_ context.Context, q domain.ReaderQuery) (int, []string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	users := slices.DeleteFunc(slices.Sorted(slices.Values(q.Pending)), func(user string) bool {
+		_, in := f.members[q.Group][user]
+		return user == q.Without || q.Members && !in
+	})
+	if len(users) > q.Names {
+		return len(users), nil, f.down
+	}
+	return len(users), users, f.down
+}
 
 func (f *fake) OwnGroups(context.Context, string) ([]string, time.Duration, bool, error) {
 	return nil, 0, false, f.down

@@ -116,7 +116,8 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	if err != nil {
 		return nil, err
 	}
-	announce = jobs.NewAnnounce(redis, server.Hub().Online, server.Hub().Sessions, life, log)
+	announce = jobs.NewAnnounce(redis, server.Hub(), sessions, life, log)
+	sessions.UseLate(announce.Late)
 	leases := jobs.NewLeases(redis, partitions, cfg.Node.Name, log)
 	return &Instance{
 		cfg: cfg, log: log, registry: reg, redis: redis, sql: sql, gens: gens, clock: clock, appender: appender,
@@ -203,8 +204,8 @@ func (i *Instance) Internal() http.Handler {
 	return r
 }
 
-// Start brings the instance up: stores checked, generations known, jobs running. The returned function is the way
-// out, in the order in which things depend on each other.
+// Start brings the instance up: stores checked, generations known, the instance announced, jobs running. The returned
+// function is the way out, in the order in which things depend on each other.
 func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) error, err error) {
 	if err := i.redis.Ping(ctx); err != nil {
 		return nil, fmt.Errorf("redis does not answer: %w", err)
@@ -216,6 +217,9 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 		return nil, err
 	}
 	if err := i.gens.RenewAll(ctx); err != nil {
+		return nil, err
+	}
+	if err := i.announce.Begin(ctx); err != nil {
 		return nil, err
 	}
 	clock := startTask(ctx, i.clock.Run)
