@@ -131,16 +131,23 @@ func (f *fakeMySQL) LastSeqBefore(_ context.Context, group string, timeMS int64)
 	return last, err
 }
 
-func (f *fakeMySQL) Readers(_ context.Context, group string, seq int64, _ int) ([]string, error) {
+func (f *fakeMySQL) Readers(_ context.Context, q domain.ReaderQuery) (int, []string, error) {
 	unlock, err := f.enter("Readers")
 	defer unlock()
-	var users []string
+	users := slices.Clone(q.Pending)
 	for of, mark := range f.reads {
-		if of.Group == group && mark >= seq {
+		if of.Group == q.Group && mark >= q.Seq {
 			users = append(users, of.User)
 		}
 	}
-	return users, err
+	users = slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(users))), func(user string) bool {
+		role := f.members[q.Group][user].Role
+		return user == q.Without || q.Members && (role == domain.Outsider || role == domain.BlockedIn)
+	})
+	if len(users) > q.Names {
+		return len(users), nil, err
+	}
+	return len(users), users, err
 }
 
 func (f *fakeMySQL) GroupsOf(_ context.Context, user, after string, limit int) (ids []string, err error) {

@@ -40,8 +40,8 @@ type MessageStore interface {
 	Holes(ctx context.Context, group string) (Holes, error)
 	// LastSeqBefore is the highest seq of a row older than the time; 0 when there is none.
 	LastSeqBefore(ctx context.Context, group string, timeMS int64) (int64, error)
-	// Readers are the users with a read mark of at least seq, by id. limit 0: all.
-	Readers(ctx context.Context, group string, seq int64, limit int) ([]string, error)
+	// Readers counts who has read a message, and names them by id if they are no more than q.Names.
+	Readers(ctx context.Context, q ReaderQuery) (count int, users []string, err error)
 	// GroupsOf lists up to limit of a user's groups above the id after, by id. limit 0: all.
 	GroupsOf(ctx context.Context, user, after string, limit int) ([]string, error)
 }
@@ -52,7 +52,8 @@ type ReadMarker interface {
 	// mark the caller has seen, for a cache that lost it. In small groups the event is told to the subscribers, but
 	// for the user himself, when the mark has moved.
 	MarkRead(ctx context.Context, group, user string, seq, known int64, event []byte) (int64, error)
-	// ReadMarksAbove are the marks in Redis, of whomever, that are at least seq.
+	// ReadMarksAbove are the marks, of whomever, that are at least seq and that MySQL may not have. To be asked before
+	// MySQL; unavailable when these are too many.
 	ReadMarksAbove(ctx context.Context, group string, seq int64) (map[string]int64, error)
 }
 

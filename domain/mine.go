@@ -11,6 +11,10 @@ import (
 // cache as well; this bounds what a crash between the two costs.
 const ownGroupsFresh = 10 * time.Minute
 
+// ownGroupsPatience is how long MySQL is waited for where an older list will do: a server that hangs refuses nothing, and
+// would use up all the time there is for a connect.
+const ownGroupsPatience = 500 * time.Millisecond
+
 // OwnGroups caches which groups a user is in, so that he can connect while MySQL is away.
 type OwnGroups interface {
 	// OwnGroups is the list and the time since MySQL gave it; known is false when there is none.
@@ -42,7 +46,7 @@ func (h *History) Mine(ctx context.Context, user, lastNote string) ([]Head, erro
 	return heads, nil
 }
 
-// groupsOf is the list from the cache while it is fresh, from MySQL, or from the cache again while MySQL is away.
+// groupsOf is the list from the cache while it is fresh, from MySQL, or from the cache again while MySQL does not answer.
 func (h *History) groupsOf(ctx context.Context, user, lastNote string) ([]string, error) {
 	cached, age, known, err := h.own.OwnGroups(ctx, user)
 	if err != nil {
@@ -51,7 +55,7 @@ func (h *History) groupsOf(ctx context.Context, user, lastNote string) ([]string
 	if known && age < ownGroupsFresh {
 		return cached, nil
 	}
-	groups, err := h.store.GroupsOf(ctx, user, "", 0)
+	groups, err := h.askGroups(ctx, user, known)
 	if err != nil && known {
 		return cached, nil
 	}
@@ -64,4 +68,14 @@ func (h *History) groupsOf(ctx context.Context, user, lastNote string) ([]string
 		}
 	}
 	return groups, nil
+}
+
+// askGroups asks MySQL, and not for long when there is another list.
+func (h *History) askGroups(ctx context.Context, user string, known bool) ([]string, error) {
+	if known {
+		short, cancel := context.WithTimeout(ctx, ownGroupsPatience)
+		defer cancel()
+		ctx = short
+	}
+	return h.store.GroupsOf(ctx, user, "", 0)
 }

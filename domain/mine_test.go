@@ -1,7 +1,9 @@
 package domain_test
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -68,4 +70,36 @@ func TestUsersConnectWhileMySQLIsAway(t *testing.T) {
 	w.redis.down = errDown
 	_, err = w.history.Mine(ctx, "ann", "")
 	requireCode(t, err, domain.CodeUnavailable, "")
+}
+
+// hangingMySQL does not answer, and refuses nothing.
+type hangingMySQL struct{ domain.MessageStore }
+
+func (hangingMySQL) GroupsOf(ctx context.Context, _, _ string, _ int) ([]string, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestAMySQLThatHangsIsWaitedForBrieflyWhereAnOldListWillDo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := inTwoGroups()
+		_, err := w.history.Mine(ctx, "ann", "")
+		require.NoError(t, err, "the groups and their numbers are cached")
+		history := domain.NewHistory(w.heads, w.redis, hangingMySQL{w.mysql}, w.redis, w.redis, w.redis)
+		w.redis.own["ann"], w.redis.ownAge = []string{"a", "b"}, time.Hour
+		start := time.Now()
+		heads, err := history.Mine(ctx, "ann", "")
+		require.NoError(t, err)
+		require.Equal(t, []string{"a", "b"}, groupsOf(heads))
+		require.Equal(t, 500*time.Millisecond, time.Since(start))
+
+		delete(w.redis.own, "ann")
+		start = time.Now()
+		all, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		_, err = history.Mine(all, "ann", "")
+		requireCode(t, err, domain.CodeUnavailable, "")
+		require.Equal(t, 5*time.Second, time.Since(start), "without a list there is nothing else to go by")
+	})
 }

@@ -16,6 +16,16 @@ type Readers struct {
 	Users []string // sorted; nil when they are too many to be named
 }
 
+// ReaderQuery asks who has read a message.
+type ReaderQuery struct {
+	Group   string
+	Seq     int64
+	Without string   // does not count: the sender
+	Members bool     // only members count: marks stay when they go
+	Pending []string // have read it, whatever their marks in MySQL say
+	Names   int      // up to so many are named
+}
+
 // Readers tells who has read a message: members, and in a room whoever keeps a mark there.
 func (h *History) Readers(ctx context.Context, actor Actor, group string, seq int64) (*Readers, error) {
 	message, err := h.One(ctx, actor, group, seq)
@@ -26,36 +36,21 @@ func (h *History) Readers(ctx context.Context, actor Actor, group string, seq in
 	if err != nil {
 		return nil, err
 	}
-	marks, err := h.marks.ReadMarksAbove(ctx, group, seq)
+	pending, err := h.marks.ReadMarksAbove(ctx, group, seq)
+	if CodeOf(err) == CodeUnavailable {
+		return nil, err
+	}
 	if err != nil {
 		return nil, Unavailable(fmt.Errorf("read marks of %s: %w", group, err), "Redis")
 	}
-	rows, err := h.store.Readers(ctx, group, seq, 0)
+	count, users, err := h.store.Readers(ctx, ReaderQuery{
+		Group: group, Seq: seq, Without: message.From(), Members: head.Type != Room,
+		Pending: slices.Collect(maps.Keys(pending)), Names: maxReaderNames,
+	})
 	if err != nil {
 		return nil, Unavailable(fmt.Errorf("readers in %s: %w", group, err), "MySQL")
 	}
-	users := distinct(append(rows, slices.Collect(maps.Keys(marks))...), message.From())
-	if head.Type != Room {
-		if users, err = h.membersAmong(ctx, group, users); err != nil {
-			return nil, err
-		}
-	}
-	r := &Readers{Seq: seq, Count: len(users)}
-	if len(users) <= maxReaderNames {
-		r.Users = users
-	}
-	return r, nil
-}
-
-// membersAmong leaves out those who are not members: their marks stay when they go.
-func (h *History) membersAmong(ctx context.Context, group string, users []string) ([]string, error) {
-	roles, err := h.heads.Roles(ctx, group, users)
-	if err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(users, func(user string) bool {
-		return roles[user] == Outsider || roles[user] == BlockedIn
-	}), nil
+	return &Readers{Seq: seq, Count: count, Users: users}, nil
 }
 
 // Roles are the places of users in a group; outsiders are left out.

@@ -15,7 +15,8 @@ type Seed struct {
 	// new generation, too.
 	Recent []RecentSend
 	// Sent counts the users' own messages in a direct conversation, of the lower id and of the higher, up to
-	// MaxStrangerLimit: what the stranger limit goes by. Zero for other groups.
+	// MaxStrangerLimit: what the stranger limit goes by. Where both have written it says no more than that. Zero for other
+	// groups.
 	Sent [2]int64
 }
 

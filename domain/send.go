@@ -107,67 +107,78 @@ func NewSends(appender Appender, watermarks *Watermarks, peers Peers) *Sends {
 }
 
 // Send checks the draft and queues it. reply is called once, perhaps before Send returns, perhaps from another
-// goroutine; it must not block. With AckBoth, durable is called when the row is committed, unless that is never
-// learned.
+// goroutine; it must not block. With AckBoth, durable is called behind reply when the row is committed, unless that is
+// never learned.
 func (s *Sends) Send(d Draft, reply func(Receipt, error), durable func(Accepted)) {
 	if err := d.check(); err != nil {
 		reply(Receipt{}, err)
 		return
 	}
+	tell := func(r Receipt, then func()) {
+		reply(r, nil)
+		then()
+	}
 	if peer, ok := Peer(d.Group, d.From); ok {
-		reply = s.withPeer(peer, reply)
+		tell = s.withPeer(peer, tell)
 	}
 	s.appender.Append(s.prepare(d), func(a Accepted, err error) {
-		switch {
-		case err != nil:
+		if err != nil {
 			reply(Receipt{}, err)
-		case a.PersistedSeq >= a.Seq:
-			reply(Receipt{Accepted: a, Durable: true}, nil)
-			if d.Ack == AckBoth {
-				durable(a)
+			return
+		}
+		s.accepted(&d, a, tell, durable)
+	})
+}
+
+// accepted answers when the sender wants it answered. tell replies and does what is to come behind the reply.
+func (s *Sends) accepted(d *Draft, a Accepted, tell func(r Receipt, then func()), durable func(Accepted)) {
+	nothing := func() {}
+	switch {
+	case a.PersistedSeq >= a.Seq && d.Ack == AckBoth:
+		tell(Receipt{Accepted: a, Durable: true}, func() { durable(a) })
+	case a.PersistedSeq >= a.Seq:
+		tell(Receipt{Accepted: a, Durable: true}, nothing)
+	case d.Ack == AckDurable:
+		s.watermarks.Wait(a, d.timeout(), func(committed bool) {
+			if committed {
+				a.PersistedSeq = max(a.PersistedSeq, a.Seq)
 			}
-		case d.Ack == AckDurable:
-			s.watermarks.Wait(a, d.timeout(), func(committed bool) {
-				if committed {
-					a.PersistedSeq = max(a.PersistedSeq, a.Seq)
-				}
-				reply(Receipt{Accepted: a, Durable: committed}, nil)
-			})
-		case d.Ack == AckBoth:
-			reply(Receipt{Accepted: a}, nil)
+			tell(Receipt{Accepted: a, Durable: committed}, nothing)
+		})
+	case d.Ack == AckBoth:
+		tell(Receipt{Accepted: a}, func() {
 			s.watermarks.Wait(a, bothTimeout, func(committed bool) {
 				if committed {
 					durable(a)
 				}
 			})
-		default:
-			reply(Receipt{Accepted: a}, nil)
-		}
-	})
+		})
+	default:
+		tell(Receipt{Accepted: a}, nothing)
+	}
 }
 
-// withPeer puts into an answer whether the other side is there, which is asked while the send is under way.
-func (s *Sends) withPeer(peer string, reply func(Receipt, error)) func(Receipt, error) {
-	type outcome struct {
-		receipt Receipt
-		err     error
-	}
-	accepted := make(chan outcome, 1)
+// withPeer puts into a receipt whether the other side is there, which is asked while the send is under way. What comes
+// behind the reply waits for that, too.
+func (s *Sends) withPeer(peer string, tell func(r Receipt, then func())) func(r Receipt, then func()) {
+	online := make(chan bool, 1) // nobody takes it when the send is refused
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), peerTimeout)
-		online := s.peers.PeerOnline(ctx, peer)
-		cancel()
-		o := <-accepted
-		if o.err == nil {
-			o.receipt.PeerOnline = &online
-		}
-		reply(o.receipt, o.err)
+		defer cancel()
+		online <- s.peers.PeerOnline(ctx, peer)
 	}()
-	return func(r Receipt, err error) { accepted <- outcome{r, err} }
+	return func(r Receipt, then func()) {
+		go func() {
+			there := <-online
+			r.PeerOnline = &there
+			tell(r, then)
+		}()
+	}
 }
 
-// peerTimeout bounds how long an answer waits to tell whether the other side is there.
-const peerTimeout = time.Second
+// peerTimeout bounds how long a reply waits to tell whether the other side is there. A Redis that is well says so before
+// the send is accepted; one that is not must not hold a reply for long that promises to come at once.
+const peerTimeout = 300 * time.Millisecond
 
 // bothTimeout is how long a durable event is waited for: MySQL may be away for a while.
 const bothTimeout = 10 * time.Minute

@@ -293,6 +293,73 @@ func TestAcks(t *testing.T) {
 	}
 }
 
+// slowPeers tell after a while that somebody is there, or when they are no longer asked that nobody is.
+type slowPeers time.Duration
+
+func (p slowPeers) PeerOnline(ctx context.Context, _ string) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(time.Duration(p)):
+		return true
+	}
+}
+
+func TestADirectSendsDurableEventComesBehindTheReply(t *testing.T) {
+	t.Parallel()
+	const atOnce = time.Duration(0)
+	for name, c := range map[string]struct {
+		presence  time.Duration // until it is known
+		committed time.Duration // after the send
+		replied   time.Duration
+		event     time.Duration
+	}{
+		"known with the acceptance": {100 * time.Millisecond, atOnce, 100 * time.Millisecond, 100 * time.Millisecond},
+		"committed meanwhile":       {100 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 100 * time.Millisecond},
+		"committed later":           {100 * time.Millisecond, time.Second, 100 * time.Millisecond, time.Second},
+		"presence is not learned":   {time.Hour, 50 * time.Millisecond, 300 * time.Millisecond, 300 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				appender, watermarks := &fakeAppender{}, &domain.Watermarks{}
+				if c.committed == atOnce {
+					appender.persisted = func(seq int64) int64 { return seq }
+				}
+				s := domain.NewSends(appender, watermarks, slowPeers(c.presence))
+				start := time.Now()
+				var told []string
+				s.Send(domain.Draft{Group: "dm:ann:bob", From: "ann", Body: hi, Ack: domain.AckBoth},
+					func(r domain.Receipt, err error) {
+						require.NoError(t, err)
+						require.Equal(t, c.presence < time.Hour, *r.PeerOnline)
+						told = append(told, fmt.Sprint("reply ", time.Since(start)))
+					},
+					func(domain.Accepted) { told = append(told, fmt.Sprint("durable ", time.Since(start))) })
+				if c.committed > 0 {
+					time.Sleep(c.committed)
+					watermarks.Raise("dm:ann:bob", 1, 1)
+				}
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				require.Equal(t, []string{fmt.Sprint("reply ", c.replied), fmt.Sprint("durable ", c.event)}, told)
+			})
+		})
+	}
+}
+
+func TestARefusalDoesNotWaitForPresence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		s := domain.NewSends(&fakeAppender{err: errDown}, &domain.Watermarks{}, slowPeers(time.Hour))
+		got := send(s, domain.Draft{Group: "dm:ann:bob", From: "ann", Body: hi})
+		require.Equal(t, []error{errDown}, got.errs)
+		require.Zero(t, time.Since(start))
+		time.Sleep(time.Second) // nobody waits for the answer any more
+	})
+}
+
 func TestSendPassesTheAppendersRefusalOn(t *testing.T) {
 	t.Parallel()
 	for _, ack := range []domain.Ack{domain.AckAccepted, domain.AckDurable, domain.AckBoth} {

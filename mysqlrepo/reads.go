@@ -84,24 +84,96 @@ func (d *DB) raiseMarks(ctx context.Context, tx *sql.Tx, lengths []int, marks []
 	return nil
 }
 
-// Readers lists by id the users whose read mark is at least seq. limit 0: all.
-func (d *DB) Readers(ctx context.Context, group string, seq int64, limit int) (users []string, err error) {
-	query := "SELECT user_id FROM group_read WHERE group_id=? AND read_seq>=? ORDER BY user_id"
-	args := []any{group, seq}
-	if limit > 0 {
-		query += " LIMIT ?"
-		args = append(args, limit)
+// Readers counts who has read a message, and names them by id if they are no more than q.Names. Marks and members are of
+// one moment.
+func (d *DB) Readers(ctx context.Context, q domain.ReaderQuery) (count int, users []string, err error) {
+	err = d.view(ctx, func(tx *sql.Tx) error {
+		more, err := pendingReaders(ctx, tx, q)
+		if err != nil {
+			return err
+		}
+		if users, err = readerNames(ctx, tx, q, q.Names+1); err != nil {
+			return err
+		}
+		count = len(users)
+		if count > q.Names { // some were left out
+			if count, err = countReaders(ctx, tx, q); err != nil {
+				return err
+			}
+		}
+		if count += len(more); count > q.Names {
+			users = nil
+			return nil
+		}
+		users = append(users, more...)
+		slices.Sort(users)
+		return nil
+	})
+	if err != nil {
+		return 0, nil, fmt.Errorf("readers of %s up to %d: %w", q.Group, q.Seq, err)
 	}
-	err = each(ctx, d.sql, query, args, func(rows *sql.Rows) error {
+	return count, users, nil
+}
+
+// readersFrom is who counts by his mark; readersArgs are its parameters.
+func readersFrom(q domain.ReaderQuery) string {
+	from := " FROM group_read AS r WHERE r.group_id=? AND r.read_seq>=? AND r.user_id<>?"
+	if q.Members {
+		from += " AND EXISTS (SELECT 1 FROM group_member AS m" +
+			" WHERE m.group_id=r.group_id AND m.user_id=r.user_id AND m.role<>?)"
+	}
+	return from
+}
+
+func readersArgs(q domain.ReaderQuery) []any {
+	args := []any{q.Group, q.Seq, q.Without}
+	if q.Members {
+		args = append(args, string(domain.BlockedIn))
+	}
+	return args
+}
+
+func countReaders(ctx context.Context, tx *sql.Tx, q domain.ReaderQuery) (n int, err error) {
+	err = each(ctx, tx, "SELECT COUNT(*)"+readersFrom(q), readersArgs(q), func(rows *sql.Rows) error { return rows.Scan(&n) })
+	return n, err
+}
+
+func readerNames(ctx context.Context, tx *sql.Tx, q domain.ReaderQuery, limit int) ([]string, error) {
+	query := "SELECT r.user_id" + readersFrom(q) + " ORDER BY r.user_id LIMIT ?"
+	return usersIn(ctx, tx, query, append(readersArgs(q), limit))
+}
+
+// pendingReaders are those of q.Pending who count, but not by their marks.
+func pendingReaders(ctx context.Context, tx *sql.Tx, q domain.ReaderQuery) (users []string, err error) {
+	for chunk := range slices.Chunk(q.Pending, 100) {
+		in := " AND r.user_id IN (" + marksOf(len(chunk)) + ")"
+		marked, err := usersIn(ctx, tx, "SELECT r.user_id"+readersFrom(q)+in, append(readersArgs(q), anys(chunk)...))
+		if err != nil {
+			return nil, err
+		}
+		if q.Members {
+			query := "SELECT r.user_id FROM group_member AS r WHERE r.group_id=? AND r.role<>?" + in
+			if chunk, err = usersIn(ctx, tx, query, append([]any{q.Group, string(domain.BlockedIn)}, anys(chunk)...)); err != nil {
+				return nil, err
+			}
+		}
+		for _, user := range chunk {
+			if user != q.Without && !slices.Contains(marked, user) {
+				users = append(users, user)
+			}
+		}
+	}
+	return users, nil
+}
+
+func usersIn(ctx context.Context, tx *sql.Tx, query string, args []any) (users []string, err error) {
+	err = each(ctx, tx, query, args, func(rows *sql.Rows) error {
 		var user string
 		err := rows.Scan(&user)
 		users = append(users, user)
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("readers of %s up to %d: %w", group, seq, err)
-	}
-	return users, nil
+	return users, err
 }
 
 // ReadMarks reads many marks at once.

@@ -35,11 +35,11 @@ func (d *DB) Seed(ctx context.Context, partition int, gen int64, groups []string
 		if seeds, err = seedsOf(ctx, tx, groups, starts); err != nil {
 			return err
 		}
-		if err := addSent(ctx, tx, groups, seeds); err != nil {
-			return err
-		}
 		return addRecentSends(ctx, tx, groups, seeds)
 	})
+	if err == nil {
+		err = d.addSent(ctx, groups, seeds)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("seed %d groups of partition %d in generation %d: %w", len(groups), partition, gen, err)
 	}
@@ -157,26 +157,61 @@ func seedsOf(ctx context.Context, tx *sql.Tx, groups []string, starts map[string
 	return seeds, nil
 }
 
-// addSent counts what the two sides of direct conversations have written themselves. A side's rows are counted from the
-// newest, and no further than anybody asks.
-func addSent(ctx context.Context, tx *sql.Tx, groups []string, seeds map[string]domain.Seed) error {
-	query := "SELECT COUNT(*) FROM (SELECT 1 FROM group_msg WHERE group_id=? AND from_account=? AND operator_account=''" +
-		" ORDER BY msg_seq DESC LIMIT ?) AS own"
+// addSent tells what the two sides of direct conversations have written themselves: how much as long as one of them has
+// written nothing, and of both that they have as soon as they have. It reads outside the transaction, which others wait
+// for: rows of older generations do not change any more, and what of this one may be among them was counted by whoever
+// has set its seed.
+func (d *DB) addSent(ctx context.Context, groups []string, seeds map[string]domain.Seed) error {
+	var sides []domain.GroupUser
 	for _, g := range groups {
-		seed := seeds[g]
-		lower, higher, ok := domain.SplitDirect(g)
-		if !ok || seed.LastMS == 0 {
-			continue
+		if lower, higher, ok := domain.SplitDirect(g); ok && seeds[g].LastMS > 0 {
+			sides = append(sides, domain.GroupUser{Group: g, User: lower}, domain.GroupUser{Group: g, User: higher})
 		}
-		for side, user := range []string{lower, higher} {
-			if err := tx.QueryRowContext(ctx, query, g, user, domain.MaxStrangerLimit).Scan(&seed.Sent[side]); err != nil {
-				return err
-			}
+	}
+	marks, err := d.ReadMarks(ctx, sides)
+	if err != nil {
+		return err
+	}
+	for pair := range slices.Chunk(sides, 2) {
+		seed := seeds[pair[0].Group]
+		if seed.Sent, err = sentIn(ctx, d.sql, pair, marks); err != nil {
+			return fmt.Errorf("what both sides have written: %w", err)
 		}
-		seeds[g] = seed
+		seeds[pair[0].Group] = seed
 	}
 	return nil
 }
+
+// sentIn walks a conversation from its beginning to the first message of each side, which with a stranger limit come
+// early. A side that has written nothing is looked for up to its read mark, which writing moves: one that never came costs
+// nothing, and one that reads and never answers as much as it has read.
+func sentIn(ctx context.Context, q querier, sides []domain.GroupUser, marks map[domain.GroupUser]int64) (sent [2]int64, err error) {
+	count := func(side, limit int) (n int64, err error) {
+		mark := marks[sides[side]]
+		if mark == 0 {
+			return 0, nil
+		}
+		err = each(ctx, q, sentQuery, []any{sides[side].Group, mark, sides[side].User, limit},
+			func(rows *sql.Rows) error { return rows.Scan(&n) })
+		return n, err
+	}
+	for side := range sides {
+		if sent[side], err = count(side, 1); err != nil {
+			return sent, err
+		}
+	}
+	for side := range sides {
+		if sent[side] > 0 && sent[1-side] == 0 {
+			sent[side], err = count(side, domain.MaxStrangerLimit)
+		}
+	}
+	return sent, err
+}
+
+// The first own messages of a side, up to a seq. In the order of the primary key, so that the walk ends with the last of
+// them.
+const sentQuery = "SELECT COUNT(*) FROM (SELECT msg_seq FROM group_msg" +
+	" WHERE group_id=? AND msg_seq<=? AND from_account=? AND operator_account='' ORDER BY msg_seq LIMIT ?) AS own"
 
 // maxRecentSends bounds what a seed remembers of a group's sends; the latest count.
 const maxRecentSends = 20_000

@@ -2,6 +2,7 @@ package mysqlrepo
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -266,7 +267,7 @@ func checkAccounted(r *rapid.T, db *DB, group string, seed domain.Seed) {
 // What a side of a direct conversation wrote itself counts, wherever its rows lie; what app servers wrote does not.
 func TestSeedCountsWhatBothSidesWrote(t *testing.T) {
 	onEach(t, func(t *testing.T, db *DB) {
-		const ab, cd, quiet = "dm:ann:bob", "dm:cleo:dora", "dm:eve:fay"
+		const ab, cd, ef, quiet = "dm:ann:bob", "dm:cleo:dora", "dm:eve:fay", "dm:gil:hal"
 		write := func(group, from string, n int, operator string, firstSeq, gen int64) {
 			var msgs []domain.Message
 			for i := range int64(n) {
@@ -276,7 +277,7 @@ func TestSeedCountsWhatBothSidesWrote(t *testing.T) {
 			}
 			insert(t, db, msgs...)
 		}
-		for _, g := range []string{ab, cd, quiet, "room"} {
+		for _, g := range []string{ab, cd, ef, quiet, "room"} {
 			gen := raise(t, db, db.partitions.Of(g))
 			switch g {
 			case ab:
@@ -287,12 +288,18 @@ func TestSeedCountsWhatBothSidesWrote(t *testing.T) {
 			case cd:
 				write(cd, "cleo", domain.MaxStrangerLimit+5, "", 1, gen)
 				write(cd, "dora", 1, "", 2000, gen)
+			case ef:
+				write(ef, "fay", domain.MaxStrangerLimit+5, "", 1, gen)
+				read := map[domain.GroupUser]int64{{Group: ef, User: "eve"}: domain.MaxStrangerLimit}
+				if err := db.SaveReadMarks(t.Context(), read); err != nil {
+					t.Fatal(err)
+				}
 			case "room":
 				write("room", "ann", 3, "", 1, gen)
 			}
 		}
 		for group, want := range map[string][2]int64{
-			ab: {3, 0}, cd: {domain.MaxStrangerLimit, 1}, quiet: {}, "room": {},
+			ab: {3, 0}, cd: {1, 1}, ef: {0, domain.MaxStrangerLimit}, quiet: {}, "room": {},
 		} {
 			gen := raise(t, db, db.partitions.Of(group))
 			if got := seedOne(t, db, gen, group).Sent; got != want {
@@ -303,4 +310,74 @@ func TestSeedCountsWhatBothSidesWrote(t *testing.T) {
 			}
 		}
 	})
+}
+
+// How long a conversation is does not matter, be it answered or never read; of one that is read and not answered, what
+// was read does.
+func TestSeedCountsWithoutWalkingTheConversation(t *testing.T) {
+	t.Parallel()
+	db := openEmpty(t, "mysql")
+	if err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const answered, unread, halfRead, many = "dm:ann:bob", "dm:cleo:dora", "dm:eve:fay", 3000
+	for group, higherFrom := range map[string]int64{answered: 4, unread: many + 1, halfRead: many + 1} {
+		gen := raise(t, db, db.partitions.Of(group))
+		lower, higher, _ := domain.SplitDirect(group)
+		msgs := messages(group, 1, many, gen)
+		for i := range msgs {
+			if msgs[i].From = lower; msgs[i].Seq == higherFrom {
+				msgs[i].From = higher
+			}
+		}
+		insert(t, db, msgs...)
+	}
+	if err := db.SaveReadMarks(t.Context(), map[domain.GroupUser]int64{{Group: halfRead, User: "fay"}: many / 10}); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := db.sql.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for group, c := range map[string]struct {
+		sent [2]int64
+		rows int64 // read at most
+	}{
+		answered: {[2]int64{1, 1}, 20},
+		unread:   {[2]int64{domain.MaxStrangerLimit, 0}, domain.MaxStrangerLimit + 20},
+		halfRead: {[2]int64{domain.MaxStrangerLimit, 0}, many/10 + domain.MaxStrangerLimit + 20},
+	} {
+		lower, higher, _ := domain.SplitDirect(group)
+		sides := []domain.GroupUser{{Group: group, User: lower}, {Group: group, User: higher}}
+		marks, err := db.ReadMarks(t.Context(), sides)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := rowsRead(t, conn)
+		sent, err := sentIn(t.Context(), conn, sides, marks)
+		if err != nil || sent != c.sent {
+			t.Errorf("%s: got %v (%v), want %v", group, sent, err, c.sent)
+		}
+		if read := rowsRead(t, conn) - before; read > c.rows {
+			t.Errorf("%s: %d rows were read, want %d at most", group, read, c.rows)
+		}
+	}
+}
+
+// rowsRead is how many rows of tables the session has read so far, but for those of the question itself.
+func rowsRead(t *testing.T, conn *sql.Conn) (rows int64) {
+	t.Helper()
+	err := each(t.Context(), conn, "SHOW SESSION STATUS WHERE Variable_name IN ('Handler_read_next', 'Handler_read_key', 'Handler_read_first')", nil,
+		func(found *sql.Rows) error {
+			var name string
+			var n int64
+			err := found.Scan(&name, &n)
+			rows += n
+			return err
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
 }

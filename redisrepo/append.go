@@ -26,10 +26,12 @@ const (
 
 // AppendConfig bounds what the append script accepts.
 type AppendConfig struct {
-	BacklogLimit int     // entries a partition's log may hold
-	UserRate     float64 // messages a second a user; 0: no limit
-	UserBurst    int
-	GroupRate    float64 // messages a second a group; 0: no limit
+	BacklogLimit int // entries a partition's log may hold
+	// UserRate is messages a second a user, in each partition's groups by themselves; 0: no limit. It bounds also the
+	// direct conversations that he opens, whatever their partition, in each instance by itself.
+	UserRate  float64
+	UserBurst int
+	GroupRate float64 // messages a second a group; 0: no limit
 	// StrangerLimit is how many messages a user may send to one who has not written in their direct conversation, at
 	// most domain.MaxStrangerLimit; 0: no limit.
 	StrangerLimit int
@@ -55,7 +57,8 @@ type Appender struct {
 	wake chan struct{}
 	jobs sync.WaitGroup // recoveries under way; Run waits for them
 
-	failing bool // appends fail at present; for the log, of Run alone
+	failing  bool     // appends fail at present; for the log, of Run alone
+	openings openings // of Run alone
 
 	mu       sync.Mutex // guards what follows; never held during I/O or a done
 	queues   []partitionQueue
@@ -77,6 +80,22 @@ type pendingSend struct {
 	deadline time.Time
 	err      error // of the last try that failed
 	tried    int64 // generation of a try whose outcome is unknown; 0: none
+	opening  bool  // the script has answered LOAD, and taken the send's turn in the user's rate
+}
+
+// opens tells whether a send makes its direct conversation if there is none. One that answers a message does not: it would
+// be refused there.
+func (s *pendingSend) opens() bool { return s.Open && s.ReplyTo == 0 }
+
+// turn tells the script when to take the send's turn in the user's rate.
+func (s *pendingSend) turn() string {
+	switch {
+	case s.opening:
+		return "taken"
+	case s.opens():
+		return "load"
+	}
+	return "append"
 }
 
 // NewAppender makes the batcher; Run starts it.
@@ -89,6 +108,8 @@ func NewAppender(store *Store, recovery Recovery, cfg AppendConfig, log zerolog.
 		}),
 		wake:   make(chan struct{}, 1),
 		queues: make([]partitionQueue, store.cfg.Partitions),
+
+		openings: newOpenings(cfg.UserRate, cfg.UserBurst),
 	}
 	reg.MustRegister(a.batch)
 	return a

@@ -10,14 +10,16 @@
 --       5 entries the log may hold
 --       6, 7 messages a second a user, burst   8 messages a second a group (burst: one second); 0 = no limit
 --       9 messages a user may send to one who has not written in their direct conversation; 0 = no limit
---       then 10 a send: group, from, header (JSON fields without braces), body (JSON), content hash,
+--       then 11 a send: group, from, header (JSON fields without braces), body (JSON), content hash,
 --       TTL of the dedupe entry in ms, 'u' (user) or 's' (app server), reply_to ('0' = none), priority,
---       connection that gets no push ('-' = none)
+--       connection that gets no push ('-' = none), when its turn in the user's rate is taken: 'append',
+--       'load' (already when the answer is LOAD, for it may make the group) or 'taken' (with such a LOAD)
 -- RETURN  {'STALE'} when the server or the generation is another one: nothing was done. Otherwise a string a send:
 --       OK <seq> <time_ms> <persisted>    accepted
 --       DUP <seq> <time_ms> <persisted>   the first result of the same send
 --       CONFLICT                          same client_id, other content
---       LOAD                              group not cached    RESEED   seq not known in this generation
+--       LOAD                              group not cached; not over the user's rate
+--       RESEED                            seq not known in this generation
 --       GONE  NOT_MEMBER  BLOCKED  MUTED  NO_REPLY (reply_to above the last seq)
 --       STRANGER                          direct: at the limit, and the other side has not written
 --       USER_RATE <ms>  GROUP_RATE <ms>   over a rate, ms until there is room
@@ -42,8 +44,22 @@ local function take(key, rate, burst, share)
   return arrival + interval
 end
 
-local function keep_rate(key, arrival)
-  redis.call('SET', key, string.format('%.3f', arrival), 'PX', math.max(1, math.ceil(arrival - now)))
+local function keep_rate(key, arrival, call)
+  return (call or redis.call)('SET', key, string.format('%.3f', arrival), 'PX', math.max(1, math.ceil(arrival - now)))
+end
+
+-- Asks for a send's turn before its group is loaded, and takes it if loading may make the group, which a refused send
+-- must not. That is a first write, which memory may refuse.
+local function may_load(key, kind, turn)
+  local rate = tonumber(ARGV[6])
+  if rate == 0 or kind ~= 'u' or turn == 'taken' then return 'LOAD' end
+  local arrival, wait = take(key, rate, tonumber(ARGV[7]), 1)
+  if not arrival then return 'USER_RATE ' .. wait end
+  if turn == 'append' then return 'LOAD' end
+  local kept = keep_rate(key, arrival, redis.pcall)
+  if not kept['err'] then return 'LOAD' end
+  if string.find(kept['err'], 'OOM', 1, true) then return 'FULL' end
+  error(kept['err'], 0) -- READONLY and the like: not the server it was
 end
 
 local function append(k, a)
@@ -61,6 +77,8 @@ local function append(k, a)
   if room_left <= 0 then return 'BACKLOG' end
 
   local refused, type = standing(KEYS[k + 2], from, kind)
+  local turn = ARGV[a + 10]
+  if refused == 'LOAD' then return may_load(KEYS[k + 4], kind, turn) end
   if refused then return refused end
 
   local mine, theirs, is_lower
@@ -71,7 +89,7 @@ local function append(k, a)
 
   local user_rate, group_rate = tonumber(ARGV[6]), tonumber(ARGV[8])
   local user_arrival, group_arrival, wait
-  if user_rate > 0 and kind == 'u' then
+  if user_rate > 0 and kind == 'u' and turn ~= 'taken' then
     user_arrival, wait = take(KEYS[k + 4], user_rate, tonumber(ARGV[7]), 1)
     if not user_arrival then return 'USER_RATE ' .. wait end
   end
@@ -126,9 +144,9 @@ local function append(k, a)
 end
 
 local results = {}
-local sends = (#ARGV - 9) / 10
+local sends = (#ARGV - 9) / 11
 for i = 0, sends - 1 do
-  results[i + 1] = append(8 + i * 6, 10 + i * 10)
+  results[i + 1] = append(8 + i * 6, 10 + i * 11)
 end
 -- Speakers whose last message is older than the window no longer count: at most 100 a call, and behind the sends,
 -- because after a first write Redis no longer refuses the next when memory is full.

@@ -375,6 +375,8 @@ func TestFullRedisRefusesAndRecovers(t *testing.T) {
 	require.Positive(t, full.RetryAfter)
 	e.configSet(t, "maxmemory", "1") // the server's own buffers come and go
 	s.refused(t, domain.CodeOverloaded, domain.Draft{Group: "a", From: "v"})
+	s.refused(t, domain.CodeOverloaded, domain.Draft{Group: ab, From: "ann", Open: true})
+	require.Empty(t, r.opened())
 
 	head := e.head(t, "u", "a")
 	require.Equal(t, []int64{accepted, accepted}, []int64{head.MaxSeq, head.ReadSeq})

@@ -118,3 +118,17 @@ func (s *Store) run(ctx context.Context, script *redis.Script, keys []string, ar
 func isNoScript(err error) bool {
 	return err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT")
 }
+
+// execIgnoringNil runs a pipeline; that something is not there is no error. Exec alone would tell of the first
+// error only, which may be such a one.
+func execIgnoringNil(ctx context.Context, pipe redis.Pipeliner) error {
+	cmds, err := pipe.Exec(ctx)
+	if ignoreNil(err) != nil {
+		return err
+	}
+	var errs []error
+	for _, c := range cmds {
+		errs = append(errs, ignoreNil(c.Err()))
+	}
+	return errors.Join(errs...)
+}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
@@ -290,4 +292,152 @@ func TestOneSendToAUserOpensForItsFlight(t *testing.T) {
 	s.run(t)
 	require.Equal(t, []int64{1, 2, 3}, seqs(t, answers))
 	require.Equal(t, []string{"open " + ab, "seed 1 " + ab}, r.made())
+}
+
+// strangers names n conversations of u, in one partition or, with -1, in any.
+func strangers(partition, n int) (ids []string) {
+	for i := 0; len(ids) < n; i++ {
+		id := domain.DirectID("u", fmt.Sprint("t", i))
+		if partition < 0 || domain.Partitions(testPartitions).Of(id) == partition {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// postToAll sends from u to a user each, at once, and returns the conversations of those that were accepted.
+func (s *sender) postToAll(t *testing.T, ids []string, change func(*domain.Draft)) (accepted []string) {
+	t.Helper()
+	answers := make([]<-chan result, len(ids))
+	for i, id := range ids {
+		d := to(id, "u")
+		d.Open = true
+		if change != nil {
+			change(&d)
+		}
+		answers[i] = s.post(d)
+	}
+	for i, answer := range answers {
+		got := await(t, answer)
+		if got.err == nil {
+			accepted = append(accepted, ids[i])
+			continue
+		}
+		err := domain.AsError(got.err)
+		require.Equal(t, domain.CodeRateLimited, err.Code)
+		require.Positive(t, err.RetryAfter)
+	}
+	return accepted
+}
+
+func (r *recovery) opened() (ids []string) {
+	for _, call := range r.made() {
+		if id, ok := strings.CutPrefix(call, "open "); ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func TestARefusedSendOpensNothing(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		for name, ids := range map[string][]string{
+			"in one partition": strangers(3, 20), "over all partitions": strangers(-1, 100),
+		} {
+			r := e.recovery()
+			s := e.sender(t, r, AppendConfig{UserRate: 0.001, UserBurst: 4})
+			require.NoError(t, e.store.rdb.FlushDB(t.Context()).Err())
+			e.raise(t, e.gens[0].Load()+1)
+			accepted := s.postToAll(t, ids, nil)
+			require.LessOrEqual(t, len(accepted), 4, name)
+			require.NotEmpty(t, accepted, name)
+			require.ElementsMatch(t, accepted, r.opened(), name)
+			require.Empty(t, s.postToAll(t, strangers(-1, 120)[100:], nil), name)
+			require.ElementsMatch(t, accepted, r.opened(), name)
+			s.stop()
+		}
+	})
+}
+
+func TestWhoSpokeTooFastElsewhereOpensNothing(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		room := groupsIn(3, 1)[0]
+		r := e.recovery(group(room, domain.Room))
+		s := e.sender(t, r, AppendConfig{UserRate: 0.001, UserBurst: 2})
+		for range 2 {
+			s.must(t, to(room, "u"))
+		}
+		s.refused(t, domain.CodeRateLimited, to(room, "u"))
+		require.Empty(t, s.postToAll(t, strangers(3, 5), nil))
+		require.Empty(t, r.opened())
+		require.Len(t, s.postToAll(t, strangers(3, 10), func(d *domain.Draft) { d.Operator = "key" }), 10, "app servers have no rate")
+	})
+}
+
+func TestALoadTakesAnOpeningSendsTurnAndTheAppendNoOther(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		r := e.recovery()
+		s := e.sender(t, r, AppendConfig{UserRate: 0.001, UserBurst: 3})
+		ids := strangers(5, 4)
+		require.Equal(t, ids[:3], s.postToAll(t, ids[:3], nil))
+		require.Empty(t, s.postToAll(t, ids, nil))
+	})
+}
+
+func TestWhoIsOverHisRateLoadsNothing(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		rooms := groupsIn(5, 3)
+		r := e.recovery(group(rooms[0], domain.Room), group(rooms[1], domain.Room), group(rooms[2], domain.Room))
+		s := e.sender(t, r, AppendConfig{UserRate: 0.001, UserBurst: 2})
+		for _, room := range rooms[:2] {
+			s.must(t, to(room, "u"))
+		}
+		s.refused(t, domain.CodeRateLimited, to(rooms[2], "u"))
+		require.NotContains(t, r.made(), "load "+rooms[2])
+		s.must(t, to(rooms[2], "v"))
+	})
+}
+
+func TestAnAnswerDoesNotOpenAConversation(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		r := e.recovery()
+		s := e.sender(t, r, AppendConfig{})
+		answer := to(ab, "ann")
+		answer.Open, answer.ReplyTo = true, 1
+		err := s.refused(t, domain.CodeBadRequest, answer)
+		require.Equal(t, "reply_to", err.Field)
+		require.Empty(t, r.opened())
+		first := to(ab, "ann")
+		first.Open = true
+		s.must(t, first)
+		s.must(t, answer)
+	})
+}
+
+func TestOpeningsAreATokenBucketAUser(t *testing.T) {
+	t.Parallel()
+	o := newOpenings(2, 3)
+	now := time.Now()
+	for range 3 {
+		require.Zero(t, o.wait("ann", now))
+	}
+	for range 3 {
+		require.Equal(t, 500*time.Millisecond, o.wait("ann", now), "asking takes nothing")
+	}
+	require.Zero(t, o.wait("bob", now))
+	require.Zero(t, o.wait("ann", now.Add(500*time.Millisecond)))
+	require.Positive(t, o.wait("ann", now.Add(501*time.Millisecond)))
+	off := newOpenings(0, 1)
+	require.Zero(t, off.wait("ann", now))
+	require.Zero(t, off.wait("ann", now))
+}
+
+func TestOpeningsForgetWhoHasAllHisTokens(t *testing.T) {
+	t.Parallel()
+	o := newOpenings(1, 1)
+	now := time.Now()
+	for i := range 10 * minSweep {
+		require.Zero(t, o.wait(fmt.Sprint("u", i), now.Add(time.Duration(i)*time.Millisecond)))
+		require.LessOrEqual(t, len(o.users), 2*minSweep)
+	}
 }

@@ -150,7 +150,7 @@ func (a *Appender) arguments(c *call) (keys []string, args []any) {
 	keys = make([]string, 0, 7+6*len(c.sends))
 	keys = append(keys, genKey(p), seqKey(p, gen), logKey(p, gen), persistedKey(p, gen), speakersKey(p), heatKey(p),
 		directKey(p, gen))
-	args = make([]any, 0, 9+10*len(c.sends))
+	args = make([]any, 0, 9+11*len(c.sends))
 	args = append(args, gen, a.store.cfg.Identity, groupChannelPrefix(p), a.store.cfg.HeatWindow.Milliseconds(),
 		a.cfg.BacklogLimit, a.cfg.UserRate, a.cfg.UserBurst, a.cfg.GroupRate, a.cfg.StrangerLimit)
 	for _, s := range c.sends {
@@ -168,7 +168,7 @@ func (a *Appender) arguments(c *call) (keys []string, args []any) {
 			mute = "-"
 		}
 		args = append(args, s.Group, s.From, s.Header, s.Body, s.Hash, ttl.Milliseconds(), kind, s.ReplyTo,
-			string(s.Priority), mute)
+			string(s.Priority), mute, s.turn())
 	}
 	return keys, args
 }
@@ -193,7 +193,11 @@ func (a *Appender) settle(ctx context.Context, c *call) error {
 	for i, s := range c.sends {
 		switch words[i] {
 		case "LOAD":
-			load[s.Group] = load[s.Group] || s.Open
+			if wait := a.waitToOpen(s); wait > 0 {
+				s.done(domain.Accepted{}, tooFast(wait))
+				continue
+			}
+			load[s.Group] = load[s.Group] || s.opens()
 			back = append(back, s)
 		case "RESEED":
 			seed[s.Group] = struct{}{}
@@ -206,4 +210,17 @@ func (a *Appender) settle(ctx context.Context, c *call) error {
 		a.recover(ctx, c, back, load, seed)
 	}
 	return nil
+}
+
+// waitToOpen is how long a send has to wait until it may open a conversation; 0 for one that may, which is asked once, or
+// does not want to.
+func (a *Appender) waitToOpen(s *pendingSend) time.Duration {
+	if !s.opens() || s.opening {
+		return 0
+	}
+	s.opening = true
+	if s.Operator != "" {
+		return 0
+	}
+	return a.openings.wait(s.From, time.Now())
 }

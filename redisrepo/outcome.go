@@ -22,11 +22,11 @@ func outcome(reply string, s *pendingSend, gen int64) (domain.Accepted, error) {
 	case "CONFLICT":
 		return domain.Accepted{}, &domain.Error{Code: domain.CodeConflict, Field: "client_id", Message: "client_id: was used for another message"}
 	case "NO_REPLY":
-		return domain.Accepted{}, domain.BadField("reply_to", "must be the seq of a message")
+		return domain.Accepted{}, noSuchMessage()
 	case "USER_RATE":
-		return domain.Accepted{}, limited("you are sending too fast", rest)
+		return domain.Accepted{}, tooFast(milliseconds(rest))
 	case "GROUP_RATE":
-		return domain.Accepted{}, limited("the group is over its rate", rest)
+		return domain.Accepted{}, limited("the group is over its rate", milliseconds(rest))
 	case "BACKLOG":
 		return domain.Accepted{}, &domain.Error{Code: domain.CodeOverloaded, Message: "too many messages wait to be stored", RetryAfter: time.Second}
 	case "FULL":
@@ -34,6 +34,8 @@ func outcome(reply string, s *pendingSend, gen int64) (domain.Accepted, error) {
 	}
 	return domain.Accepted{}, fmt.Errorf("append script answered %q", word)
 }
+
+func noSuchMessage() error { return domain.BadField("reply_to", "must be the seq of a message") }
 
 // refusal is what a word of standing.lua means, or STRANGER; nil for any other.
 func refusal(word string) error {
@@ -68,7 +70,14 @@ func accepted(numbers, group string, gen int64, duplicate bool) (domain.Accepted
 	return a, nil
 }
 
-func limited(message, ms string) error {
-	wait, _ := strconv.Atoi(ms) // 0 when it cannot be read: no advice
-	return &domain.Error{Code: domain.CodeRateLimited, Message: message, RetryAfter: time.Duration(wait) * time.Millisecond}
+// milliseconds is 0 for what cannot be read: no advice.
+func milliseconds(text string) time.Duration {
+	ms, _ := strconv.Atoi(text)
+	return time.Duration(ms) * time.Millisecond
+}
+
+func tooFast(wait time.Duration) error { return limited("you are sending too fast", wait) }
+
+func limited(message string, wait time.Duration) error {
+	return &domain.Error{Code: domain.CodeRateLimited, Message: message, RetryAfter: wait}
 }

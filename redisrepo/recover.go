@@ -124,7 +124,7 @@ func (a *Appender) release(ctx context.Context, p int, err error, opened bool, g
 			case passing:
 				s.err = err
 				left = append(left, s)
-			case s.Open && !opened:
+			case s.opens() && !opened:
 				left = append(left, s)
 			default:
 				answer = append(answer, s)
@@ -135,6 +135,10 @@ func (a *Appender) release(ctx context.Context, p int, err error, opened bool, g
 	a.queued -= len(answer)
 	a.mu.Unlock()
 	for _, s := range answer {
+		if s.Open && domain.CodeOf(err) == domain.CodeNotFound { // it answers a message
+			s.done(domain.Accepted{}, noSuchMessage())
+			continue
+		}
 		s.done(domain.Accepted{}, err)
 	}
 }
