@@ -115,14 +115,16 @@ func (c *Client) Run(ctx context.Context) error {
 
 func (c *Client) stayConnected(ctx context.Context) error {
 	var wait backoff
+	welcomedOnce := false
 	for turn := 0; ; turn++ {
 		url := c.cfg.URLs[turn%len(c.cfg.URLs)]
 		lost := c.session(ctx, url)
 		if ctx.Err() != nil {
 			return nil
 		}
+		welcomedOnce = welcomedOnce || lost.welcomed
 		state := State{URL: url, Code: lost.code, Reason: lost.reason, Err: lost.err}
-		if err := lost.final(); err != nil {
+		if err := lost.final(welcomedOnce); err != nil {
 			state.Err = err
 			c.cfg.OnState(state)
 			return err

@@ -140,6 +140,31 @@ func requireEnded(t *testing.T, r *running, code int, reason string) {
 	require.ErrorAs(t, err, &ended, "sends do not wait for ever")
 }
 
+// The server learns late that a link was cut, and takes the client's next connection for another login.
+func TestConnectedElsewhereIsWaitedOutAfterAWelcome(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fake) {
+		var ghost atomic.Bool
+		f.refuse = func(w http.ResponseWriter, _ *http.Request) bool {
+			if !ghost.Load() {
+				return false
+			}
+			w.WriteHeader(http.StatusConflict)
+			fmt.Fprint(w, `{"detail":"you are connected elsewhere"}`)
+			return true
+		}
+		r, l := liveAt5(f, nil)
+		ghost.Store(true)
+		l.cut()
+		time.Sleep(36 * time.Second)
+		state := r.lastState()
+		require.Equal(t, http.StatusConflict, state.Code)
+		require.Positive(t, state.Delay)
+		require.LessOrEqual(t, state.Delay, 15*time.Second)
+		ghost.Store(false)
+		f.welcome().expectSubscribe("tea", 5)
+	})
+}
+
 func TestOtherEndsAreComeBackFrom(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -24,11 +24,14 @@ type loss struct {
 	err      error
 }
 
-// final is the error of a server that does not want the client back.
-func (l loss) final() error {
+// final is the error of a server that does not want the client back. A 409 says that the user is connected elsewhere:
+// to a client that was welcome once, that may be its own last connection, of which the server has not yet learned that
+// it was cut.
+func (l loss) final(welcomedOnce bool) error {
 	switch {
 	case l.code >= 4500 && l.code < 5000,
-		l.code == http.StatusUnauthorized, l.code == http.StatusForbidden, l.code == http.StatusConflict:
+		l.code == http.StatusUnauthorized, l.code == http.StatusForbidden,
+		l.code == http.StatusConflict && !welcomedOnce:
 		return &EndedError{Code: l.code, Reason: l.reason}
 	}
 	return nil

@@ -35,7 +35,7 @@ func (e *Error) UnmarshalJSON(data []byte) error {
 
 // EndedError is why Run gave up: the server said that this client must not come back.
 type EndedError struct {
-	Code   int // close code from 4500 to 4999, or HTTP status 401, 403 or 409
+	Code   int // close code from 4500 to 4999, or HTTP status 401, 403 or, before the first welcome, 409
 	Reason string
 }
 

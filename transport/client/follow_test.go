@@ -216,6 +216,32 @@ func TestResyncBelowAPageUnderWayStartsAgain(t *testing.T) {
 	})
 }
 
+// A resync that is read while a hook blocks is told in the place of the one before it, ahead of what the server wrote in
+// between: the page does not end it.
+func TestResyncsThatWaitAreToldTogetherAndNoneIsForgotten(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fake) {
+		gate := make(chan struct{}, 10)
+		r, l := liveAt5(f, func(r *running, cfg *client.Config) {
+			note := cfg.OnMessage
+			cfg.OnMessage = func(m client.Message) { <-gate; note(m) }
+		})
+		l.push("tea", 7)
+		ask := l.expectSubscribe("tea", 5)
+		l.push("tea", 6) // is at the hook
+		synctest.Wait()
+		l.write(`{"event":"resync","groups":[{"group":"tea"}]}`)
+		ask.page(6, false, 6)
+		l.write(`{"event":"resync","groups":[{"group":"tea"}]}`)
+		synctest.Wait()
+		for range 10 {
+			gate <- struct{}{}
+		}
+		l.expectSubscribe("tea", 6).page(7, false, 7)
+		require.Equal(t, []string{"tea 6", "tea 7", "tea live"}, r.read())
+		l.quiet()
+	})
+}
+
 func TestRepairGoesOnAfterAReconnect(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fake) {
 		r, l := liveAt5(f, func(r *running, cfg *client.Config) {

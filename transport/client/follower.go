@@ -3,7 +3,6 @@ package client
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"time"
 )
 
@@ -27,7 +26,6 @@ type follower struct {
 	left   map[string]bool // unfollowed by the caller; All does not bring them back
 
 	conn  *conn // nil while there is none
-	user  string
 	page  int
 	due   []*group
 	asked int
@@ -118,7 +116,7 @@ func (f *follower) ours(id string) bool { return f.cfg.All && !f.left[id] }
 
 // welcome starts the catch-up on a new connection.
 func (f *follower) welcome(c *conn, w welcome) {
-	f.conn, f.user, f.page = c, w.User, cmp.Or(w.Limits.Page, defaultPage)
+	f.conn, f.page = c, cmp.Or(w.Limits.Page, defaultPage)
 	for _, g := range f.groups {
 		f.catchUp(g)
 	}
@@ -169,14 +167,14 @@ func (f *follower) subscribe(g *group) {
 	if r.after != fromHere {
 		fields.AfterSeq, fields.Limit = &r.after, f.page
 	}
-	g.phase, g.request = asked, r
+	g.phase, g.request, g.again = asked, r, false
 	f.asked++
 	f.ask("subscribe", fields, func(answer reply) { f.subscribed(g, r, answer) })
 }
 
 // ask sends a request; the answer comes through the inbox, in its place among the pushes.
 func (f *follower) ask(op string, fields any, then func(reply)) {
-	answer := func(r reply) { f.inbox.do(func() { then(r) }) }
+	answer := func(r reply) { f.inbox.answer(len(r.ok), func() { then(r) }) }
 	request, err := encodeRequest(op, fields)
 	if err != nil {
 		answer(reply{err: &Error{Code: "bad_request", Message: err.Error()}})
@@ -221,7 +219,6 @@ func (f *follower) subscribedTo(g *group, after int64, p Page) {
 		f.later(g, 0)
 		return
 	case p.More || g.again:
-		g.again = false
 		f.catchUp(g)
 		return
 	}
@@ -321,44 +318,38 @@ func (f *follower) missed(id string, prev int64) {
 	f.catchUp(g)
 }
 
-// resync subscribes again to groups that the server has dropped. Below the cursor it goes for who has OnRepair.
-func (f *follower) resync(raw json.RawMessage) {
-	var event struct {
-		Groups []struct {
-			Group    string `json:"group"`
-			AfterSeq *int64 `json:"after_seq"`
-		} `json:"groups"`
+// told does what the server's events ask for.
+func (f *follower) told(n news) {
+	for id := range n.joined {
+		if f.ours(id) && f.groups[id] == nil {
+			f.catchUp(f.add(id, fromHere))
+		}
 	}
-	if json.Unmarshal(raw, &event) != nil {
-		return
+	for id, after := range n.resync {
+		f.resync(id, after)
 	}
-	for _, r := range event.Groups {
-		g := f.groups[r.Group]
-		if g == nil && !f.ours(r.Group) {
-			continue
+	if n.more {
+		for id := range f.groups {
+			f.resync(id, fromCursor)
 		}
-		if g == nil {
-			g = f.add(r.Group, fromHere)
+		if f.cfg.All && f.conn != nil { // the next welcome learns by itself
+			f.learn("")
 		}
-		if r.AfterSeq != nil && *r.AfterSeq < g.cursor && f.cfg.OnRepair != nil {
-			g.rewind(*r.AfterSeq)
-		}
-		f.catchUp(g)
 	}
 }
 
-// groupChanged follows a group that the user has got into.
-func (f *follower) groupChanged(raw json.RawMessage) {
-	var event struct {
-		Group  string `json:"group"`
-		Change string `json:"change"`
-		User   string `json:"user"`
-	}
-	if json.Unmarshal(raw, &event) != nil || !f.ours(event.Group) {
+// resync subscribes again to a group that the server has dropped. Below the cursor it goes for who has OnRepair.
+func (f *follower) resync(id string, after int64) {
+	g := f.groups[id]
+	if g == nil && !f.ours(id) {
 		return
 	}
-	mine := event.User == "" || event.User == f.user
-	if (event.Change == "joined" || event.Change == "created") && mine && f.groups[event.Group] == nil {
-		f.catchUp(f.add(event.Group, fromHere))
+	if g == nil {
+		g = f.add(id, fromHere)
 	}
+	if after < g.cursor && f.cfg.OnRepair != nil {
+		g.rewind(after)
+	}
+	g.again = g.phase == asked // the server may have dropped it behind what the reply covers
+	f.catchUp(g)
 }

@@ -17,7 +17,7 @@ type group struct {
 
 	phase   phase
 	request *request // while asked; compared by pointer
-	again   bool     // once more: pushes were dropped, maybe behind what the reply covers
+	again   bool     // once more: pushes or the subscription were dropped, maybe behind what the reply covers
 	retry   backoff
 }
 

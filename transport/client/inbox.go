@@ -7,20 +7,25 @@ import (
 
 const (
 	defaultHeld = 10_000
+	maxNews     = 10_000   // groups that wait to be followed, or to be subscribed to again
 	maxHeldSize = 64 << 20 // bytes, about
+	eventSize   = 256      // of an event beside its text
 )
 
 // inbox is what was read and the follower has not taken up yet, in the order of reading. Pushes beyond the cap are not
-// kept: a mark is left in the place of the first one of each group, and the group is read again from its cursor.
+// kept: a mark is left in the place of the first one of each group, and the group is read again from its cursor. What
+// events ask the follower to do is kept once for each group. Answers are never refused, for no more than maxAsked of them
+// are on their way, but they count: pushes give way to them.
 type inbox struct {
 	limit int
 	wake  chan struct{} // capacity 1: there is something
 
 	mu     sync.Mutex // guards what follows
 	items  []item
-	held   int // pushes and events among items
-	size   int
+	held   int             // pushes and events among items
+	size   int             // bytes of these and of answers, about
 	missed map[string]bool // groups whose mark waits among items; none of their pushes are kept until it is taken up
+	news   *news           // not nil while its item waits
 	closed bool
 }
 
@@ -30,7 +35,19 @@ type item struct {
 	then   func()
 	missed string // group whose mark this is
 	event  bool
+	size   int
 }
+
+// news is what events ask the follower to do. It may be done before its turn: it makes the follower subscribe, and what
+// the server wrote before that no longer counts then.
+type news struct {
+	joined map[string]bool
+	resync map[string]int64 // from which seq on, or fromCursor
+	more   bool             // there were more groups than are kept: all are read again from their cursors
+}
+
+// fromCursor is above every seq.
+const fromCursor = maxSeq + 1
 
 func newInbox(limit int) *inbox {
 	return &inbox{limit: limit, wake: make(chan struct{}, 1), missed: make(map[string]bool)}
@@ -43,13 +60,63 @@ func (b *inbox) do(then func()) {
 	b.put(item{then: then})
 }
 
+// answer is never refused before close.
+func (b *inbox) answer(size int, then func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.put(item{then: then, size: size})
+}
+
 // event is dropped when the inbox is full.
-func (b *inbox) event(then func()) {
+func (b *inbox) event(size int, then func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.full() {
-		b.put(item{then: then, event: true})
+		b.put(item{then: then, event: true, size: eventSize + size})
 	}
+}
+
+// joined tells of a group that the user has got into.
+func (b *inbox) joined(group string, take func(news)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.tell(take)
+	if n.joined[group] || len(n.joined) < maxNews {
+		n.joined[group] = true
+	} else {
+		n.more = true
+	}
+}
+
+// resync tells of a group that the server has dropped, and has to be read from the lowest of the seqs told.
+func (b *inbox) resync(group string, after int64, take func(news)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.tell(take)
+	if before, ok := n.resync[group]; ok {
+		n.resync[group] = min(before, after)
+	} else if len(n.resync) < maxNews {
+		n.resync[group] = after
+	} else {
+		n.more = true
+	}
+}
+
+// tell makes sure that take will be called with the news it returns. It is called with mu held.
+func (b *inbox) tell(take func(news)) *news {
+	if b.news == nil {
+		b.news = &news{joined: make(map[string]bool), resync: make(map[string]int64)}
+		b.put(item{then: func() { take(b.takeNews()) }})
+	}
+	return b.news
+}
+
+func (b *inbox) takeNews() news {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := *b.news
+	b.news = nil
+	return n
 }
 
 // message keeps a push, or leaves the mark that calls missed.
@@ -62,7 +129,7 @@ func (b *inbox) message(p *push, missed func()) {
 		b.missed[p.Group] = true
 		b.put(item{then: missed, missed: p.Group})
 	default:
-		b.put(item{push: p})
+		b.put(item{push: p, size: p.size()})
 	}
 }
 
@@ -81,11 +148,8 @@ func (b *inbox) put(i item) {
 
 // count is called with mu held.
 func (b *inbox) count(i item, sign int) {
-	if i.push != nil {
-		b.held += sign
-		b.size += sign * i.push.size()
-	}
-	if i.event {
+	b.size += sign * i.size
+	if i.push != nil || i.event {
 		b.held += sign
 	}
 }

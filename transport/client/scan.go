@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 )
@@ -113,7 +114,8 @@ type push struct {
 // size is about what a push takes of memory.
 func (p *push) size() int { return 256 + len(p.Body) }
 
-// parsePush reads a message event. The body shares the event's bytes.
+// parsePush reads a message event. The push shares none of the event's bytes: one that waits, or that a hook keeps, would
+// hold the whole frame it came in.
 func parsePush(event []byte) (p push, ok bool) {
 	valid, prev := true, false
 	integer := func(value []byte) int64 {
@@ -151,7 +153,7 @@ func parsePush(event []byte) (p push, ok bool) {
 		case "recalled_by":
 			p.RecalledBy = text(value)
 		case "body":
-			p.Body = value
+			p.Body = bytes.Clone(value)
 		}
 	})
 	if !prev {

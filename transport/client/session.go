@@ -15,6 +15,7 @@ type session struct {
 	conn     *conn
 	beside   sync.WaitGroup // what goes on beside the reading
 	welcomed bool
+	user     string // of the welcome
 }
 
 // welcome is the first event.
@@ -86,12 +87,49 @@ func (s *session) event(ctx context.Context, name string, raw json.RawMessage) {
 	case "token_expiring":
 		s.beside.Go(func() { s.refresh(ctx) })
 	case "resync":
-		s.client.inbox.do(func() { f.resync(raw) })
+		s.resync(raw)
 	case "group":
-		s.client.inbox.do(func() { f.groupChanged(raw) })
+		s.groupChanged(raw)
 	}
 	if f.cfg.OnEvent != nil {
-		s.client.inbox.event(func() { f.cfg.OnEvent(name, raw) })
+		own := bytes.Clone(raw) // the frame it came in may hold much else
+		s.client.inbox.event(len(own), func() { f.cfg.OnEvent(name, own) })
+	}
+}
+
+// resync leaves it to the follower to subscribe again to groups that the server has dropped.
+func (s *session) resync(raw json.RawMessage) {
+	var event struct {
+		Groups []struct {
+			Group    string `json:"group"`
+			AfterSeq *int64 `json:"after_seq"`
+		} `json:"groups"`
+	}
+	if json.Unmarshal(raw, &event) != nil {
+		return
+	}
+	for _, r := range event.Groups {
+		after := int64(fromCursor)
+		if r.AfterSeq != nil {
+			after = *r.AfterSeq
+		}
+		s.client.inbox.resync(r.Group, after, s.client.follower.told)
+	}
+}
+
+// groupChanged leaves it to the follower to follow a group that the user has got into.
+func (s *session) groupChanged(raw json.RawMessage) {
+	var event struct {
+		Group  string `json:"group"`
+		Change string `json:"change"`
+		User   string `json:"user"`
+	}
+	if !s.client.cfg.All || json.Unmarshal(raw, &event) != nil {
+		return
+	}
+	mine := event.User == "" || event.User == s.user
+	if mine && (event.Change == "joined" || event.Change == "created") {
+		s.client.inbox.joined(event.Group, s.client.follower.told)
 	}
 }
 
@@ -100,7 +138,7 @@ func (s *session) welcome(raw json.RawMessage) {
 	if json.Unmarshal(raw, &w) != nil || s.welcomed {
 		return
 	}
-	s.welcomed = true
+	s.welcomed, s.user = true, w.User
 	if w.PingIntervalMS <= 0 {
 		w.PingIntervalMS = (25 * time.Second).Milliseconds()
 	}

@@ -38,7 +38,7 @@ type DevConfig struct {
 type Dev struct {
 	URLs   []string // of the instances
 	APIKey string
-	Token  string // of a user for the terminal, good for a day
+	Token  string                        // of a user for the terminal, good for a day
 	stops  []func(context.Context) error // in the order in which they have to be called
 }
 

@@ -14,7 +14,6 @@ import (
 type visitor struct {
 	*goclient.Client
 	user string
-	run  func() error
 
 	mu       sync.Mutex // guards what follows
 	saw      map[string][]goclient.Message
