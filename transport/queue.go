@@ -178,7 +178,7 @@ func (c *Conn) startWriting() {
 		return
 	}
 	c.writing = true
-	c.server.crew.write(c)
+	c.work.Go(c.write)
 }
 
 // write sends what is queued, several objects in a frame, until nothing is left.

@@ -54,7 +54,6 @@ type Server struct {
 	log      zerolog.Logger
 	metrics  *metrics
 	hub      *Hub
-	crew     *crew
 	upgrader websocket.Upgrader
 	conns    sync.WaitGroup
 }
@@ -66,7 +65,6 @@ func NewServer(cfg ConnConfig, d Deps) *Server {
 		cfg: cfg, auth: d.Auth, history: d.History, sends: d.Sends, signals: d.Signals, sessions: d.Sessions,
 		groups: d.Groups, clock: d.Clock, log: d.Log,
 		metrics: m,
-		crew:    newCrew(),
 		hub:     NewHub(d.History, d.Notes, d.Watermarks, d.Log, m),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: 10 * time.Second,
@@ -180,7 +178,6 @@ func (s *Server) serve(c *Conn) {
 // Close waits for what the closed connections leave behind.
 func (s *Server) Close() {
 	s.conns.Wait()
-	s.crew.close()
 	s.hub.Close()
 }
 
