@@ -19,8 +19,6 @@ const (
 	MaxSessions      = 10
 	MaxPresenceUsers = 200
 
-	CodeReplaced    = 4502 // close code of a connection that gives way to another login
-	CodeKicked      = 4503 // close code of one that an app server ends
 	kickedReason    = "removed by an administrator"
 	maxDirectEvents = 1000 // conversations that are told when somebody comes or goes
 )
@@ -200,7 +198,7 @@ func (s *Sessions) Kick(ctx context.Context, actor Actor, user string) error {
 	if !actor.IsServer() {
 		return Errorf(CodeForbidden, "app servers end connections")
 	}
-	err := s.notes.Tell(ctx, map[string]Note{user: {Kind: NoteClose, Code: CodeKicked, Reason: kickedReason}})
+	err := s.notes.Tell(ctx, map[string]Note{user: {Kind: NoteClose, Code: CloseRemoved, Reason: kickedReason}})
 	if err != nil {
 		return Unavailable(fmt.Errorf("kick %s: %w", user, err), "Redis")
 	}

@@ -16,10 +16,7 @@ const (
 	notesKept = 200 // of a user; older ones are trimmed
 	notesTTL  = 24 * time.Hour
 
-	// codeServerError closes a connection that notes were trimmed away from: clients reconnect on it, and so read anew
-	// all that the notes would have told.
-	codeServerError = 4003
-	trimmedReason   = "too much has changed, reconnect"
+	trimmedReason = "too much has changed, reconnect"
 )
 
 // Tell adds a note to each user's; see domain.Notes. After an error some have theirs; after a lost reply a user may have
@@ -120,7 +117,7 @@ func (s *Store) readStreams(ctx context.Context, keys, ids map[int][]string) (st
 func notes(entries []redis.XMessage) ([]domain.Note, error) {
 	if len(entries) >= notesKept {
 		last := entries[len(entries)-1].ID
-		return []domain.Note{{Kind: domain.NoteClose, ID: last, Code: codeServerError, Reason: trimmedReason}}, nil
+		return []domain.Note{{Kind: domain.NoteClose, ID: last, Code: domain.CloseServerError, Reason: trimmedReason}}, nil
 	}
 	list := make([]domain.Note, len(entries))
 	for i, e := range entries {

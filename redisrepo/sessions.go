@@ -69,7 +69,7 @@ func (s *Store) Enter(ctx context.Context, session domain.Session, policy domain
 	args := []any{
 		session.User, session.Conn, session.Instance, deviceWord(session.Device),
 		string(policy), domain.MaxSessions, sessionTTL.Milliseconds(),
-		userChannel(p, session.User), notesKept, notesTTL.Milliseconds(), domain.CodeReplaced, replacedReason,
+		userChannel(p, session.User), notesKept, notesTTL.Milliseconds(), domain.CloseReplaced, replacedReason,
 	}
 	reply, err := s.run(ctx, enterScript, keys, append(args, dead...)...).StringSlice()
 	if err != nil {

@@ -104,7 +104,7 @@ func (e *env) closed(t *testing.T, user string) (conns []string) {
 	t.Helper()
 	for _, n := range e.since(t, user, "") {
 		require.Equal(t, domain.NoteClose, n.Kind)
-		require.Equal(t, domain.CodeReplaced, n.Code)
+		require.Equal(t, domain.CloseReplaced, n.Code)
 		require.Equal(t, "replaced by another login", n.Reason)
 		conns = append(conns, n.Conn)
 	}

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"hearth/domain"
-	"hearth/transport/wire"
 )
 
 const notesChunk = 1000 // users whose notes are read in one round trip
@@ -203,7 +202,7 @@ func (c *Conn) readMissed(ctx context.Context, upTo string) {
 	notes, err := c.server.hub.notes.Since(ctx, map[string]string{user: c.admission.LastNote})
 	if err != nil {
 		c.server.log.Warn().Err(err).Str("conn", c.id).Str("user", user).Msg("notes of a new connection not read")
-		c.close(wire.CloseServerError, "could not subscribe, reconnect")
+		c.close(domain.CloseServerError, "could not subscribe, reconnect")
 		return
 	}
 	for _, n := range notes[user] {

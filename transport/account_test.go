@@ -11,7 +11,6 @@ import (
 
 	"hearth/domain"
 	"hearth/transport/auth"
-	"hearth/transport/wire"
 )
 
 // joined is the note that a user is in a group now; left that he is not any more.
@@ -362,12 +361,12 @@ func TestNotesEndConnections(t *testing.T) {
 		first := s.dial(t, "ann").ready()
 		firstID := s.open()[0].id
 		second, bob := s.dial(t, "ann").ready(), s.dial(t, "bob").ready()
-		s.b.note("ann", domain.Note{Kind: domain.NoteClose, Conn: firstID, Code: wire.CloseReplaced, Reason: "replaced"})
-		require.Contains(t, first.goodbye(wire.CloseReplaced).raw, `"reason":"replaced"`)
+		s.b.note("ann", domain.Note{Kind: domain.NoteClose, Conn: firstID, Code: domain.CloseReplaced, Reason: "replaced"})
+		require.Contains(t, first.goodbye(domain.CloseReplaced).raw, `"reason":"replaced"`)
 		second.alive()
 
 		require.NoError(t, s.sessions.Kick(t.Context(), domain.Actor{Key: "shop"}, "ann"))
-		second.goodbye(wire.CloseRemoved)
+		second.goodbye(domain.CloseRemoved)
 		bob.alive()
 		synctest.Wait()
 		require.Equal(t, []string{"bob"}, s.ch.listening())
@@ -413,14 +412,14 @@ func TestNotesBetweenAdmissionAndThePlaceAmongTheUsersConnections(t *testing.T) 
 		t.Parallel()
 		inBubble(t, nil, func(t *testing.T, s *piped) {
 			first, second := meet(t, s, func(conn string) []domain.Note {
-				return []domain.Note{{Kind: domain.NoteClose, Conn: conn, Code: wire.CloseReplaced, Reason: "replaced"}}
+				return []domain.Note{{Kind: domain.NoteClose, Conn: conn, Code: domain.CloseReplaced, Reason: "replaced"}}
 			})
 			o := second.next()
 			if o.Event == "welcome" {
 				o = second.next()
 			}
 			require.Equal(t, "goodbye", o.Event, o.raw)
-			second.closed(wire.CloseReplaced)
+			second.closed(domain.CloseReplaced)
 			first.alive()
 		})
 	})
@@ -456,7 +455,7 @@ func TestNotesBetweenAdmissionAndThePlaceAmongTheUsersConnections(t *testing.T) 
 			s.hub.signIn(c)
 			s.hub.mu.Unlock()
 			c.work.Wait()
-			require.Equal(t, wire.CloseServerError, c.closeCode(), "it comes back, and has missed nothing")
+			require.Equal(t, domain.CloseServerError, c.closeCode(), "it comes back, and has missed nothing")
 			s.hub.remove(c)
 		})
 	})

@@ -62,7 +62,7 @@ func (b *backend) letIn(ctx context.Context, s domain.Session, policy domain.Ses
 		case policy == domain.SessionReject:
 			return a, domain.Errorf(domain.CodeAlreadyOnline, "the user is connected already")
 		case policy == domain.SessionReplace && other.Device == s.Device:
-			b.tell(map[string]domain.Note{s.User: {Kind: domain.NoteClose, Conn: other.Conn, Code: domain.CodeReplaced, Reason: "replaced"}})
+			b.tell(map[string]domain.Note{s.User: {Kind: domain.NoteClose, Conn: other.Conn, Code: domain.CloseReplaced, Reason: "replaced"}})
 		}
 	}
 	if notes := b.notes[s.User]; len(notes) > 0 {

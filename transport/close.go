@@ -7,6 +7,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"hearth/domain"
 	"hearth/transport/wire"
 )
 
@@ -21,7 +22,7 @@ func (c *Conn) endLocked(code int, reason string) {
 	if c.closing != 0 || c.gone {
 		return
 	}
-	if code == wire.CloseTooSlow { // it would not get there
+	if code == domain.CloseTooSlow { // it would not get there
 		c.clearQueue()
 	}
 	c.open = true

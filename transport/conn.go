@@ -219,7 +219,7 @@ func (c *Conn) overRate() time.Duration {
 	}
 	c.overLast = now
 	if now.Sub(c.overSince) > tooManyFor {
-		c.close(wire.CloseTooMany, "too many requests")
+		c.close(domain.CloseTooMany, "too many requests")
 	}
 	return time.Duration(float64(time.Second) / float64(c.limiter.Limit()))
 }
@@ -227,7 +227,7 @@ func (c *Conn) overRate() time.Duration {
 func (c *Conn) countBadFrame(now time.Time) {
 	if len(c.badFrames) == maxBadFrames {
 		if now.Sub(c.badFrames[0]) < time.Minute {
-			c.close(wire.CloseAbuse, "too many frames that are not the protocol's")
+			c.close(domain.CloseAbuse, "too many frames that are not the protocol's")
 			return
 		}
 		c.badFrames = c.badFrames[1:]

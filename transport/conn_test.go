@@ -117,7 +117,7 @@ func TestBadFramesAreAnsweredAndTheConnectionLives(t *testing.T) {
 				c.alive()
 				time.Sleep(time.Minute - time.Second)
 				c.refused(frame, domain.CodeBadRequest)
-				c.goodbye(wire.CloseAbuse)
+				c.goodbye(domain.CloseAbuse)
 			})
 		})
 	}
@@ -134,7 +134,7 @@ func TestEleventhBadFrameWithinAMinuteCloses(t *testing.T) {
 		}
 		c.alive()
 		c.refused("x", domain.CodeBadRequest)
-		c.goodbye(wire.CloseAbuse)
+		c.goodbye(domain.CloseAbuse)
 	})
 }
 
@@ -163,7 +163,7 @@ func TestBinaryFramesAreBadFrames(t *testing.T) {
 		c.alive()
 		require.NoError(t, c.ws.WriteMessage(websocket.BinaryMessage, []byte("\xff\xfe")))
 		c.next()
-		c.goodbye(wire.CloseAbuse)
+		c.goodbye(domain.CloseAbuse)
 	})
 }
 
@@ -290,12 +290,12 @@ func TestTooManyFrames(t *testing.T) {
 					refused++
 				}
 			}
-			require.Equal(t, wire.CloseTooMany, o.Code, o.raw)
+			require.Equal(t, domain.CloseTooMany, o.Code, o.raw)
 			require.Positive(t, refused)
 			require.NotNil(t, o.ReconnectAfterMS)
 			require.Greater(t, time.Since(started), tooManyFor)
 			require.Less(t, time.Since(started), tooManyFor+3*time.Second)
-			c.closed(wire.CloseTooMany)
+			c.closed(domain.CloseTooMany)
 			<-over
 		})
 	})
@@ -333,7 +333,7 @@ func TestPings(t *testing.T) {
 			c.startReading()
 			c.ready()
 			<-c.over
-			c.goodbye(wire.CloseNoPong)
+			c.goodbye(domain.CloseNoPong)
 			require.GreaterOrEqual(t, time.Since(started), interval*9/10+pong)
 			require.LessOrEqual(t, time.Since(started), interval*11/10+pong)
 		})
@@ -385,7 +385,7 @@ func TestTokenEnds(t *testing.T) {
 				}
 				time.Sleep(time.Until(expires) - time.Millisecond)
 				c.alive()
-				c.goodbye(wire.CloseTokenExpired)
+				c.goodbye(domain.CloseTokenExpired)
 				require.WithinDuration(t, expires, time.Now(), 10*time.Millisecond)
 			})
 		})
@@ -415,7 +415,7 @@ func TestCloseIsNotPutOffByAClientThatGoesOn(t *testing.T) {
 		for range maxBadFrames + 1 {
 			c.refused("x", domain.CodeBadRequest)
 		}
-		c.goodbye(wire.CloseAbuse)
+		c.goodbye(domain.CloseAbuse)
 		started := time.Now()
 		for c.ws.WriteMessage(websocket.TextMessage, []byte(`{"id":1,"op":"ping"}`)) == nil {
 			time.Sleep(100 * time.Millisecond)
@@ -433,8 +433,8 @@ func TestCloseOfAClientThatDoesNotAnswer(t *testing.T) {
 		c.ws.SetCloseHandler(func(int, string) error { return nil })
 		c.startReading()
 		c.ready()
-		s.open()[0].close(wire.CloseReplaced, "replaced")
-		c.goodbye(wire.CloseReplaced)
+		s.open()[0].close(domain.CloseReplaced, "replaced")
+		c.goodbye(domain.CloseReplaced)
 		time.Sleep(closeTimeout)
 		synctest.Wait()
 		require.Empty(t, s.open())

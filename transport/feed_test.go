@@ -261,7 +261,7 @@ func (c *walker) see(o object) error {
 		return c.seeChange(o)
 	case o.Event == "resync":
 		return c.seeResync(o)
-	case o.Event == "goodbye" && o.Code == wire.CloseTooSlow: // twice without a look
+	case o.Event == "goodbye" && o.Code == domain.CloseTooSlow: // twice without a look
 		c.subscribed = false
 		return nil
 	case o.Event != "":

@@ -11,7 +11,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"hearth/domain"
-	"hearth/transport/wire"
 )
 
 // Channels is the pub/sub side of fan-out.
@@ -256,7 +255,7 @@ func (h *Hub) Drain(ctx context.Context, spread time.Duration) {
 	h.mu.Unlock()
 	pause := min(spread/time.Duration(max(1, len(conns))), maxClosePause)
 	for _, c := range conns {
-		c.leave(wire.CloseShuttingDown, "shutting down")
+		c.leave(domain.CloseShuttingDown, "shutting down")
 		waitOrDone(ctx, pause)
 	}
 	for _, c := range conns {

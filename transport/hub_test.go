@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hearth/domain"
-	"hearth/transport/wire"
 )
 
 func TestDrainSaysGoodbye(t *testing.T) {
@@ -29,7 +28,7 @@ func TestDrainSaysGoodbye(t *testing.T) {
 		different := map[int64]bool{}
 		for _, c := range clients {
 			c.message(1)
-			o := c.goodbye(wire.CloseShuttingDown)
+			o := c.goodbye(domain.CloseShuttingDown)
 			different[*o.ReconnectAfterMS] = true
 		}
 		require.Greater(t, len(different), 1, "not all at once")
@@ -75,7 +74,7 @@ func TestDrainDoesNotWaitForEver(t *testing.T) {
 		s.Hub().Drain(ctx, time.Second)
 		require.LessOrEqual(t, time.Since(started), 3*time.Second)
 		require.Empty(t, s.open())
-		answers.goodbye(wire.CloseShuttingDown)
+		answers.goodbye(domain.CloseShuttingDown)
 	})
 }
 
@@ -102,7 +101,7 @@ func TestDrainAnswersWhatWasOnItsWay(t *testing.T) {
 		c.write(`{"id":2,"op":"pull","group":"g"}`)
 		synctest.Wait()
 		took := s.drain()
-		c.goodbyeFirst(wire.CloseShuttingDown)
+		c.goodbyeFirst(domain.CloseShuttingDown)
 
 		time.Sleep(leaveGrace - time.Millisecond)
 		c.write(sendOf(3, "g", "on its way", ""))
@@ -125,7 +124,7 @@ func TestDrainAnswersWhatWasOnItsWay(t *testing.T) {
 				c.message(1)
 			}
 		}
-		c.closed(wire.CloseShuttingDown) // with the last answer: its push is for the next connection
+		c.closed(domain.CloseShuttingDown) // with the last answer: its push is for the next connection
 		require.Equal(t, leaveGrace+time.Second+time.Millisecond, <-took)
 		require.Equal(t, []string{string(textBody("before")), string(textBody("on its way"))}, s.b.bodies())
 	})
@@ -147,9 +146,9 @@ func TestDrainWaitsForAnswersThreeSeconds(t *testing.T) {
 				synctest.Wait()
 				started := time.Now()
 				took := s.drain()
-				idle.goodbye(wire.CloseShuttingDown)
+				idle.goodbye(domain.CloseShuttingDown)
 				require.Equal(t, leaveGrace, time.Since(started))
-				c.goodbye(wire.CloseShuttingDown)
+				c.goodbye(domain.CloseShuttingDown)
 				require.Equal(t, leaveGrace+leaveTimeout, time.Since(started))
 				goOn()
 				s.b.release() // an answer for nobody
@@ -164,9 +163,9 @@ func TestACloseForAnotherReasonWhileLeaving(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *piped) {
 		c := s.dial(t, "ann").ready()
 		took := s.drain()
-		c.goodbyeFirst(wire.CloseShuttingDown)
-		s.b.note("ann", domain.Note{Kind: domain.NoteClose, Code: wire.CloseRemoved, Reason: "removed"})
-		c.goodbye(wire.CloseRemoved) // which does not mean: reconnect
+		c.goodbyeFirst(domain.CloseShuttingDown)
+		s.b.note("ann", domain.Note{Kind: domain.NoteClose, Code: domain.CloseRemoved, Reason: "removed"})
+		c.goodbye(domain.CloseRemoved) // which does not mean: reconnect
 		require.Zero(t, <-took)
 	})
 }
@@ -178,8 +177,8 @@ func TestDrainDoesNotPutOffACloseThatIsUnderWay(t *testing.T) {
 		c.ws.SetCloseHandler(func(int, string) error { return nil }) // will not close its side
 		c.startReading()
 		c.ready()
-		s.open()[0].close(wire.CloseReplaced, "replaced")
-		c.goodbye(wire.CloseReplaced)
+		s.open()[0].close(domain.CloseReplaced, "replaced")
+		c.goodbye(domain.CloseReplaced)
 		synctest.Wait()
 		require.LessOrEqual(t, <-s.drain(), closeTimeout)
 	})
@@ -190,11 +189,11 @@ func TestFirstCloseCounts(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *piped) {
 		c := s.dial(t, "ann").ready()
 		conn := s.open()[0]
-		conn.close(wire.CloseTooMany, "first")
-		conn.close(wire.CloseAbuse, "second") // the first one counts
+		conn.close(domain.CloseTooMany, "first")
+		conn.close(domain.CloseAbuse, "second") // the first one counts
 		conn.push([]byte(`{"event":"late"}`))
 		conn.reply([]byte(`{"ok":{}}`))
-		o := c.goodbye(wire.CloseTooMany)
+		o := c.goodbye(domain.CloseTooMany)
 		require.Contains(t, o.raw, `"reason":"first"`)
 		var closed *websocket.CloseError
 		require.ErrorAs(t, c.err, &closed)

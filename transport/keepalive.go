@@ -103,7 +103,7 @@ func (c *Conn) ping() {
 
 func (c *Conn) checkPong(pinged time.Time) {
 	if c.heard.Load() < pinged.UnixNano() {
-		c.close(wire.CloseNoPong, "no pong")
+		c.close(domain.CloseNoPong, "no pong")
 		return
 	}
 	c.setTimer(pingTimer, jitter(c.server.cfg.PingInterval)-c.server.cfg.PongTimeout, c.ping)
@@ -123,5 +123,5 @@ func (c *Conn) expire(expires time.Time) {
 		c.startExpiry(now)
 		return
 	}
-	c.close(wire.CloseTokenExpired, "token expired")
+	c.close(domain.CloseTokenExpired, "token expired")
 }

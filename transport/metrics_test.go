@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hearth/domain"
-	"hearth/transport/wire"
 )
 
 // Labels come from closed sets: no id, address or error text may become one.
@@ -42,7 +41,7 @@ func TestMetricLabelsAreClosedSets(t *testing.T) {
 		gone.ready()
 		require.Equal(t, "resync", gone.next().Event)
 		gone.ok(`{"id":1,"op":"subscribe","group":"g"}`, nil)
-		s.open()[0].close(wire.CloseTooSlow, "too slow")
+		s.open()[0].close(domain.CloseTooSlow, "too slow")
 		gone.goodbye(4004)
 		synctest.Wait()
 

@@ -12,7 +12,6 @@ import (
 
 	"hearth/domain"
 	"hearth/transport/auth"
-	"hearth/transport/wire"
 )
 
 // dialWith connects a user on a device of this class.
@@ -242,7 +241,7 @@ func TestSessionsOfTheUser(t *testing.T) {
 		inBubble(t, func(o *options) { o.policy = domain.SessionReplace }, func(t *testing.T, s *piped) {
 			web, ios := s.dialWith(t, "ann", "web"), s.dialWith(t, "ann", "ios")
 			again := s.dialWith(t, "ann", "web")
-			web.goodbye(wire.CloseReplaced)
+			web.goodbye(domain.CloseReplaced)
 			ios.alive()
 			again.alive()
 			synctest.Wait()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"hearth/domain"
 	"hearth/transport/wire"
 )
 
@@ -134,7 +135,7 @@ func (c *Conn) overflow(last queued) {
 	now := time.Now()
 	if !c.overflowed.IsZero() && now.Sub(c.overflowed) < slowAgain {
 		c.server.metrics.slow.WithLabelValues("close").Inc()
-		c.endLocked(wire.CloseTooSlow, "too slow")
+		c.endLocked(domain.CloseTooSlow, "too slow")
 		return
 	}
 	c.server.metrics.slow.WithLabelValues("resync").Inc()

@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hearth/domain"
-	"hearth/transport/wire"
 )
 
 func refreshOf(token string) string { return `{"id":1,"op":"refresh","token":"` + token + `"}` }
@@ -57,7 +56,7 @@ func (c *client) goodbyeAt(end time.Time) {
 	c.t.Helper()
 	time.Sleep(time.Until(end) - time.Millisecond)
 	c.alive()
-	c.goodbye(wire.CloseTokenExpired)
+	c.goodbye(domain.CloseTokenExpired)
 	require.WithinDuration(c.t, end, time.Now(), 10*time.Millisecond)
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hearth/domain"
-	"hearth/transport/wire"
 )
 
 // frame reads the next frame, for a client that does not read by itself.
@@ -138,7 +137,7 @@ func TestASecondTimeTooSlow(t *testing.T) {
 				s.push("i", 1)
 				c.unstuck()
 				if row.closed {
-					require.NotNil(t, c.goodbye(wire.CloseTooSlow).ReconnectAfterMS)
+					require.NotNil(t, c.goodbye(domain.CloseTooSlow).ReconnectAfterMS)
 					return
 				}
 				c.resync("h")

@@ -162,8 +162,8 @@ func offeredProtocols(r *http.Request) []string {
 
 func (s *Server) serve(c *Conn) {
 	if !s.hub.add(c) {
-		_ = c.writeFrame(wire.AppendGoodbye(nil, wire.CloseShuttingDown, "shutting down", reconnectAfter()))
-		c.closeNow(wire.CloseShuttingDown, "shutting down")
+		_ = c.writeFrame(wire.AppendGoodbye(nil, domain.CloseShuttingDown, "shutting down", reconnectAfter()))
+		c.closeNow(domain.CloseShuttingDown, "shutting down")
 		_ = c.ws.Close()
 		s.signOff(context.Background(), c.session(), nil)
 		return

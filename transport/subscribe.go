@@ -21,7 +21,7 @@ func (c *Conn) welcome(ctx context.Context) {
 	groups := groupsOf(heads)
 	if err != nil {
 		c.server.log.Warn().Err(err).Str("conn", c.id).Str("user", c.claims.User).Msg("connection not subscribed")
-		c.close(wire.CloseServerError, "could not subscribe, reconnect")
+		c.close(domain.CloseServerError, "could not subscribe, reconnect")
 		return
 	}
 	c.announce(ctx, groups)

@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hearth/domain"
-	"hearth/transport/wire"
 )
 
 func TestWelcomeTellsWhereOneIs(t *testing.T) {
@@ -89,14 +88,14 @@ func TestWhoCannotBeSubscribedComesBackLater(t *testing.T) {
 		t.Parallel()
 		inBubble(t, nil, func(t *testing.T, s *piped) {
 			s.b.change(func(b *backend) { b.before = failing("GroupsOf") })
-			s.dial(t, "ann").goodbye(wire.CloseServerError)
+			s.dial(t, "ann").goodbye(domain.CloseServerError)
 		})
 	})
 	t.Run("channel never confirmed", func(t *testing.T) {
 		t.Parallel()
 		inBubble(t, func(o *options) { o.confirmsByHand = true }, func(t *testing.T, s *piped) {
 			started := time.Now()
-			s.dial(t, "ann").goodbye(wire.CloseServerError)
+			s.dial(t, "ann").goodbye(domain.CloseServerError)
 			require.Equal(t, opTimeout, time.Since(started))
 			synctest.Wait()
 			require.Empty(t, s.ch.subscribed(), "its channel is given up")

@@ -65,7 +65,7 @@ func TestFreeTextIsEscaped(t *testing.T) {
 		text := rapid.String().Draw(t, "text")
 		for _, object := range [][]byte{
 			AppendError(nil, 1, domain.Errorf(domain.CodeRejected, "%s", text)),
-			AppendGoodbye(nil, CloseServerError, text, time.Second),
+			AppendGoodbye(nil, domain.CloseServerError, text, time.Second),
 			(&Welcome{Conn: "c", User: "u", Instance: text}).Append(nil),
 			AppendSynced(nil, 1, []domain.SyncResult{{Group: text, Err: domain.Errorf(domain.CodeGone, "%s", text)}}),
 			AppendConversationList(nil, 1, []domain.Conversation{{Head: domain.Head{Group: "g", Type: domain.Room, Name: text}}}, text),

@@ -58,9 +58,9 @@ var frames = map[string]func(dst []byte) []byte{
 	"message_behind_a_hole": func(dst []byte) []byte { return append(dst, MessageBehind(full, 2)...) },
 	"durable":               func(dst []byte) []byte { return AppendDurable(dst, "team", 8) },
 	"goodbye": func(dst []byte) []byte {
-		return AppendGoodbye(dst, CloseShuttingDown, "shutting down", 1500*time.Millisecond)
+		return AppendGoodbye(dst, domain.CloseShuttingDown, "shutting down", 1500*time.Millisecond)
 	},
-	"goodbye_for_good": func(dst []byte) []byte { return AppendGoodbye(dst, CloseAbuse, "too many bad frames", 0) },
+	"goodbye_for_good": func(dst []byte) []byte { return AppendGoodbye(dst, domain.CloseAbuse, "too many bad frames", 0) },
 	"token_expiring":   func(dst []byte) []byte { return AppendTokenExpiring(dst, timeOf(60)) },
 	"resync":           func(dst []byte) []byte { return AppendResync(dst, []Resync{{"team", 8}, {"dm:ann:bob", 0}}) },
 	"resync_nothing":   func(dst []byte) []byte { return AppendResync(dst, nil) },

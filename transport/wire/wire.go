@@ -12,17 +12,3 @@ const TokenProtocolPrefix = "hearth.token."
 
 // MaxObjects is how many objects a client's frame may hold.
 const MaxObjects = 100
-
-// Close codes. 4000–4499 mean reconnect, 4500–4999 do not.
-const (
-	CloseShuttingDown = 4000
-	CloseNoPong       = 4001
-	CloseTokenExpired = 4002
-	CloseServerError  = 4003
-	CloseTooSlow      = 4004
-	CloseTooMany      = 4005
-	CloseWithdrawn    = 4500
-	CloseAbuse        = 4501
-	CloseReplaced     = 4502
-	CloseRemoved      = 4503
-)

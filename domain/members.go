@@ -1,0 +1,163 @@
+package domain
+
+import (
+	"context"
+)
+
+// Join puts the actor's user into an open group. Who is in already stays as he is.
+func (g *Groups) Join(ctx context.Context, actor Actor, group string) (*Membership, error) {
+	if actor.User == "" {
+		return nil, BadField("user", "is required: who joins")
+	}
+	if err := CheckGroup("group", group); err != nil {
+		return nil, err
+	}
+	got, err := g.live(ctx, group)
+	if err != nil {
+		return nil, err
+	}
+	member, err := g.store.Member(ctx, group, actor.User)
+	if err != nil {
+		return nil, asStoreError(err, "read member of "+group)
+	}
+	switch {
+	case member.Role == BlockedIn:
+		return nil, Errorf(CodeForbidden, "you are blocked in this group")
+	case member.Role != Outsider:
+		return &member, nil
+	case got.Type == Direct, got.Join != JoinOpen && !actor.IsServer():
+		return nil, Errorf(CodeForbidden, "this group is entered by being added")
+	}
+	members, err := g.add(ctx, actor, group, []string{actor.User})
+	if err != nil {
+		return nil, err
+	}
+	return &members[0], nil
+}
+
+// AddMembers puts users in; the answer has all of them as they are now.
+func (g *Groups) AddMembers(ctx context.Context, actor Actor, group string, users []string) ([]Membership, error) {
+	if len(users) == 0 {
+		return nil, BadField("members", "is required: at least one user")
+	}
+	if err := checkUsers(users); err != nil {
+		return nil, err
+	}
+	if _, err := g.enter(ctx, actor, group, AddMembers); err != nil {
+		return nil, err
+	}
+	return g.add(ctx, actor, group, users)
+}
+
+func (g *Groups) add(ctx context.Context, actor Actor, group string, users []string) ([]Membership, error) {
+	users = distinct(users, "")
+	head, err := g.heads.One(ctx, "", group)
+	if err != nil {
+		return nil, err
+	}
+	change, err := g.store.AddMembers(ctx, group, users, head.MaxSeq)
+	if err != nil {
+		return nil, asStoreError(err, "add members to "+group)
+	}
+	notes := make(map[string]Note, len(users))
+	for _, user := range users { // also who was in before: a former call may not have got so far
+		notes[user] = Note{Kind: NoteJoined, Group: group, After: head.MaxSeq, Version: change.Version}
+	}
+	for _, user := range change.Joined {
+		event := g.event(actor, group, ChangeJoined, user).JSON()
+		change.Notices = append(change.Notices, Notice{Event: event, Came: user, Version: change.Version})
+		notes[user] = Note{Kind: NoteJoined, Group: group, After: head.MaxSeq, Version: change.Version, Event: event}
+	}
+	if err := g.changed(ctx, change); err != nil {
+		return nil, err
+	}
+	return change.Put, g.tell(ctx, notes)
+}
+
+// Leave takes the actor's user out.
+func (g *Groups) Leave(ctx context.Context, actor Actor, group string) error {
+	if actor.User == "" {
+		return BadField("user", "is required: who leaves")
+	}
+	asUser := Actor{User: actor.User}
+	if _, err := g.enter(ctx, asUser, group, Leave); err != nil {
+		return err
+	}
+	return g.remove(ctx, group, actor.User, g.event(actor, group, ChangeLeft, actor.User))
+}
+
+// RemoveMember takes somebody out: not the owner, and admins only by the owner or an app server.
+func (g *Groups) RemoveMember(ctx context.Context, actor Actor, group, user string) error {
+	if err := CheckUser("user", user); err != nil {
+		return err
+	}
+	if _, err := g.enter(ctx, actor, group, RemoveMembers); err != nil {
+		return err
+	}
+	target, err := g.store.Member(ctx, group, user)
+	if err != nil {
+		return asStoreError(err, "read member of "+group)
+	}
+	event := g.event(actor, group, ChangeRemoved, user)
+	if target.Role == Outsider || target.Role == BlockedIn {
+		if err := g.remove(ctx, group, user, event); err != nil { // tells the cache, if a former removal did not get there
+			return err
+		}
+		return Errorf(CodeNotFound, "this user is not a member")
+	}
+	if actor.IsServer() {
+		if target.Role == Owner {
+			return Errorf(CodeConflict, "the owner goes after handing the group over")
+		}
+		return g.remove(ctx, group, user, event)
+	}
+	mine, err := g.store.Member(ctx, group, actor.User)
+	if err != nil {
+		return asStoreError(err, "read member of "+group)
+	}
+	if target.Role == Owner || target.Role == Admin && mine.Role != Owner {
+		return Errorf(CodeForbidden, "your role does not allow removing this member")
+	}
+	return g.remove(ctx, group, user, event)
+}
+
+// remove takes a user out and ends his subscriptions; the event is told only if he was in.
+func (g *Groups) remove(ctx context.Context, group, user string, event GroupEvent) error {
+	change, err := g.store.RemoveMember(ctx, group, user)
+	if err != nil {
+		return asStoreError(err, "remove member of "+group)
+	}
+	notice := Notice{Gone: user, Version: change.Version}
+	note := Note{Kind: NoteLeft, Group: group, Version: change.Version}
+	if change.Raised {
+		notice.Event = event.JSON()
+		note.Event = notice.Event
+	}
+	change.Notices = []Notice{notice}
+	if err := g.changed(ctx, change); err != nil {
+		return err
+	}
+	return g.tell(ctx, map[string]Note{user: note})
+}
+
+// Members lists members by user id; next is "" at the end.
+func (g *Groups) Members(ctx context.Context, actor Actor, group, cursor string, limit int) (list []Membership, next string, err error) {
+	if cursor != "" && !ValidID(cursor) {
+		return nil, "", BadField("cursor", "is not one that this server gave")
+	}
+	if limit, err = listLimit(limit); err != nil {
+		return nil, "", err
+	}
+	if _, err := g.enter(ctx, actor, group, ListMembers); err != nil {
+		return nil, "", err
+	}
+	list, err = g.store.Members(ctx, group, cursor, limit+1)
+	if err != nil {
+		return nil, "", asStoreError(err, "list members of "+group)
+	}
+	if len(list) > limit {
+		list = list[:limit]
+		next = list[limit-1].User
+	}
+	return list, next, nil
+}
