@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hearth/domain"
+	"hearth/domain/testserver"
 )
 
 // seqs awaits sends that have to be accepted and gives their seqs.
@@ -243,18 +244,17 @@ func (a *Appender) expire() {
 func TestSendWhoseReplyIsLostIsStoredOnce(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
 		for name, clientID := range map[string]string{"own id": "c", "internal id": ""} {
-			p := newProxy(t, e.addr)
+			p := testserver.NewProxy(t, e.addr)
 			e.raise(t, e.gens[0].Load()+1)
-			store := e.open(t, p.addr())
+			store := e.open(t, p.Addr())
 			r := e.recovery(group("a", domain.Room))
 			s := newSender(t, store, r, AppendConfig{})
 			s.must(t, domain.Draft{Group: "a", From: "u"})
 			heard := e.subscribe(t, e.store, "a")
 			var lost atomic.Int64
-			keep := func(reply []byte) bool {
+			p.Keep(func(reply []byte) bool {
 				return !bytes.Contains(reply, []byte("OK 2")) || lost.Add(1) > 1
-			}
-			p.keep.Store(&keep)
+			})
 			got := s.must(t, domain.Draft{Group: "a", From: "u", ClientID: clientID})
 			require.Equal(t, int64(1), lost.Load(), name)
 			require.Equal(t, int64(2), got.Seq, name)
@@ -274,20 +274,19 @@ func TestSendWhoseReplyIsLostWithItsGeneration(t *testing.T) {
 	for name, clientID := range map[string]string{"own id": "c", "internal id": ""} {
 		t.Run(name, func(t *testing.T) {
 			eachRedis(t, func(t *testing.T, e *env) {
-				p := newProxy(t, e.addr)
+				p := testserver.NewProxy(t, e.addr)
 				r := e.recovery(group("a", domain.Room))
-				s := newSender(t, e.open(t, p.addr()), r, AppendConfig{})
+				s := newSender(t, e.open(t, p.Addr()), r, AppendConfig{})
 				s.must(t, domain.Draft{Group: "a", From: "u"})
 				identity := e.identity(t)
 				var lost atomic.Int64
-				keep := func(reply []byte) bool {
+				p.Keep(func(reply []byte) bool {
 					if !bytes.Contains(reply, []byte("OK 2")) || lost.Add(1) > 1 {
 						return true
 					}
 					_, _ = e.store.SetGeneration(context.Background(), e.cfg.Partitions.Of("a"), 2, identity) // shows below
 					return false
-				}
-				p.keep.Store(&keep)
+				})
 				draft := domain.Draft{Group: "a", From: "u", ClientID: clientID, Body: text("x")}
 				remembered := domain.RecentSend{Dedupe: domain.DedupeID("a", "u", "c"), Seq: 2, TimeMS: time.Now().UnixMilli(), Hash: domain.ContentHash(draft.Body, nil, 0)}
 				r.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hearth/domain"
+	"hearth/domain/testserver"
 )
 
 func (e *env) online(t *testing.T, groups ...string) map[string]int {
@@ -84,13 +85,12 @@ func TestRedisTellsAnInstanceThatItWasForgotten(t *testing.T) {
 func TestAnAnnouncementWhoseReplyIsLostIsAnError(t *testing.T) {
 	t.Parallel()
 	e := newReal(t)
-	p := newProxy(t, e.addr)
-	store := e.open(t, p.addr())
-	lose := func([]byte) bool { return false }
+	p := testserver.NewProxy(t, e.addr)
+	store := e.open(t, p.Addr())
 	_, err := store.Announce(t.Context(), "i1", nil)
 	require.NoError(t, err)
 	require.NoError(t, e.store.rdb.Del(t.Context(), instanceKey("i1")).Err())
-	p.keep.Store(&lose)
+	p.Keep(func([]byte) bool { return false })
 	_, err = store.Announce(t.Context(), "i1", nil)
 	require.Error(t, err)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hearth/domain"
+	"hearth/domain/testserver"
 )
 
 func sessionOf(conn, user, instance, device string) domain.Session {
@@ -612,23 +613,21 @@ func TestRestoreNamesWhoWasThoughtToBeGone(t *testing.T) {
 func TestWhetherAFailedEnterWasHeard(t *testing.T) {
 	t.Parallel()
 	e := newReal(t)
-	p := newProxy(t, e.addr)
-	store := e.open(t, p.addr())
+	p := testserver.NewProxy(t, e.addr)
+	store := e.open(t, p.Addr())
 	e.alive(t, "i1")
 	enter := func(conn string) error {
 		_, err := store.Enter(t.Context(), sessionOf(conn, "u", "i1", ""), domain.SessionMulti)
 		return err
 	}
 	require.NoError(t, enter("c1"))
-	withoutScripts := func(reply []byte) bool { return !strings.HasPrefix(string(reply), "*3\r\n$5\r\nFIRST") }
 	require.True(t, e.leave(t, "c1", "u", "i1"))
-	p.keep.Store(&withoutScripts)
+	p.Keep(func(reply []byte) bool { return !strings.HasPrefix(string(reply), "*3\r\n$5\r\nFIRST") })
 	err := enter("c2")
 	require.Error(t, err)
 	require.NotErrorIs(t, err, domain.ErrNotEntered)
 	require.Equal(t, []string{"c2"}, e.conns(t, "u"))
-	lose := func([]byte) bool { return false }
-	p.keep.Store(&lose)
+	p.Keep(func([]byte) bool { return false })
 	require.ErrorIs(t, enter("c3"), domain.ErrNotEntered)
 	require.Equal(t, []string{"c2"}, e.conns(t, "u"))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hearth/domain"
+	"hearth/domain/testserver"
 )
 
 // listener notes what a Subscriber hands out.
@@ -177,15 +178,15 @@ func TestSubscribeAndUnsubscribeWhileRunning(t *testing.T) {
 
 func TestSubscriberConfirmsAgainAfterALostConnection(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
-		p := newProxy(t, e.addr)
-		heard := e.subscribe(t, e.open(t, p.addr()), "a", "b")
+		p := testserver.NewProxy(t, e.addr)
+		heard := e.subscribe(t, e.open(t, p.Addr()), "a", "b")
 		s := e.sender(t, e.recovery(group("a", domain.Room)), AppendConfig{})
 		if e.server != nil {
 			killed, err := e.store.rdb.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Result()
 			require.NoError(t, err)
 			require.Equal(t, int64(1), killed)
 		} else {
-			p.cut()
+			p.Links().Cut()
 		}
 		until(t, "second confirmations", func() bool { return heard.confirmations("a") == 2 && heard.confirmations("b") == 2 })
 		s.must(t, domain.Draft{Group: "a", From: "u"})
@@ -197,10 +198,10 @@ func TestSubscriberConfirmsAgainAfterALostConnection(t *testing.T) {
 // A connection that neither delivers nor breaks is the failure that go-redis' own channel never notices.
 func TestSubscriberNoticesAHalfOpenConnection(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
-		p := newProxy(t, e.addr)
-		heard := e.subscribeWith(t, e.open(t, p.addr()), io.Discard, 500*time.Millisecond, "a")
+		p := testserver.NewProxy(t, e.addr)
+		heard := e.subscribeWith(t, e.open(t, p.Addr()), io.Discard, 500*time.Millisecond, "a")
 		s := e.sender(t, e.recovery(group("a", domain.Room)), AppendConfig{})
-		p.stall()
+		p.Links().Stall()
 		s.must(t, domain.Draft{Group: "a", From: "u"})
 		start := time.Now()
 		until(t, "second confirmation", func() bool { return heard.confirmations("a") == 2 })
@@ -348,11 +349,11 @@ func TestReadMarksAreToldInSmallGroupsOnly(t *testing.T) {
 
 func TestFlowingFollowsTheCanary(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
-		p := newProxy(t, e.addr)
-		heard := e.subscribeWith(t, e.open(t, p.addr()), io.Discard, time.Second, "a")
+		p := testserver.NewProxy(t, e.addr)
+		heard := e.subscribeWith(t, e.open(t, p.Addr()), io.Discard, time.Second, "a")
 		until(t, "the first canary", heard.Flowing)
 		require.NoError(t, heard.Check(t.Context()))
-		p.stall()
+		p.Links().Stall()
 		until(t, "no canary", func() bool { return !heard.Flowing() && heard.Check(t.Context()) != nil })
 		err := heard.Check(t.Context())
 		require.Equal(t, domain.CodeUnavailable, domain.CodeOf(err))

@@ -1,10 +1,11 @@
-// Package testserver starts real redis-server and mariadbd processes for tests and for programs that need a
+// Package testserver starts real redis-server, mariadbd and nginx processes for tests and for programs that need a
 // throw-away stack. They listen on free ports of 127.0.0.1, keep their data in temporary folders and die with
 // the process that started them.
 //
-// [Redis] and [MySQL] are shared by all tests of a process; [StartRedis] and [StartMySQL] give a test its own,
-// to be killed, frozen and restarted; [LaunchRedis] and [LaunchMySQL] work without a test. A package that uses
-// any of them ends its tests with
+// [Redis] and [MySQL] are shared by all tests of a process; [StartRedis], [StartMySQL] and [StartNginx] give a test its
+// own, to be killed, frozen and restarted; [LaunchRedis], [LaunchMySQL] and [LaunchNginx] work without a test. A
+// [Proxy] in front of a server fails as networks do: it cuts or stalls connections and loses replies. A package that
+// uses any of the servers ends its tests with
 //
 //	func TestMain(m *testing.M) { os.Exit(testserver.Run(m)) }
 //

@@ -1,9 +1,6 @@
 package bench
 
-import (
-	"errors"
-	"fmt"
-)
+import "fmt"
 
 // Kind says why a bench did not end well.
 type Kind string
@@ -39,14 +36,6 @@ func (e *Error) ExitCode() int {
 		return 5
 	}
 	return 1
-}
-
-// KindOf is the Kind of the Error in err's chain, "" without one.
-func KindOf(err error) Kind {
-	if e, ok := errors.AsType[*Error](err); ok {
-		return e.Kind
-	}
-	return ""
 }
 
 func errorf(kind Kind, format string, args ...any) error {

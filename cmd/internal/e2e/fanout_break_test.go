@@ -8,13 +8,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hearth/domain/testserver"
 )
 
 // fanout is a stack under load whose instances reach Redis through a proxy, with readers on both that stay connected:
 // what pub/sub loses has to come over these connections all the same.
 type fanout struct {
 	*stack
-	proxy       *proxy
+	proxy       *testserver.Proxy
 	subscribers int // connections that subscribe, as long as nothing is wrong
 	load        *load
 	readers     []*reader
@@ -29,8 +31,8 @@ func startFanout(t *testing.T) *fanout {
 	const instances, readers, perSecond = 2, 12, 150
 	f := &fanout{}
 	f.stack = newStack(t, setup{instances: instances, redisVia: func(addr string) string {
-		f.proxy = newProxy(t, addr)
-		return f.proxy.addr()
+		f.proxy = testserver.NewProxy(t, addr)
+		return f.proxy.Addr()
 	}})
 	groups, senders, users := names("g", 4), names("s", 8), names("u", readers)
 	for n, g := range groups {
@@ -44,7 +46,7 @@ func startFanout(t *testing.T) *fanout {
 	}
 	f.load = startTalk(f.stack, senders, groups, perSecond)
 	f.load.awaitMore(perSecond)
-	if f.subscribers = len(f.proxy.subscribers()); f.subscribers < instances {
+	if f.subscribers = len(f.proxy.Subscribers()); f.subscribers < instances {
 		t.Fatalf("connections that subscribe: got %d, want one for each of %d instances", f.subscribers, instances)
 	}
 	return f
@@ -54,7 +56,7 @@ func startFanout(t *testing.T) *fanout {
 func (f *fanout) awaitSubscribers() {
 	f.t.Helper()
 	await(f.t, patience, "the subscribers have connected anew", func() (bool, any) {
-		n := len(f.proxy.subscribers())
+		n := len(f.proxy.Subscribers())
 		return n >= f.subscribers, fmt.Sprintf("%d of %d", n, f.subscribers)
 	})
 }
@@ -109,7 +111,7 @@ func TestFanoutConnectionCut(t *testing.T) {
 	for due := time.Now(); due.Before(end); due = due.Add(2 * time.Second) {
 		pause(t.Context(), time.Until(due))
 		from := time.Now()
-		f.proxy.cut()
+		f.proxy.Subscribers().Cut()
 		f.awaitSubscribers()
 		f.troubles = append(f.troubles, trouble{from, time.Now()})
 	}
@@ -124,26 +126,28 @@ func TestFanoutConnectionStalled(t *testing.T) {
 	f := startFanout(t)
 	for range int(length(2, 5)) {
 		from := time.Now()
-		bury := f.proxy.stall()
+		stalled := f.proxy.Subscribers()
+		stalled.Stall()
 		f.awaitUnready()
 		f.awaitSubscribers()
 		f.awaitFanout()
-		bury()
+		stalled.Cut()
 		f.troubles = append(f.troubles, trouble{from, time.Now()})
 		t.Logf("pub/sub stalled and mended in %v", time.Since(from).Round(time.Millisecond))
 		f.load.awaitMore(100)
 	}
 	// For longer: what connects anew freezes too.
 	from := time.Now()
-	f.proxy.freeze.Store(true)
-	bury := f.proxy.stall()
+	f.proxy.StallNewSubscribers(true)
+	stalled := f.proxy.Subscribers()
+	stalled.Stall()
 	f.awaitUnready()
 	f.load.awaitMore(300)
 	f.mustBeUnready()
-	f.proxy.freeze.Store(false)
+	f.proxy.StallNewSubscribers(false)
 	f.awaitSubscribers()
 	f.awaitFanout()
-	bury()
+	stalled.Cut()
 	f.troubles = append(f.troubles, trouble{from, time.Now()})
 	f.finish()
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"hearth/domain/testserver"
 )
 
 // membersLive is a group of ann's on three instances under load: an observer on each, and bob with a connection on the
@@ -191,17 +193,17 @@ func TestAddedAndRemovedAHundredTimes(t *testing.T) {
 func TestAddedAndRemovedWhileFanoutIsCut(t *testing.T) {
 	t.Parallel()
 	const every = 300 * time.Millisecond
-	var p *proxy
+	var p *testserver.Proxy
 	m := startMembersLive(t, func(addr string) string {
-		p = newProxy(t, addr)
-		return p.addr()
+		p = testserver.NewProxy(t, addr)
+		return p.Addr()
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	cutting := make(chan struct{})
 	go func() {
 		defer close(cutting)
 		for ; ctx.Err() == nil; pause(ctx, every) {
-			p.cut()
+			p.Subscribers().Cut()
 		}
 	}()
 	defer func() {

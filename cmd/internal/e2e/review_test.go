@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"hearth/domain/testserver"
 	goclient "hearth/transport/client"
 )
 
@@ -135,10 +136,10 @@ func TestGoClientComesBackUnderReject(t *testing.T) {
 		"HEARTH_SESSION_POLICY": "reject", "HEARTH_WS_PING_INTERVAL": "2s", "HEARTH_WS_PONG_TIMEOUT": "2s",
 	}})
 	s.createGroup("group", "g", "ann", "bob")
-	p := newProxy(t, s.instances[0].addr)
+	p := testserver.NewProxy(t, s.instances[0].addr)
 	states, messages := make(chan goclient.State, 100), make(chan goclient.Message, 100)
 	c, err := goclient.New(goclient.Config{
-		URLs:      []string{"http://" + p.addr()},
+		URLs:      []string{"http://" + p.Addr()},
 		Token:     func(context.Context) (string, error) { return token("ann"), nil },
 		All:       true,
 		OnMessage: func(m goclient.Message) { messages <- m },
@@ -169,10 +170,7 @@ func TestGoClientComesBackUnderReject(t *testing.T) {
 	if first := next("connection"); !first.Connected {
 		t.Fatalf("got %+v, want a connection", first)
 	}
-	for _, l := range p.open() {
-		l.stalled.Store(true) // the server's half stays
-		_ = l.client.Close()
-	}
+	p.Links().CutClients()
 	refused := 0
 	for state := next("loss"); !state.Connected; state = next("connection again") {
 		if state.Code == http.StatusConflict {
