@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // SessionPolicy says what a login does to the user's others.
@@ -20,6 +21,7 @@ const (
 	MaxPresenceUsers = 200
 
 	kickedReason    = "removed by an administrator"
+	ReplacedReason  = "replaced by another login"
 	maxDirectEvents = 1000 // conversations that are told when somebody comes or goes
 )
 
@@ -56,6 +58,8 @@ type SessionStore interface {
 	Enter(ctx context.Context, s Session, policy SessionPolicy) (Admission, error)
 	// Leave takes a session out; last tells that the user has none now. It may be repeated.
 	Leave(ctx context.Context, s Session) (last bool, err error)
+	// SessionsOf lists the sessions that users have now.
+	SessionsOf(ctx context.Context, users []string) (map[string][]Session, error)
 	// Presence has an entry for every user asked for.
 	Presence(ctx context.Context, users []string) (map[string]Presence, error)
 }
@@ -122,6 +126,38 @@ func (s *Sessions) Offline(ctx context.Context, user string) error {
 // and is back.
 func (s *Sessions) Online(ctx context.Context, user string) error {
 	return s.announceToAll(ctx, user, true)
+}
+
+// GiveWay ends those of the sessions that the policy would not have left beside a later login: their instance was taken
+// for dead meanwhile, and is back.
+func (s *Sessions) GiveWay(ctx context.Context, sessions []Session) error {
+	if s.policy == SessionMulti || len(sessions) == 0 {
+		return nil
+	}
+	users := make([]string, len(sessions))
+	for i, session := range sessions {
+		users[i] = session.User
+	}
+	found, err := s.store.SessionsOf(ctx, distinct(users, ""))
+	if err != nil {
+		return err
+	}
+	for _, session := range sessions {
+		if !slices.ContainsFunc(found[session.User], func(other Session) bool { return s.outlives(other, session) }) {
+			continue
+		}
+		note := Note{Kind: NoteClose, Conn: session.Conn, Code: CloseReplaced, Reason: ReplacedReason}
+		if err := s.notes.Tell(ctx, map[string]Note{session.User: note}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outlives reports whether a login came later than a session and leaves no room for it.
+func (s *Sessions) outlives(other, session Session) bool {
+	later := other.OpenedMS > session.OpenedMS || other.OpenedMS == session.OpenedMS && other.Conn > session.Conn
+	return later && (s.policy == SessionReject || other.Device == session.Device)
 }
 
 func (s *Sessions) announceToAll(ctx context.Context, user string, online bool) error {

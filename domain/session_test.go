@@ -22,6 +22,8 @@ type fakeSessions struct {
 	last      bool
 	online    map[string]domain.Presence
 
+	sessions map[string][]domain.Session // by user
+
 	entered []domain.SessionPolicy
 	left    []domain.Session
 	asked   int
@@ -35,6 +37,15 @@ func (f *fakeSessions) Enter(_ context.Context, _ domain.Session, policy domain.
 func (f *fakeSessions) Leave(_ context.Context, s domain.Session) (bool, error) {
 	f.left = append(f.left, s)
 	return f.last, f.err
+}
+
+func (f *fakeSessions) SessionsOf(_ context.Context, users []string) (map[string][]domain.Session, error) {
+	f.asked++
+	found := make(map[string][]domain.Session)
+	for _, user := range users {
+		found[user] = f.sessions[user]
+	}
+	return found, f.err
 }
 
 func (f *fakeSessions) Presence(_ context.Context, users []string) (map[string]domain.Presence, error) {
@@ -287,4 +298,40 @@ func TestAppServersKick(t *testing.T) {
 	require.Len(t, w.notes.told, 1)
 	w.notes.err = errGone
 	requireCode(t, w.Kick(t.Context(), server, "u"), domain.CodeUnavailable, "")
+}
+
+// An instance that was taken for dead comes back with sessions that others have replaced since.
+func TestSessionsGiveWayToLaterLogins(t *testing.T) {
+	t.Parallel()
+	mine := domain.Session{Conn: "c1", User: "u", Device: "ios", OpenedMS: 10}
+	rivals := map[string]domain.Session{
+		"later, same device":     {Conn: "c2", User: "u", Device: "ios", OpenedMS: 11},
+		"later, other device":    {Conn: "c2", User: "u", Device: "web", OpenedMS: 11},
+		"earlier":                {Conn: "c2", User: "u", Device: "ios", OpenedMS: 9},
+		"same time, higher conn": {Conn: "c2", User: "u", Device: "ios", OpenedMS: 10},
+		"same time, lower conn":  {Conn: "c0", User: "u", Device: "ios", OpenedMS: 10},
+	}
+	gives := map[domain.SessionPolicy][]string{
+		domain.SessionMulti:   nil,
+		domain.SessionReplace: {"later, same device", "same time, higher conn"},
+		domain.SessionReject:  {"later, same device", "later, other device", "same time, higher conn"},
+	}
+	for policy, want := range gives {
+		for name, rival := range rivals {
+			w := newSessions(policy)
+			w.store.sessions = map[string][]domain.Session{"u": {mine, rival}}
+			require.NoError(t, w.GiveWay(t.Context(), []domain.Session{mine}))
+			if !slices.Contains(want, name) {
+				require.Empty(t, w.notes.told, "%s: %s", policy, name)
+				continue
+			}
+			require.Equal(t, []map[string]domain.Note{{"u": {
+				Kind: domain.NoteClose, Conn: "c1", Code: domain.CloseReplaced, Reason: domain.ReplacedReason,
+			}}}, w.notes.told, "%s: %s", policy, name)
+		}
+	}
+	w := newSessions(domain.SessionReject)
+	w.store.err = errGone
+	require.ErrorIs(t, w.GiveWay(t.Context(), []domain.Session{mine}), errGone)
+	require.NoError(t, w.GiveWay(t.Context(), nil), "nobody is asked")
 }

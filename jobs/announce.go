@@ -41,11 +41,13 @@ type Here interface {
 	Sessions() []domain.Session
 }
 
-// Teller tells who is there. It is called concurrently.
+// Teller tells who is there, and keeps to the session policy. It is called concurrently.
 type Teller interface {
 	// Offline tells that a user is gone, Online that he is there again, if that is still so.
 	Offline(ctx context.Context, user string) error
 	Online(ctx context.Context, user string) error
+	// GiveWay ends those of the sessions that a later login has taken the place of.
+	GiveWay(ctx context.Context, sessions []domain.Session) error
 }
 
 // Announce is the job that tells the other instances that this one lives, and how many users it has connected to each
@@ -54,6 +56,7 @@ type Teller interface {
 type Announce struct {
 	store    Announcer
 	here     Here
+	teller   Teller
 	instance string
 	log      zerolog.Logger
 	late     *dues[domain.Session] // that may be in Redis, and are not here
@@ -66,7 +69,7 @@ type Announce struct {
 // NewAnnounce makes the job.
 func NewAnnounce(store Announcer, here Here, teller Teller, instance string, log zerolog.Logger) *Announce {
 	a := &Announce{
-		store: store, here: here, instance: instance, log: log,
+		store: store, here: here, teller: teller, instance: instance, log: log,
 		gone: newDues("user is gone", 0, teller.Offline, log),
 		back: newDues("user is back", 0, teller.Online, log),
 	}
@@ -195,7 +198,7 @@ func (a *Announce) restore(ctx context.Context, told *announced) error {
 	}
 	a.late.add(slices.Collect(maps.Values(told.restored))...)
 	clear(told.restored)
-	return nil
+	return a.teller.GiveWay(ctx, sessions)
 }
 
 // depart takes the counts back, then that the instance lives.

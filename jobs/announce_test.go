@@ -26,6 +26,7 @@ type fakeAnnouncer struct {
 	conns     map[string]bool
 	told      []map[string]int
 	restores  int
+	gaveWay   int // sessions that were asked to
 	leaves    int
 	down      bool
 	replyLost bool
@@ -116,6 +117,13 @@ func (f *fakeAnnouncer) Announce(_ context.Context, _ string, counts map[string]
 		return false, errCut
 	}
 	return known, nil
+}
+
+func (f *fakeAnnouncer) GiveWay(_ context.Context, sessions []domain.Session) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.gaveWay += len(sessions)
+	return nil
 }
 
 func (f *fakeAnnouncer) Depart(context.Context, string) error {
@@ -286,6 +294,7 @@ func TestAForgottenInstanceTellsEverythingAtOnce(t *testing.T) {
 		rounds(1)
 		require.Equal(t, map[string]int{"a": 1, "b": 2}, redis.viewers())
 		require.Equal(t, []string{"c1", "c2"}, redis.connected())
+		require.Equal(t, 2, redis.gaveWay, "if somebody has taken their place")
 		rounds(10)
 		require.Equal(t, restores+1, redis.restored(), "once is enough")
 	})
@@ -435,8 +444,10 @@ func TestUsersOfAnInstanceThatIsBackAreToldToBeThere(t *testing.T) {
 // hungTeller never gets an answer of MySQL.
 type hungTeller struct{}
 
-func (hungTeller) Offline(ctx context.Context, _ string) error { return hang(ctx) }
-func (hungTeller) Online(ctx context.Context, _ string) error  { return hang(ctx) }
+func (hungTeller) Offline(ctx context.Context, _ string) error     { return hang(ctx) }
+func (hungTeller) GiveWay(context.Context, []domain.Session) error { return nil }
+
+func (hungTeller) Online(ctx context.Context, _ string) error { return hang(ctx) }
 
 func hang(ctx context.Context) error {
 	<-ctx.Done()

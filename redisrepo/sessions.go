@@ -15,11 +15,10 @@ import (
 )
 
 const (
-	sessionTTL     = 30 * 24 * time.Hour // of a user's sessions, or when he was last seen, after the last coming or going
-	seenField      = "*seen"
-	noDevice       = "-"
-	replacedReason = "replaced by another login"
-	pipelineCalls  = 500 // that are written before their replies are read
+	sessionTTL    = 30 * 24 * time.Hour // of a user's sessions, or when he was last seen, after the last coming or going
+	seenField     = "*seen"
+	noDevice      = "-"
+	pipelineCalls = 500 // that are written before their replies are read
 )
 
 // connection is an entry of a user's sessions.
@@ -69,7 +68,7 @@ func (s *Store) Enter(ctx context.Context, session domain.Session, policy domain
 	args := []any{
 		session.User, session.Conn, session.Instance, deviceWord(session.Device),
 		string(policy), domain.MaxSessions, sessionTTL.Milliseconds(),
-		userChannel(p, session.User), notesKept, notesTTL.Milliseconds(), domain.CloseReplaced, replacedReason,
+		userChannel(p, session.User), notesKept, notesTTL.Milliseconds(), domain.CloseReplaced, domain.ReplacedReason,
 	}
 	reply, err := s.run(ctx, enterScript, keys, append(args, dead...)...).StringSlice()
 	if err != nil {
@@ -146,29 +145,58 @@ func (s *Store) Presence(ctx context.Context, users []string) (map[string]domain
 	if len(users) == 0 {
 		return nil, nil
 	}
+	hashes, alive, err := s.connectionsOf(ctx, users)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]domain.Presence, len(users))
+	for user, hash := range hashes {
+		found[user] = presence(hash, alive)
+	}
+	return found, nil
+}
+
+// SessionsOf lists the sessions that users have on living instances.
+func (s *Store) SessionsOf(ctx context.Context, users []string) (found map[string][]domain.Session, err error) {
+	found = make(map[string][]domain.Session)
+	for chunk := range slices.Chunk(users, pipelineCalls) {
+		hashes, alive, err := s.connectionsOf(ctx, chunk)
+		if err != nil {
+			return nil, err
+		}
+		for user, hash := range hashes {
+			for conn, c := range connections(hash) {
+				if alive[c.instance] {
+					found[user] = append(found[user], domain.Session{
+						Conn: conn, User: user, Device: c.device, Instance: c.instance, OpenedMS: c.openedMS,
+					})
+				}
+			}
+		}
+	}
+	return found, nil
+}
+
+// connectionsOf reads the hashes of users, and which of the instances in them live.
+func (s *Store) connectionsOf(ctx context.Context, users []string) (hashes map[string]map[string]string, alive map[string]bool, err error) {
 	pipe := s.rdb.Pipeline()
 	cmds := make(map[string]*redis.MapStringStringCmd, len(users))
 	for _, user := range users {
 		cmds[user] = pipe.HGetAll(ctx, connsKey(s.cfg.Partitions.Of(user), user))
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, fmt.Errorf("sessions of %d users: %w", len(users), err)
+		return nil, nil, fmt.Errorf("sessions of %d users: %w", len(users), err)
 	}
+	hashes = make(map[string]map[string]string, len(users))
 	var instances []string
-	for _, cmd := range cmds {
+	for user, cmd := range cmds {
+		hashes[user] = cmd.Val()
 		for _, c := range connections(cmd.Val()) {
 			instances = append(instances, c.instance)
 		}
 	}
-	alive, err := s.aliveAmong(ctx, instances)
-	if err != nil {
-		return nil, err
-	}
-	found := make(map[string]domain.Presence, len(users))
-	for user, cmd := range cmds {
-		found[user] = presence(cmd.Val(), alive)
-	}
-	return found, nil
+	alive, err = s.aliveAmong(ctx, instances)
+	return hashes, alive, err
 }
 
 func presence(hash map[string]string, alive map[string]bool) domain.Presence {

@@ -218,6 +218,20 @@ func TestPresenceHasEveryUserAskedFor(t *testing.T) {
 	})
 }
 
+func TestSessionsOfUsersAreThoseOfLivingInstances(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		e.alive(t, "i1")
+		e.enter(t, "c1", "u", "i1", "ios", domain.SessionMulti)
+		e.enter(t, "c2", "u", "dead", "", domain.SessionMulti)
+		e.opened(t, "c1", "u", 7)
+		found, err := e.store.SessionsOf(t.Context(), []string{"u", "nobody"})
+		require.NoError(t, err)
+		require.Equal(t, map[string][]domain.Session{
+			"u": {{Conn: "c1", User: "u", Device: "ios", Instance: "i1", OpenedMS: 7}},
+		}, found)
+	})
+}
+
 func TestMultiClosesTheOldest(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
 		e.alive(t, "i1", "i2")

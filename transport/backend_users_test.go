@@ -162,6 +162,10 @@ func (b *backend) note(user string, n domain.Note) {
 	b.change(func(b *backend) { b.tell(map[string]domain.Note{user: n}) })
 }
 
+func (b *backend) SessionsOf(context.Context, []string) (map[string][]domain.Session, error) {
+	return nil, errDown // the connections do not ask
+}
+
 func (b *backend) Since(ctx context.Context, last map[string]string) (map[string][]domain.Note, error) {
 	unlock, err := b.enter(ctx, "Since")
 	found := map[string][]domain.Note{}

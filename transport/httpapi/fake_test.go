@@ -304,6 +304,10 @@ func (f *fake) Leave(context.Context, domain.Session) (bool, error) {
 	return false, errors.New("not asked by HTTP")
 }
 
+func (*fake) SessionsOf(context.Context, []string) (map[string][]domain.Session, error) {
+	return nil, errors.New("the API does not ask")
+}
+
 func (f *fake) Presence(_ context.Context, users []string) (map[string]domain.Presence, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -93,3 +93,24 @@ func TestAnInstanceThatWasFrozen(t *testing.T) {
 	phone.close()
 	ann.awaitSeen("bob", 3, false)
 }
+
+// TestALoginThatReplacedAFrozenOne: whoever came in while the other's instance stood still stays, and the other goes.
+func TestALoginThatReplacedAFrozenOne(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, setup{instances: 2, env: map[string]string{"HEARTH_SESSION_POLICY": "reject"}})
+	former, bystander := s.connect(1, "ann"), s.connect(1, "bob")
+	s.instances[1].signal(syscall.SIGSTOP)
+	var later *client
+	await(t, patience, "ann is let in elsewhere", func() (bool, any) {
+		c, err := s.dial(s.instances[0], "ann", nil)
+		later = c
+		return err == nil, err
+	})
+	s.instances[1].signal(syscall.SIGCONT)
+	if bye := former.awaitEvent("goodbye"); bye.Code != 4502 {
+		t.Errorf("goodbye of the former login: got %s, want 4502", bye.raw)
+	}
+	former.awaitClose(4502)
+	later.lives()
+	bystander.lives()
+}
