@@ -98,15 +98,18 @@ func (h *Hub) readNotes(a *account) {
 	}
 }
 
-// readNotesOf reads a user's notes and hands them out before it returns.
-func (h *Hub) readNotesOf(ctx context.Context, user string) error {
+// readNotesOf reads a user's notes and hands them out before it returns; upTo is the last of them.
+func (h *Hub) readNotesOf(ctx context.Context, user string) (upTo string, err error) {
 	h.mu.Lock()
 	a := h.accounts[user]
 	h.mu.Unlock()
 	if a == nil {
-		return nil
+		return "", nil
 	}
-	return h.handOutNotes(ctx, []*account{a})
+	err = h.handOutNotes(ctx, []*account{a})
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return a.noted, err
 }
 
 // checkNotes reads the notes of all users here.
@@ -185,8 +188,12 @@ func (c *Conn) note(n domain.Note) {
 func (c *Conn) heed(ctx context.Context, n domain.Note) {
 	switch n.Kind {
 	case domain.NoteClose:
-		if n.Conn == "" || n.Conn == c.id {
-			c.close(n.Code, n.Reason)
+		switch {
+		case n.Conn != "" && n.Conn != c.id:
+		case n.Code == domain.CloseReplaced: // the user is the same, and welcome elsewhere
+			c.leave(n.Code, n.Reason)
+		default:
+			c.finish(n.Code, n.Reason)
 		}
 	case domain.NoteJoined:
 		c.joined(ctx, n)

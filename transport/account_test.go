@@ -115,6 +115,52 @@ func TestJoiningTellsOfHolesAndLeavesMutedOnesOut(t *testing.T) {
 	})
 }
 
+// What a call has answered before the client unsubscribes must not subscribe it afterwards, however late it is heard of.
+func TestUnsubscribingComesBehindAJoin(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		c := s.dial(t, "cy").ready()
+		s.b.change(func(b *backend) { b.silent = true })
+		s.b.note("cy", joined("r", 0))
+		c.ok(`{"id":1,"op":"unsubscribe","group":"r"}`, nil)
+		s.Hub().UserNotes("cy")
+		synctest.Wait()
+		c.alive()
+		require.Empty(t, s.ch.subscribed())
+		again := joined("r", 0)
+		again.Event = nil // he is in already, and was named once more
+		s.b.note("cy", again)
+		s.Hub().UserNotes("cy")
+		synctest.Wait()
+		require.Empty(t, s.ch.subscribed())
+		s.b.note("cy", joined("r", 0)) // out, and in again
+		s.Hub().UserNotes("cy")
+		c.changed("r", domain.ChangeJoined)
+		synctest.Wait()
+		require.Equal(t, []string{"r"}, s.ch.subscribed())
+	})
+}
+
+// A removal from before the join may be told while the join subscribes.
+func TestAStaleRemovalDoesNotEndAJoinUnderWay(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		c := s.dial(t, "cy").ready()
+		stale := newer()
+		goOn := s.b.stall("Recent")
+		s.b.accept("g", 2)
+		s.b.note("cy", joined("g", 0))
+		synctest.Wait()
+		s.Hub().Noticed("g", domain.Notice{Gone: "cy", Version: stale})
+		goOn()
+		c.changed("g", domain.ChangeJoined)
+		c.message(1)
+		c.message(2)
+		s.push("g", 1)
+		c.message(3)
+	})
+}
+
 func TestJoiningWhereOneIsSubscribedChangesNothing(t *testing.T) {
 	t.Parallel()
 	inBubble(t, nil, func(t *testing.T, s *piped) {

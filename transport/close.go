@@ -47,6 +47,19 @@ func (c *Conn) leave(code int, reason string) {
 	c.setTimerLocked(closeTimer, leaveGrace, c.leaveNow)
 }
 
+// finish is leave for who must not go on: no more frames are taken, but what was taken is answered.
+func (c *Conn) finish(code int, reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing != 0 {
+		return
+	}
+	c.leaving, c.reason, c.deaf = code, reason, true
+	c.enqueue(queued{object: goodbye(code, reason)})
+	c.setTimerLocked(closeTimer, leaveTimeout, func() { c.close(code, reason) })
+	c.endWhenIdle()
+}
+
 // leaveNow takes no more frames, and ends the connection when the last answer is queued.
 func (c *Conn) leaveNow() {
 	c.mu.Lock()

@@ -87,8 +87,8 @@ type Conn struct {
 	cancel      context.CancelFunc // of the task at hand; nil between tasks
 	sending     int                // sends that are not answered yet
 	feeds       map[string]*feed
-	declined    map[string]struct{} // groups that the client has unsubscribed
-	told        map[string]int64    // version of each group whose event of the user's coming or going was the last
+	declined    map[string]string // groups that the client has unsubscribed, and its user's last note then
+	told        map[string]int64  // version of each group whose event of the user's coming or going was the last
 }
 
 func newConn(s *Server, ws *websocket.Conn, claims auth.Claims, session domain.Session, a domain.Admission) *Conn {

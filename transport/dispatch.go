@@ -114,7 +114,7 @@ func (c *Conn) dispatch(t task) {
 			return
 		}
 	case "unsubscribe":
-		reply, err = c.unsubscribe(r)
+		reply, err = c.unsubscribe(ctx, r)
 	case "sync":
 		reply, err = c.sync(ctx, r)
 	case "pull":

@@ -242,7 +242,7 @@ func (f *feed) hold(c *Conn, version int64) (sub *subscription, after int64) {
 func (f *feed) letIn(sub *subscription, version int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	sub.version = version
+	sub.version = max(sub.version, version)
 }
 
 // release sends the reply to a subscribe, if there is one, and behind it the pushes that were held. When they were

@@ -205,7 +205,7 @@ func (c *Conn) unfollow(group string) {
 	c.server.hub.unfollow(f)
 }
 
-func (c *Conn) unsubscribe(r wire.Request) ([]byte, error) {
+func (c *Conn) unsubscribe(ctx context.Context, r wire.Request) ([]byte, error) {
 	var q wire.GroupRequest
 	if err := r.Decode(&q); err != nil {
 		return nil, err
@@ -214,27 +214,35 @@ func (c *Conn) unsubscribe(r wire.Request) ([]byte, error) {
 		return nil, err
 	}
 	c.unfollow(q.Group)
-	c.decline(q.Group)
+	// What the user was answered before this op lies in his notes: it must not subscribe the connection afterwards. When
+	// they cannot be read now, it still may.
+	upTo, err := c.server.hub.readNotesOf(ctx, c.claims.User)
+	if err != nil {
+		c.server.log.Warn().Err(err).Str("user", c.claims.User).Msg("notes not read, trying again")
+	}
+	c.decline(q.Group, upTo)
 	return wire.AppendOK(nil, r.ID), nil
 }
 
-// decline notes that the client does not want a group: a call that adds its user once more does not bring it back.
-func (c *Conn) decline(group string) {
+// decline notes that the client does not want a group: neither the notes up to this one, nor a later call that adds its
+// user once more, bring it back.
+func (c *Conn) decline(group, upTo string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.declined == nil {
-		c.declined = make(map[string]struct{})
+		c.declined = make(map[string]string)
 	}
-	if len(c.declined) < maxSubscribed {
-		c.declined[group] = struct{}{}
+	if _, known := c.declined[group]; known || len(c.declined) < maxSubscribed {
+		c.declined[group] = upTo
 	}
 }
 
-func (c *Conn) hasDeclined(group string) bool {
+// hasDeclined reports whether the client has unsubscribed what the note would subscribe.
+func (c *Conn) hasDeclined(n domain.Note) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, declined := c.declined[group]
-	return declined
+	upTo, declined := c.declined[n.Group]
+	return declined && (len(n.Event) == 0 || !domain.NoteAfter(n.ID, upTo))
 }
 
 // forget gives up a feed that has dropped the connection, unless it was subscribed again meanwhile.
@@ -272,7 +280,7 @@ func (c *Conn) explainDrop(f *feed) {
 		for range dropTries {
 			waitOrDone(context.Background(), dropPause)
 			ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
-			err := c.server.hub.readNotesOf(ctx, c.claims.User)
+			_, err := c.server.hub.readNotesOf(ctx, c.claims.User)
 			cancel()
 			if err != nil {
 				c.server.log.Warn().Err(err).Str("user", c.claims.User).Msg("notes not read, trying again")
@@ -309,7 +317,7 @@ var errNoMember = domain.Errorf(domain.CodeGone, "you are not a member any more"
 // joined subscribes the connection to a group that its user has joined, from the message behind n.After on: whatever was
 // accepted since is pushed, however long this takes. A connection that is subscribed already was quicker.
 func (c *Conn) joined(ctx context.Context, n domain.Note) {
-	if len(n.Event) == 0 && c.hasDeclined(n.Group) {
+	if c.hasDeclined(n) { // nor is it told: it would read as a subscription
 		return
 	}
 	f, followed, err := c.follow(ctx, n.Group)
@@ -320,7 +328,7 @@ func (c *Conn) joined(ctx context.Context, n domain.Note) {
 	after := n.After
 	if err == nil {
 		c.tellPlace(n)
-		after, err = c.catchUp(ctx, f, after)
+		after, err = c.catchUp(ctx, f, after, n.Version)
 	}
 	switch code := domain.CodeOf(err); {
 	case err == nil:
@@ -333,13 +341,13 @@ func (c *Conn) joined(ctx context.Context, n domain.Note) {
 	}
 }
 
-// catchUp subscribes the connection and pushes what lies between after and the feed's position. reached is how far it
-// got.
-func (c *Conn) catchUp(ctx context.Context, f *feed, after int64) (reached int64, err error) {
+// catchUp subscribes the connection and pushes what lies between after and the feed's position. version is the group's
+// when the user joined; reached is how far it got.
+func (c *Conn) catchUp(ctx context.Context, f *feed, after, version int64) (reached int64, err error) {
 	if err := f.catchUp(ctx, after); err != nil {
 		return after, err
 	}
-	sub, top := f.hold(c, 0) // before the look at the members: whoever goes behind that is dropped by the feed
+	sub, top := f.hold(c, version) // before the look at the members: whoever goes behind that is dropped by the feed
 	head, err := c.server.history.Enter(ctx, c.actor(), f.group)
 	if err == nil && head.Role == domain.Outsider || domain.CodeOf(err) == domain.CodeNotMember || domain.CodeOf(err) == domain.CodeForbidden {
 		err = errNoMember

@@ -6,6 +6,7 @@
 package httpapi
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -71,7 +72,7 @@ func New(cfg Config) (http.Handler, error) {
 		return nil, err
 	}
 	r := chi.NewMux()
-	r.Use(a.observe, a.recoverPanics, plainHeaders)
+	r.Use(a.observe, a.recoverPanics, plainHeaders, bounded)
 	if len(cfg.AllowedOrigins) > 0 { // go-chi/cors takes an empty list for "everybody"
 		r.Use(allowOrigins(cfg.AllowedOrigins))
 	}
@@ -125,6 +126,18 @@ func methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 // WriteMethodNotAllowed answers 405; the header Allow is the caller's.
 func WriteMethodNotAllowed(w http.ResponseWriter) {
 	WriteError(w, withStatus(http.StatusMethodNotAllowed, domain.Errorf(domain.CodeBadRequest, "this route does not take this method")))
+}
+
+// requestTimeout is longer than the slowest answer, a send with ack durable and the longest timeout_ms.
+const requestTimeout = 15 * time.Second
+
+// bounded ends what a request waits for: a store that hangs is answered with unavailable.
+func bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
 // plainHeaders keeps answers out of caches and browsers from guessing their type.
