@@ -2,6 +2,7 @@ package redisrepo
 
 import (
 	"context"
+	"strconv"
 	"sync"
 	"time"
 
@@ -53,12 +54,12 @@ type Appender struct {
 	cfg      AppendConfig
 	log      zerolog.Logger
 	batch    prometheus.Histogram
+	users    *userRates
 
 	wake chan struct{}
 	jobs sync.WaitGroup // recoveries under way; Run waits for them
 
-	failing  bool     // appends fail at present; for the log, of Run alone
-	openings openings // of Run alone
+	failing bool // appends fail at present; for the log, of Run alone
 
 	mu       sync.Mutex // guards what follows; never held during I/O or a done
 	queues   []partitionQueue
@@ -78,9 +79,10 @@ type pendingSend struct {
 	domain.Append
 	done     func(domain.Accepted, error)
 	deadline time.Time
-	err      error // of the last try that failed
-	tried    int64 // generation of a try whose outcome is unknown; 0: none
-	opening  bool  // the script has answered LOAD, and taken the send's turn in the user's rate
+	err      error         // of the last try that failed
+	tried    int64         // generation of a try whose outcome is unknown; 0: none
+	over     time.Duration // the user's rate over all groups: how long until there is room again; 0: not over it
+	opening  bool          // the script has answered LOAD, and taken the send's turn in the user's rate
 }
 
 // opens tells whether a send makes its direct conversation if there is none. One that answers a message does not: it would
@@ -90,6 +92,8 @@ func (s *pendingSend) opens() bool { return s.Open && s.ReplyTo == 0 }
 // turn tells the script when to take the send's turn in the user's rate.
 func (s *pendingSend) turn() string {
 	switch {
+	case s.over > 0:
+		return "over:" + strconv.FormatInt(s.over.Milliseconds(), 10)
 	case s.opening:
 		return "taken"
 	case s.opens():
@@ -109,7 +113,7 @@ func NewAppender(store *Store, recovery Recovery, cfg AppendConfig, log zerolog.
 		wake:   make(chan struct{}, 1),
 		queues: make([]partitionQueue, store.cfg.Partitions),
 
-		openings: newOpenings(cfg.UserRate, cfg.UserBurst),
+		users: newUserRates(cfg.UserRate, cfg.UserBurst),
 	}
 	reg.MustRegister(a.batch)
 	return a
@@ -118,6 +122,7 @@ func NewAppender(store *Store, recovery Recovery, cfg AppendConfig, log zerolog.
 // Append queues a send; see domain.Appender.
 func (a *Appender) Append(send domain.Append, done func(domain.Accepted, error)) {
 	p := a.store.cfg.Partitions.Of(send.Group)
+	over, done := a.count(send, done)
 	a.mu.Lock()
 	if a.stopping || a.queued >= maxQueued {
 		stopping := a.stopping
@@ -130,9 +135,26 @@ func (a *Appender) Append(send domain.Append, done func(domain.Accepted, error))
 		return
 	}
 	a.queued++
-	a.queues[p].sends = append(a.queues[p].sends, &pendingSend{Append: send, done: done, deadline: time.Now().Add(sendDeadline)})
+	a.queues[p].sends = append(a.queues[p].sends, &pendingSend{Append: send, done: done, over: over, deadline: time.Now().Add(sendDeadline)})
 	a.mu.Unlock()
 	a.signal()
+}
+
+// count takes a send's turn in its user's rate over all groups, and gives it back when nothing was stored. A send that is
+// over it goes to the script all the same: it may be the repeat of one that was stored.
+func (a *Appender) count(send domain.Append, done func(domain.Accepted, error)) (over time.Duration, counted func(domain.Accepted, error)) {
+	if send.Operator != "" || a.users.interval == 0 {
+		return 0, done
+	}
+	if over = a.users.take(send.From, time.Now()); over > 0 {
+		return over, done
+	}
+	return 0, func(accepted domain.Accepted, err error) {
+		if err != nil || accepted.Duplicate {
+			a.users.giveBack(send.From)
+		}
+		done(accepted, err)
+	}
 }
 
 func (a *Appender) signal() {

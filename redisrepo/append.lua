@@ -13,7 +13,8 @@
 --       then 11 a send: group, from, header (JSON fields without braces), body (JSON), content hash,
 --       TTL of the dedupe entry in ms, 'u' (user) or 's' (app server), reply_to ('0' = none), priority,
 --       connection that gets no push ('-' = none), when its turn in the user's rate is taken: 'append',
---       'load' (already when the answer is LOAD, for it may make the group) or 'taken' (with such a LOAD)
+--       'load' (already when the answer is LOAD, for it may make the group), 'taken' (with such a LOAD), or
+--       'over:<ms>' (the user is over his rate over all groups: unless it is a repeat, it is refused)
 -- RETURN  {'STALE'} when the server or the generation is another one: nothing was done. Otherwise a string a send:
 --       OK <seq> <time_ms> <persisted>    accepted
 --       DUP <seq> <time_ms> <persisted>   the first result of the same send
@@ -48,9 +49,12 @@ local function keep_rate(key, arrival, call)
   return (call or redis.call)('SET', key, string.format('%.3f', arrival), 'PX', math.max(1, math.ceil(arrival - now)))
 end
 
+local function over(turn) return string.match(turn, '^over:(%d+)$') end
+
 -- Asks for a send's turn before its group is loaded, and takes it if loading may make the group, which a refused send
 -- must not. That is a first write, which memory may refuse.
 local function may_load(key, kind, turn)
+  if over(turn) then return 'USER_RATE ' .. over(turn) end
   local rate = tonumber(ARGV[6])
   if rate == 0 or kind ~= 'u' or turn == 'taken' then return 'LOAD' end
   local arrival, wait = take(key, rate, tonumber(ARGV[7]), 1)
@@ -89,6 +93,7 @@ local function append(k, a)
 
   local user_rate, group_rate = tonumber(ARGV[6]), tonumber(ARGV[8])
   local user_arrival, group_arrival, wait
+  if over(turn) then return 'USER_RATE ' .. over(turn) end
   if user_rate > 0 and kind == 'u' and turn ~= 'taken' then
     user_arrival, wait = take(KEYS[k + 4], user_rate, tonumber(ARGV[7]), 1)
     if not user_arrival then return 'USER_RATE ' .. wait end

@@ -272,9 +272,10 @@ func TestWhoMaySend(t *testing.T) {
 			if c.from != "" {
 				d.From = c.from
 			}
-			// Each sender is new to its partition's rate, so that only one case at a time spends it.
+			// Each sender is new to the rates of his partition and of the instance, so that only one case at a time spends it.
 			keys := []string{userRateKey(e.cfg.Partitions.Of(id), "u")}
 			require.NoError(t, e.store.rdb.Del(t.Context(), keys...).Err())
+			s.users = newUserRates(1, 1)
 			if c.want == "" {
 				require.Equal(t, int64(6), s.must(t, d).Seq, name)
 				continue

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
@@ -412,32 +411,4 @@ func TestAnAnswerDoesNotOpenAConversation(t *testing.T) {
 		s.must(t, first)
 		s.must(t, answer)
 	})
-}
-
-func TestOpeningsAreATokenBucketAUser(t *testing.T) {
-	t.Parallel()
-	o := newOpenings(2, 3)
-	now := time.Now()
-	for range 3 {
-		require.Zero(t, o.wait("ann", now))
-	}
-	for range 3 {
-		require.Equal(t, 500*time.Millisecond, o.wait("ann", now), "asking takes nothing")
-	}
-	require.Zero(t, o.wait("bob", now))
-	require.Zero(t, o.wait("ann", now.Add(500*time.Millisecond)))
-	require.Positive(t, o.wait("ann", now.Add(501*time.Millisecond)))
-	off := newOpenings(0, 1)
-	require.Zero(t, off.wait("ann", now))
-	require.Zero(t, off.wait("ann", now))
-}
-
-func TestOpeningsForgetWhoHasAllHisTokens(t *testing.T) {
-	t.Parallel()
-	o := newOpenings(1, 1)
-	now := time.Now()
-	for i := range 10 * minSweep {
-		require.Zero(t, o.wait(fmt.Sprint("u", i), now.Add(time.Duration(i)*time.Millisecond)))
-		require.LessOrEqual(t, len(o.users), 2*minSweep)
-	}
 }

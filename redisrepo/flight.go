@@ -193,10 +193,7 @@ func (a *Appender) settle(ctx context.Context, c *call) error {
 	for i, s := range c.sends {
 		switch words[i] {
 		case "LOAD":
-			if wait := a.waitToOpen(s); wait > 0 {
-				s.done(domain.Accepted{}, tooFast(wait))
-				continue
-			}
+			s.opening = s.opens()
 			load[s.Group] = load[s.Group] || s.opens()
 			back = append(back, s)
 		case "RESEED":
@@ -210,17 +207,4 @@ func (a *Appender) settle(ctx context.Context, c *call) error {
 		a.recover(ctx, c, back, load, seed)
 	}
 	return nil
-}
-
-// waitToOpen is how long a send has to wait until it may open a conversation; 0 for one that may, which is asked once, or
-// does not want to.
-func (a *Appender) waitToOpen(s *pendingSend) time.Duration {
-	if !s.opens() || s.opening {
-		return 0
-	}
-	s.opening = true
-	if s.Operator != "" {
-		return 0
-	}
-	return a.openings.wait(s.From, time.Now())
 }

@@ -33,6 +33,7 @@ type fake struct {
 	silent    bool  // appends are never answered
 	commit    bool  // messages are committed at once
 	panics    bool
+	hangs     bool // lists of groups do not come
 }
 
 type sentOnce struct {
@@ -115,7 +116,14 @@ func (f *fake) Group(_ context.Context, group string) (*domain.Group, error) {
 	return &found, nil
 }
 
-func (f *fake) Groups(_ context.Context, user, after string, limit int) (list []domain.Group, err error) {
+func (f *fake) Groups(ctx context.Context, user, after string, limit int) (list []domain.Group, err error) {
+	f.mu.Lock()
+	hangs := f.hangs
+	f.mu.Unlock()
+	if hangs {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, g := range f.groups {

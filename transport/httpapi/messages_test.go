@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -342,4 +343,15 @@ func TestBodiesThatDoNotArrive(t *testing.T) {
 		r.Body = io.NopCloser(brokenBody{err})
 		s.serve(r).wantProblem(t, status, domain.CodeBadRequest, "")
 	}
+}
+
+func TestAStoreThatHangsIsUnavailable(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, nil)
+		s.change(func(f *fake) { f.hangs = true })
+		started := time.Now()
+		s.do(t, "ann", "GET", "/v1/groups", "").wantProblem(t, 503, domain.CodeUnavailable, "")
+		require.Equal(t, requestTimeout, time.Since(started))
+	})
 }
