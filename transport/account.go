@@ -162,13 +162,16 @@ func (h *Hub) handOutNotes(ctx context.Context, accounts []*account) error {
 	return nil
 }
 
-// Sessions are those of all connections here.
+// Sessions are those of all connections here. One that is leaving may have been taken out already, by the login that
+// replaced it, and must not be brought back.
 func (h *Hub) Sessions() []domain.Session {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	sessions := make([]domain.Session, 0, len(h.conns))
 	for c := range h.conns {
-		sessions = append(sessions, c.session())
+		if !c.isLeaving() {
+			sessions = append(sessions, c.session())
+		}
 	}
 	return sessions
 }

@@ -110,6 +110,13 @@ func (c *Conn) closeCode() int {
 	return c.closing
 }
 
+// isLeaving reports whether the connection's end has begun.
+func (c *Conn) isLeaving() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing != 0 || c.leaving != 0
+}
+
 // ending reports whether the connection takes nothing new.
 func (c *Conn) ending() bool {
 	c.mu.Lock()

@@ -46,6 +46,7 @@ type subscription struct {
 	version int64    // of the group when the user was last known to be let in
 	lost    bool     // its pushes were let go: the client has been told to subscribe again; guarded by Conn.mu
 	held    [][]byte // pushes that wait until the page before them is sent; nil once they need not
+	last    []byte   // the event that ended it, which waits for the same
 	holding bool
 	dropped bool          // more were pushed than can be held
 	former  *subscription // that goes on if the page cannot be read; nil for none
@@ -163,7 +164,9 @@ func (f *feed) tellOne(c *Conn, sub *subscription, n domain.Notice, last bool) {
 	case n.Except != "" && (n.Except == c.id || n.Except == domain.ExceptUser(c.claims.User)):
 	case concerned && !last: // he is in again
 	case (concerned || came) && !c.hears(f.group, n.Version): // a note has told him
-	case sub.holding && (last || len(sub.held) < maxHeld):
+	case sub.holding && last:
+		sub.last = n.Event
+	case sub.holding && len(sub.held) < maxHeld:
 		sub.held = append(sub.held, n.Event)
 	case last: // also to a reader that is too slow
 		c.reply(n.Event)
@@ -263,6 +266,7 @@ func (f *feed) release(c *Conn, sub *subscription, reply []byte, resyncAfter int
 		c.reply(event)
 	}
 	sub.held, sub.holding, sub.former = nil, false, nil
+	c.lastWord(sub)
 	if reply != nil && f.subs[c] != sub {
 		c.reply(wire.AppendResync(nil, []wire.Resync{{Group: f.group}}))
 	}
@@ -276,6 +280,7 @@ func (f *feed) restore(c *Conn, sub *subscription) {
 	ended := f.subs[c] != sub
 	delete(f.subs, c)
 	if sub.former == nil {
+		c.lastWord(sub)
 		return
 	}
 	if !ended {
@@ -284,9 +289,20 @@ func (f *feed) restore(c *Conn, sub *subscription) {
 	for _, event := range sub.held {
 		c.pushFrom(sub.former, event)
 	}
+	c.lastWord(sub)
 	if ended || sub.dropped {
 		c.lose(sub.former)
 	}
+}
+
+// abandon ends a subscription whose page cannot be sent: of what it held only the event that ended it is told.
+func (f *feed) abandon(c *Conn, sub *subscription) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.subs[c] == sub {
+		delete(f.subs, c)
+	}
+	c.lastWord(sub)
 }
 
 // add subscribes a connection from the feed's position on. version is the group's when the user was let in.

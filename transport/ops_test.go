@@ -284,3 +284,23 @@ func TestSessionsOfTheUser(t *testing.T) {
 		})
 	})
 }
+
+// A login that was replaced has no session any more: telling all sessions again must not make it one.
+func TestALeavingConnectionHasNoSession(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		s.dial(t, "ann").ready()
+		s.dial(t, "ann").ready()
+		require.Len(t, s.Hub().Sessions(), 2)
+		var conns []string
+		for _, session := range s.Hub().Sessions() {
+			conns = append(conns, session.Conn)
+		}
+		s.b.note("ann", domain.Note{Kind: domain.NoteClose, Conn: conns[0], Code: domain.CloseReplaced, Reason: "replaced"})
+		synctest.Wait()
+		require.Len(t, s.Hub().Sessions(), 1)
+		require.Equal(t, conns[1], s.Hub().Sessions()[0].Conn)
+		time.Sleep(leaveGrace + time.Second)
+		require.Len(t, s.open(), 1)
+	})
+}

@@ -108,6 +108,14 @@ func (c *Conn) toldOf(group string) int64 {
 	return c.told[group]
 }
 
+// lastWord tells the event that ended a subscription while its page was read, if one did.
+func (c *Conn) lastWord(sub *subscription) {
+	if sub.last != nil {
+		c.reply(sub.last)
+		sub.last = nil
+	}
+}
+
 // forgo gives up a subscription that the client does not want any more: what of it is let go is not told.
 func (c *Conn) forgo(sub *subscription) {
 	c.mu.Lock()

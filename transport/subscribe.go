@@ -317,7 +317,7 @@ var errNoMember = domain.Errorf(domain.CodeGone, "you are not a member any more"
 // joined subscribes the connection to a group that its user has joined, from the message behind n.After on: whatever was
 // accepted since is pushed, however long this takes. A connection that is subscribed already was quicker.
 func (c *Conn) joined(ctx context.Context, n domain.Note) {
-	if c.hasDeclined(n) { // nor is it told: it would read as a subscription
+	if c.hasDeclined(n) || c.toldOf(n.Group) > n.Version { // nor is it told: it would read as a subscription
 		return
 	}
 	f, followed, err := c.follow(ctx, n.Group)
@@ -353,6 +353,7 @@ func (c *Conn) catchUp(ctx context.Context, f *feed, after, version int64) (reac
 		err = errNoMember
 	}
 	if err != nil {
+		f.abandon(c, sub)
 		return after, err
 	}
 	f.letIn(sub, head.Version)
@@ -360,6 +361,7 @@ func (c *Conn) catchUp(ctx context.Context, f *feed, after, version int64) (reac
 	for range maxJoinPages {
 		page, err := c.pageUpTo(ctx, head, after, domain.MaxPage)
 		if err != nil {
+			f.abandon(c, sub)
 			return after, err
 		}
 		for _, r := range page.Messages {
@@ -373,5 +375,6 @@ func (c *Conn) catchUp(ctx context.Context, f *feed, after, version int64) (reac
 			return top, nil
 		}
 	}
+	f.abandon(c, sub)
 	return after, domain.Unavailable(errors.New("more was sent than can be pushed at once"), "Redis")
 }
