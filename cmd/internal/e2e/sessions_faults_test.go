@@ -21,6 +21,8 @@ func TestSessionsThatEndWhileRedisIsFrozen(t *testing.T) {
 	bob, ann, carol := s.connect(0, "bob"), s.connect(0, "ann"), s.connect(1, "carol")
 	bob.tells("ann", say("hello"), 1, true)
 	bob.tells("carol", say("hello"), 1, true)
+	bob.awaitPushes("dm:ann:bob", 1) // he is subscribed to both
+	bob.awaitPushes("dm:bob:carol", 1)
 	begun := time.Now()
 	if err := s.redis.Pause(); err != nil {
 		t.Fatal(err)
@@ -57,6 +59,8 @@ func TestAnInstanceThatWasFrozen(t *testing.T) {
 	carol := s.connect(1, "carol")
 	ann.tells("bob", say("hello"), 1, true)
 	ann.tells("carol", say("hello"), 1, true)
+	ann.awaitPushes("dm:ann:bob", 1) // she is subscribed to both
+	ann.awaitPushes("dm:ann:carol", 1)
 	begun := time.Now()
 	s.instances[1].signal(syscall.SIGSTOP)
 	ann.awaitSeen("bob", 1, false)
