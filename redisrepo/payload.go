@@ -46,7 +46,7 @@ func (s *Subscriber) toGroup(group, payload string) error {
 	return nil
 }
 
-// noticePayload is what is published to a group; Subscriber.toGroup reads it.
+// noticePayload is how an event is published; Subscriber.toGroup and toUser read it.
 func noticePayload(n domain.Notice) string {
 	line := "e -"
 	switch {
