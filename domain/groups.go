@@ -229,20 +229,29 @@ func asStoreError(err error, doing string) error {
 	return Unavailable(fmt.Errorf("%s: %w", doing, err), "MySQL")
 }
 
-// enter reads a group and the actor's place in it, and checks that he may do this.
+// enter reads a group and checks that the actor may do this.
 func (g *Groups) enter(ctx context.Context, actor Actor, group string, do Action) (*Group, error) {
-	if err := CheckGroup("group", group); err != nil {
+	got, mine, err := g.place(ctx, actor, group)
+	if err != nil {
 		return nil, err
+	}
+	return got, Allow(actor, do, got.Type, got.Join, mine.Role)
+}
+
+// place reads a group and the actor's place in it.
+func (g *Groups) place(ctx context.Context, actor Actor, group string) (*Group, Membership, error) {
+	if err := CheckGroup("group", group); err != nil {
+		return nil, Membership{}, err
 	}
 	got, err := g.live(ctx, group)
 	if err != nil {
-		return nil, err
+		return nil, Membership{}, err
 	}
-	member, err := g.store.Member(ctx, group, actor.User)
+	mine, err := g.store.Member(ctx, group, actor.User)
 	if err != nil {
-		return nil, asStoreError(err, "read member of "+group)
+		return nil, Membership{}, asStoreError(err, "read member of "+group)
 	}
-	return got, Allow(actor, do, got.Type, got.Join, member.Role)
+	return got, mine, nil
 }
 
 // live reads a group that was not dismissed. One that was is told to the cache once more: the first time may not

@@ -9,16 +9,9 @@ func (g *Groups) Join(ctx context.Context, actor Actor, group string) (*Membersh
 	if actor.User == "" {
 		return nil, BadField("user", "is required: who joins")
 	}
-	if err := CheckGroup("group", group); err != nil {
-		return nil, err
-	}
-	got, err := g.live(ctx, group)
+	got, member, err := g.place(ctx, actor, group)
 	if err != nil {
 		return nil, err
-	}
-	member, err := g.store.Member(ctx, group, actor.User)
-	if err != nil {
-		return nil, asStoreError(err, "read member of "+group)
 	}
 	switch {
 	case member.Role == BlockedIn:
@@ -91,7 +84,11 @@ func (g *Groups) RemoveMember(ctx context.Context, actor Actor, group, user stri
 	if err := CheckUser("user", user); err != nil {
 		return err
 	}
-	if _, err := g.enter(ctx, actor, group, RemoveMembers); err != nil {
+	got, mine, err := g.place(ctx, actor, group)
+	if err == nil {
+		err = Allow(actor, RemoveMembers, got.Type, got.Join, mine.Role)
+	}
+	if err != nil {
 		return err
 	}
 	target, err := g.store.Member(ctx, group, user)
@@ -110,10 +107,6 @@ func (g *Groups) RemoveMember(ctx context.Context, actor Actor, group, user stri
 			return Errorf(CodeConflict, "the owner goes after handing the group over")
 		}
 		return g.remove(ctx, group, user, event)
-	}
-	mine, err := g.store.Member(ctx, group, actor.User)
-	if err != nil {
-		return asStoreError(err, "read member of "+group)
 	}
 	if target.Role == Owner || target.Role == Admin && mine.Role != Owner {
 		return Errorf(CodeForbidden, "your role does not allow removing this member")
