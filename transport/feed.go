@@ -154,6 +154,9 @@ func (f *feed) tell(n domain.Notice) {
 	if n.Dismissed || n.Gone != "" {
 		f.drop(ends)
 	}
+	if n.Version == f.version+1 { // the subscriptions agree with it: nobody need be asked
+		f.version = n.Version
+	}
 }
 
 // tellOne hands an event to one connection; last tells that it is the last of the subscription. f.mu is held.
@@ -259,6 +262,7 @@ func (f *feed) release(c *Conn, sub *subscription, reply []byte, resyncAfter int
 	}
 	if sub.dropped {
 		delete(f.subs, c)
+		c.lastWord(sub)
 		c.reply(wire.AppendResync(nil, []wire.Resync{{Group: f.group, AfterSeq: resyncAfter}}))
 		return
 	}

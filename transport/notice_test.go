@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -349,5 +350,36 @@ func TestEchoFalseHoldsForWhatIsRepaired(t *testing.T) {
 			c.alive()
 		}
 		ann.alive()
+	})
+}
+
+// Whoever has heard of every change need not ask who is a member; a change that was not heard of shows in the version.
+func TestMembersAreAskedOnlyAboutWhatWasNotHeard(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		stop := s.run(t)
+		defer stop()
+		c := s.dial(t, "ann").ready()
+		var asked atomic.Int64
+		s.b.change(func(b *backend) {
+			b.before = func(_ context.Context, method string) error {
+				if method == "Roles" {
+					asked.Add(1)
+				}
+				return nil
+			}
+		})
+		s.b.seat("g", "dee", domain.Member)
+		var version int64
+		s.b.change(func(b *backend) { version = b.groups["g"].Version })
+		event := domain.GroupEvent{Group: "g", Change: domain.ChangeJoined, User: "dee"}.JSON()
+		s.Hub().Noticed("g", domain.Notice{Event: event, Came: "dee", Version: version})
+		c.changed("g", domain.ChangeJoined)
+		time.Sleep(2 * tailInterval)
+		require.Zero(t, asked.Load())
+		s.b.seat("g", "eve", domain.Member) // in silence
+		time.Sleep(2 * tailInterval)
+		require.Equal(t, int64(1), asked.Load())
+		c.alive()
 	})
 }
