@@ -81,41 +81,6 @@ func (c *Conn) lose(sub *subscription) {
 	}
 }
 
-// isNews reports whether the user's place in a group at this version is not told yet, and notes that it is now: a
-// feed and a note may both tell it, and notes may come in another order than the changes. c.mu is held.
-func (c *Conn) isNews(group string, version int64) bool {
-	if version <= c.told[group] {
-		return false
-	}
-	if c.told == nil {
-		c.told = make(map[string]int64)
-	}
-	c.told[group] = version
-	return true
-}
-
-// hears is isNews for who does not hold c.mu.
-func (c *Conn) hears(group string, version int64) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.isNews(group, version)
-}
-
-// toldOf is the version of a group whose event of the user's coming or going was the last that he was told.
-func (c *Conn) toldOf(group string) int64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.told[group]
-}
-
-// lastWord tells the event that ended a subscription while its page was read, if one did.
-func (c *Conn) lastWord(sub *subscription) {
-	if sub.last != nil {
-		c.reply(sub.last)
-		sub.last = nil
-	}
-}
-
 // forgo gives up a subscription that the client does not want any more: what of it is let go is not told.
 func (c *Conn) forgo(sub *subscription) {
 	c.mu.Lock()
