@@ -17,5 +17,11 @@
 //   - write-behind log: accepted messages that MySQL has not got yet.
 //   - idempotency key: client_id, or an internal id for sends without one.
 //   - feed: what one instance hands to its connections of one group, in seq order.
+//   - session: a connection as all instances know it; presence is whether a user has one.
+//   - note: what a user's connections must not miss (he joined, left, is to be closed), kept until they have read it.
+//   - notice: an event without a seq on its way to the connections of an instance; a signal is one that a user sends.
+//   - resync: telling a slow consumer, or one in doubt, to subscribe to a group again.
+//   - canary: what an instance publishes to itself to know that pub/sub works.
+//   - drain: the way out of an instance, with every client sent elsewhere.
 //   - heat: the number of distinct users who spoke in a group during the last five minutes.
 package domain
