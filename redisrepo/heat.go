@@ -97,7 +97,7 @@ func (s *Store) SaveSnapshot(ctx context.Context, typ string, snapshot domain.Ho
 // SnapshotPage reads limit lines from a snapshot.
 func (s *Store) SnapshotPage(ctx context.Context, typ, id string, from, limit int) (page domain.HotSnapshot, total int, ok bool, err error) {
 	list := hotSnapshotKey(typ, id)
-	pipe := s.rdb.Pipeline()
+	pipe := s.rdb.TxPipeline() // as one, or the list can expire between its length and its lines
 	length := pipe.LLen(ctx, list)
 	first := pipe.LIndex(ctx, list, 0)
 	lines := pipe.LRange(ctx, list, int64(1+from), int64(from+limit))
