@@ -396,3 +396,26 @@ func TestRecentInBothDirections(t *testing.T) {
 		require.Empty(t, none)
 	})
 }
+
+func TestHolesThatChangedAreTakenOver(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		ctx := t.Context()
+		names := groupsIn(3, 2)
+		seeded, floored := names[0], names[1]
+		before := domain.Holes{{From: 11, To: 100, Reason: domain.HoleLost}}
+		require.NoError(t, e.store.SetSeeds(ctx, 3, 1, map[string]domain.Seed{seeded: {Start: 100, Holes: before}}))
+		require.NoError(t, e.store.FillFloors(ctx, map[string]domain.Floor{floored: {MaxSeq: 100, Holes: before}}))
+		after := domain.Holes{{From: 1, To: 5, Reason: domain.HoleExpired}, {From: 12, To: 100, Reason: domain.HoleLost}}
+		for _, g := range names {
+			require.NoError(t, e.store.SetHoles(ctx, g, after))
+		}
+		require.Equal(t, after, e.head(t, "", seeded).Holes)
+		require.EqualValues(t, 100, e.head(t, "", seeded).MaxSeq)
+		require.False(t, e.head(t, "", floored).Seeded, "MySQL is asked again")
+		require.NoError(t, e.store.SetHoles(ctx, seeded, nil))
+		require.Empty(t, e.head(t, "", seeded).Holes)
+		e.raiseRedis(t, 3, 2)
+		require.NoError(t, e.store.SetHoles(ctx, seeded, after), "the next generation reads them itself")
+		require.Empty(t, e.head(t, "", seeded).Holes)
+	})
+}

@@ -26,6 +26,9 @@ var forgetSource string
 //go:embed seed.lua
 var seedSource string
 
+//go:embed holes.lua
+var holesSource string
+
 //go:embed fill.lua
 var fillSource string
 
@@ -65,6 +68,7 @@ var (
 	generationScript = redis.NewScript(generationSource)
 	forgetScript     = redis.NewScript(forgetSource)
 	seedScript       = redis.NewScript(seedSource)
+	holesScript      = redis.NewScript(holesSource)
 	fillScript       = redis.NewScript(fillSource)
 	changeScript     = redis.NewScript(changeSource)
 	readScript       = redis.NewScript(readSource)

@@ -58,6 +58,16 @@ func (s *Store) SetSeeds(ctx context.Context, partition int, gen int64, seeds ma
 	return nil
 }
 
+// SetHoles takes over a group's holes after they have changed in MySQL.
+func (s *Store) SetHoles(ctx context.Context, group string, holes domain.Holes) error {
+	p, gen := s.of(group)
+	keys := []string{genKey(p), seqKey(p, gen), holesKey(p, gen), floorKey(p, gen)}
+	if err := s.run(ctx, holesScript, keys, gen, group, formatHoles(holes)).Err(); err != nil {
+		return fmt.Errorf("set the holes of %s: %w", group, err)
+	}
+	return nil
+}
+
 func formatSent(sent [2]int64) string {
 	if sent == [2]int64{} {
 		return ""

@@ -1,0 +1,14 @@
+-- Takes over the holes of a group as MySQL has them now: rows below its seed went (retention) or came back (late fills).
+--
+-- KEYS   1 gen  2 seq:<gen>  3 holes:<gen>  4 floor:<gen>
+-- ARGV   1 generation  2 group  3 all its holes ('' = none)
+-- RETURN 'OK', or 'STALE' when the generation is another one: it reads them itself
+
+if redis.call('HGET', KEYS[1], 'gen') ~= ARGV[1] then return 'STALE' end
+-- First, because a Redis without memory refuses HSET as a script's first write.
+redis.call('HDEL', KEYS[4], ARGV[2])
+redis.call('HDEL', KEYS[3], ARGV[2])
+if ARGV[3] ~= '' and redis.call('HEXISTS', KEYS[2], ARGV[2]) == 1 then
+  redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
+end
+return 'OK'
