@@ -33,6 +33,10 @@ type dialect struct {
 	keepPartition string // the same, with a key partition_id
 	raiseRead     string // behind an INSERT into group_read: the higher mark wins
 
+	nowMS          string // the database's clock, in Unix ms
+	raiseHeartbeat string // behind an INSERT into instance: the higher time wins
+	raiseFlushed   string // behind an INSERT into instance_flushed: the higher generation wins
+
 	maxInsert int // bytes of values in one INSERT
 
 	number       func(error) int // the database's own of an error; 0 for errors of others
@@ -59,6 +63,10 @@ var mysqlDialect = dialect{
 	keepGroup:     " ON DUPLICATE KEY UPDATE group_id=group_id",
 	keepPartition: " ON DUPLICATE KEY UPDATE partition_id=partition_id",
 	raiseRead:     " ON DUPLICATE KEY UPDATE read_seq=GREATEST(read_seq,VALUES(read_seq))",
+
+	nowMS:          "(TIMESTAMPDIFF(MICROSECOND,'1970-01-01',UTC_TIMESTAMP(3)) DIV 1000)",
+	raiseHeartbeat: " ON DUPLICATE KEY UPDATE heartbeat_time=GREATEST(heartbeat_time,VALUES(heartbeat_time))",
+	raiseFlushed:   " ON DUPLICATE KEY UPDATE gen=GREATEST(gen,VALUES(gen))",
 
 	maxInsert: 4 << 20, // MySQL's smallest max_allowed_packet in use is 16 MiB
 
@@ -89,6 +97,10 @@ var sqliteDialect = dialect{
 	keepGroup:     " ON CONFLICT DO NOTHING",
 	keepPartition: " ON CONFLICT DO NOTHING",
 	raiseRead:     " ON CONFLICT (group_id, user_id) DO UPDATE SET read_seq=MAX(read_seq,excluded.read_seq)",
+
+	nowMS:          "CAST((julianday('now')-2440587.5)*86400000 AS INTEGER)",
+	raiseHeartbeat: " ON CONFLICT (instance_id) DO UPDATE SET heartbeat_time=MAX(heartbeat_time,excluded.heartbeat_time)",
+	raiseFlushed:   " ON CONFLICT (instance_id, partition_id) DO UPDATE SET gen=MAX(gen,excluded.gen)",
 
 	maxInsert: 4 << 20,
 

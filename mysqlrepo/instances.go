@@ -1,0 +1,106 @@
+package mysqlrepo
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"hearth/domain"
+)
+
+const (
+	// liveMS is how old the heartbeat of a living instance may be. One that stands still for longer is not waited for.
+	liveMS = 5000
+	// forgetMS is when an instance that ended without a word is forgotten.
+	forgetMS = 3_600_000
+)
+
+// Heartbeat tells that an instance lives, by the database's clock, and returns the generations of all partitions that
+// have one.
+func (d *DB) Heartbeat(ctx context.Context, instance string) (map[int]domain.Generation, error) {
+	gens := make(map[int]domain.Generation)
+	err := d.tx(ctx, func(tx *sql.Tx) error {
+		query := "INSERT INTO instance (instance_id, heartbeat_time) VALUES (?, " + d.dialect.nowMS + ")" + d.dialect.raiseHeartbeat
+		_, err := tx.ExecContext(ctx, query, instance)
+		return err
+	})
+	if err == nil {
+		err = each(ctx, d.sql, "SELECT partition_id, gen, server, settled FROM generation", nil, func(rows *sql.Rows) error {
+			var partition int
+			var g domain.Generation
+			err := rows.Scan(&partition, &g.Gen, &g.Server, &g.Settled)
+			gens[partition] = g
+			return err
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("heartbeat of %s: %w", instance, err)
+	}
+	return gens, nil
+}
+
+// Depart forgets an instance whose journal is written, and those that have been dead for long.
+func (d *DB) Depart(ctx context.Context, instance string) error {
+	err := d.tx(ctx, func(tx *sql.Tx) error {
+		var gone []string
+		query := "SELECT instance_id FROM instance WHERE instance_id=? OR heartbeat_time<" + d.dialect.nowMS + "-?"
+		err := each(ctx, tx, query, []any{instance, forgetMS}, func(rows *sql.Rows) error {
+			var id string
+			err := rows.Scan(&id)
+			gone = append(gone, id)
+			return err
+		})
+		if err != nil || len(gone) == 0 {
+			return err
+		}
+		for _, table := range []string{"instance", "instance_flushed"} {
+			query := "DELETE FROM " + table + " WHERE instance_id IN (" + marksOf(len(gone)) + ")"
+			if _, err := tx.ExecContext(ctx, query, anys(gone)...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("depart %s: %w", instance, err)
+	}
+	return nil
+}
+
+// Flushed reports that an instance has written its journal of everything older than gen, and will not believe what still
+// comes of it. A higher report stays.
+func (d *DB) Flushed(ctx context.Context, instance string, partition int, gen int64) error {
+	err := d.tx(ctx, func(tx *sql.Tx) error {
+		query := "INSERT INTO instance_flushed (instance_id, partition_id, gen) VALUES (?, ?, ?)" + d.dialect.raiseFlushed
+		_, err := tx.ExecContext(ctx, query, instance, partition, gen)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("report partition %d of %s flushed: %w", partition, instance, err)
+	}
+	return nil
+}
+
+// Unflushed names the living instances that have not reported gen; see domain.GenerationStore.
+func (d *DB) Unflushed(ctx context.Context, partition int, gen int64) (row domain.Generation, instances []string, err error) {
+	err = d.view(ctx, func(tx *sql.Tx) error {
+		var err error
+		if row, err = d.readGeneration(ctx, tx, partition, ""); err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		query := "SELECT i.instance_id FROM instance AS i LEFT JOIN instance_flushed AS f" +
+			" ON f.instance_id=i.instance_id AND f.partition_id=?" +
+			" WHERE i.heartbeat_time>=" + d.dialect.nowMS + "-? AND COALESCE(f.gen, 0)<? ORDER BY i.instance_id"
+		return each(ctx, tx, query, []any{partition, liveMS, gen}, func(rows *sql.Rows) error {
+			var id string
+			err := rows.Scan(&id)
+			instances = append(instances, id)
+			return err
+		})
+	})
+	if err != nil {
+		return row, nil, fmt.Errorf("instances that have not flushed partition %d: %w", partition, err)
+	}
+	return row, instances, nil
+}
