@@ -111,6 +111,9 @@ type Persist struct {
 	// Messages that may wait for MySQL, per partition; further sends are refused with overloaded. An entry takes
 	// about 1 kB of Redis memory: the limit must fit into what Redis has.
 	BacklogLimit int64 `yaml:"backlog_limit" validate:"min=1000"`
+	// Memory, in bytes, in which an instance remembers what it has acknowledged or shown until MySQL has it. That is what
+	// Redis may lose without a message being lost; filled up (MySQL away for long), the oldest are given up.
+	JournalBytes int64 `yaml:"journal_bytes" validate:"min=1048576"`
 }
 
 // Seq is how seqs go on after a loss.

@@ -16,6 +16,7 @@ func Default() Config {
 			BatchRows:    1000,
 			Interval:     Duration(20 * time.Millisecond),
 			BacklogLimit: 1_000_000,
+			JournalBytes: 64 << 20,
 		},
 		Seq:     Seq{Jump: 1_000_000},
 		Heat:    Heat{Window: Duration(5 * time.Minute), SnapshotTTL: Duration(2 * time.Second)},

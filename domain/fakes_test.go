@@ -571,6 +571,7 @@ type fakePartition struct {
 	log     []string // what was called, in order
 	fail    map[string]error
 	refuse  bool          // SetGeneration finds itself overtaken
+	waiting []string      // instances that have not flushed
 	blocked chan struct{} // when set, store Renew waits for it to close
 }
 
@@ -612,6 +613,18 @@ func (f *fakePartition) Renew(ctx context.Context, _ int, observe func(context.C
 		f.row.Gen, f.row.Server = max(f.row.Gen, seen.Gen)+1, seen.Identity
 	}
 	return f.row, nil
+}
+
+func (f *fakePartition) Flush(context.Context, int, int64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.did("flush")
+}
+
+func (f *fakePartition) Unflushed(context.Context, int, int64) (domain.Generation, []string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.row, f.waiting, f.did("wait")
 }
 
 func (f *fakePartition) Drain(context.Context, int, int64) error {

@@ -41,9 +41,18 @@ type GenerationCache interface {
 type GenerationStore interface {
 	// Renew locks the partition's row, observes Redis, and raises the generation unless the two agree.
 	Renew(ctx context.Context, partition int, observe func(context.Context) (Observed, error)) (Generation, error)
+	// Unflushed is the partition's row, and the living instances that have not reported that their journals of what is
+	// older than gen are written.
+	Unflushed(ctx context.Context, partition int, gen int64) (row Generation, instances []string, err error)
 	// Settle lets gen accept appends, and nothing older be inserted any more. It fails with ErrOvertaken when gen is
 	// not the row's.
 	Settle(ctx context.Context, partition int, gen int64) error
+}
+
+// Flusher closes the generations before gen in this instance: what it acknowledged or showed of them is written to
+// MySQL, which is reported there; what they still have to say is not believed.
+type Flusher interface {
+	Flush(ctx context.Context, partition int, gen int64) error
 }
 
 // Drainer writes what logs of generations before gen still hold in a partition's Redis to MySQL.
@@ -54,10 +63,12 @@ type Drainer interface {
 // Generations knows the generation of every partition. Of is for the hot path: one atomic load.
 type Generations struct {
 	current  []atomic.Int64
-	mu       sync.Mutex // guards renewals; never held while Redis and MySQL are asked
-	renewals []*renewal // the one that is under way, per partition
+	flushed  []atomic.Int64 // below it everything is closed and written
+	mu       sync.Mutex     // guards renewals; never held while Redis and MySQL are asked
+	renewals []*renewal     // the one that is under way, per partition
 	cache    GenerationCache
 	store    GenerationStore
+	flusher  Flusher
 	drainer  Drainer
 	raised   func(partition int, gen int64) // called when a generation becomes current; may be nil
 }
@@ -69,12 +80,14 @@ type renewal struct {
 }
 
 // NewGenerations knows no generation yet: every partition is at 0 until its first Renew.
-func NewGenerations(n Partitions, cache GenerationCache, store GenerationStore, drainer Drainer, raised func(int, int64)) *Generations {
+func NewGenerations(n Partitions, cache GenerationCache, store GenerationStore, flusher Flusher, drainer Drainer, raised func(int, int64)) *Generations {
 	return &Generations{
 		current:  make([]atomic.Int64, n),
+		flushed:  make([]atomic.Int64, n),
 		renewals: make([]*renewal, n),
 		cache:    cache,
 		store:    store,
+		flusher:  flusher,
 		drainer:  drainer,
 		raised:   raised,
 	}
@@ -153,6 +166,9 @@ func (g *Generations) renewOnce(ctx context.Context, partition int) error {
 	if !set {
 		return Unavailable(fmt.Errorf("set generation %d of partition %d: %w", row.Gen, partition, ErrOvertaken), "Redis")
 	}
+	if err := g.Learn(ctx, partition, row.Gen); err != nil {
+		return err
+	}
 	if err := g.settle(ctx, partition, row); err != nil {
 		return err
 	}
@@ -165,9 +181,29 @@ func (g *Generations) renewOnce(ctx context.Context, partition int) error {
 	return nil
 }
 
+// Learn takes note of a generation that MySQL has: everything older ends here, although this instance may not be able
+// to use the new one yet, being cut off from its Redis.
+func (g *Generations) Learn(ctx context.Context, partition int, gen int64) error {
+	if gen <= g.flushed[partition].Load() {
+		return nil
+	}
+	if err := g.flusher.Flush(ctx, partition, gen); err != nil {
+		return Unavailable(fmt.Errorf("flush partition %d before generation %d: %w", partition, gen, err), "MySQL")
+	}
+	for {
+		flushed := g.flushed[partition].Load()
+		if flushed >= gen || g.flushed[partition].CompareAndSwap(flushed, gen) {
+			return nil
+		}
+	}
+}
+
 func (g *Generations) settle(ctx context.Context, partition int, row Generation) error {
 	if row.Settled >= row.Gen {
 		return nil
+	}
+	if settled, err := g.awaitFlushes(ctx, partition, row.Gen); err != nil || settled {
+		return err
 	}
 	if err := g.drainer.Drain(ctx, partition, row.Gen); err != nil {
 		return Unavailable(fmt.Errorf("drain partition %d before generation %d: %w", partition, row.Gen, err), "MySQL")
@@ -178,14 +214,45 @@ func (g *Generations) settle(ctx context.Context, partition int, row Generation)
 	return nil
 }
 
-// RenewAll renews every partition whose generation is not known yet.
-func (g *Generations) RenewAll(ctx context.Context) error {
-	for p := range g.current {
-		if g.Of(p) == 0 {
-			if err := g.Renew(ctx, p, 0); err != nil {
-				return err
-			}
+const (
+	minFlushWait = 5 * time.Millisecond
+	maxFlushWait = 100 * time.Millisecond
+)
+
+// awaitFlushes waits until every living instance has flushed, or another one has settled gen.
+func (g *Generations) awaitFlushes(ctx context.Context, partition int, gen int64) (settled bool, err error) {
+	for wait := minFlushWait; ; wait = min(2*wait, maxFlushWait) {
+		row, waiting, err := g.store.Unflushed(ctx, partition, gen)
+		switch {
+		case err != nil:
+			return false, Unavailable(fmt.Errorf("who has not flushed partition %d: %w", partition, err), "MySQL")
+		case row.Gen != gen:
+			return false, Unavailable(fmt.Errorf("generation %d of partition %d: %w", gen, partition, ErrOvertaken), "MySQL")
+		case row.Settled >= gen:
+			return true, nil
+		case len(waiting) == 0:
+			return false, nil
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			err := fmt.Errorf("partition %d waits for %v to flush before generation %d: %w", partition, waiting, gen, ctx.Err())
+			return false, Unavailable(err, "other instances")
 		}
 	}
-	return nil
+}
+
+// RenewAll renews every partition whose generation is not known yet.
+func (g *Generations) RenewAll(ctx context.Context) error {
+	var renewals sync.WaitGroup
+	errs := make([]error, len(g.current))
+	for p := range g.current {
+		if g.Of(p) == 0 {
+			renewals.Go(func() { errs[p] = g.Renew(ctx, p, 0) })
+		}
+	}
+	renewals.Wait()
+	return errors.Join(errs...)
 }

@@ -16,7 +16,7 @@ import (
 // newGenerations watches one partition; raised collects the generations that became current.
 func newGenerations(p *fakePartition) (g *domain.Generations, raised *[]int64) {
 	raised = &[]int64{}
-	return domain.NewGenerations(1, p, p, p, func(_ int, gen int64) { *raised = append(*raised, gen) }), raised
+	return domain.NewGenerations(1, p, p, p, p, func(_ int, gen int64) { *raised = append(*raised, gen) }), raised
 }
 
 // agreed is a partition whose Redis and MySQL are both at gen, settled.
@@ -57,13 +57,13 @@ func TestRenewRaisesOnlyWhenTheTwoDisagree(t *testing.T) {
 		want   int64
 		log    []string
 	}{
-		"they agree":             {func(*fakePartition) {}, 3, []string{"observe", "renew", "set"}},
-		"restarted":              {func(p *fakePartition) { p.redis.Identity = "replid-b" }, 4, []string{"observe", "renew", "set", "drain", "settle"}},
-		"emptied":                {func(p *fakePartition) { p.redis.Gen, p.redis.Server = 0, "" }, 4, []string{"observe", "renew", "set", "drain", "settle"}},
-		"an older copy":          {func(p *fakePartition) { p.redis.Gen = 2 }, 4, []string{"observe", "renew", "set", "drain", "settle"}},
-		"another died between":   {func(p *fakePartition) { p.row.Gen, p.row.Settled = 4, 3 }, 5, []string{"observe", "renew", "set", "drain", "settle"}},
-		"another died unsettled": {func(p *fakePartition) { p.row.Settled = 2 }, 3, []string{"observe", "renew", "set", "drain", "settle"}},
-		"the very first":         {func(p *fakePartition) { *p = fakePartition{redis: domain.Observed{Identity: "replid-a"}} }, 1, []string{"observe", "renew", "set", "drain", "settle"}},
+		"they agree":             {func(*fakePartition) {}, 3, []string{"observe", "renew", "set", "flush"}},
+		"restarted":              {func(p *fakePartition) { p.redis.Identity = "replid-b" }, 4, []string{"observe", "renew", "set", "flush", "wait", "drain", "settle"}},
+		"emptied":                {func(p *fakePartition) { p.redis.Gen, p.redis.Server = 0, "" }, 4, []string{"observe", "renew", "set", "flush", "wait", "drain", "settle"}},
+		"an older copy":          {func(p *fakePartition) { p.redis.Gen = 2 }, 4, []string{"observe", "renew", "set", "flush", "wait", "drain", "settle"}},
+		"another died between":   {func(p *fakePartition) { p.row.Gen, p.row.Settled = 4, 3 }, 5, []string{"observe", "renew", "set", "flush", "wait", "drain", "settle"}},
+		"another died unsettled": {func(p *fakePartition) { p.row.Settled = 2 }, 3, []string{"observe", "renew", "set", "flush", "wait", "drain", "settle"}},
+		"the very first":         {func(p *fakePartition) { *p = fakePartition{redis: domain.Observed{Identity: "replid-a"}} }, 1, []string{"observe", "renew", "set", "flush", "wait", "drain", "settle"}},
 	} {
 		p := agreed(3)
 		c.change(p)
@@ -96,7 +96,7 @@ func TestRenewAsksNobodyWhenANewerGenerationIsKnown(t *testing.T) {
 
 func TestAFailedRenewIsUnavailableAndChangesNothing(t *testing.T) {
 	t.Parallel()
-	for _, what := range []string{"observe", "renew", "set", "drain", "settle"} {
+	for _, what := range []string{"observe", "renew", "set", "flush", "wait", "drain", "settle"} {
 		p := agreed(3)
 		g, raised := newGenerations(p)
 		require.NoError(t, g.Renew(ctx, 0, 0))
@@ -229,7 +229,7 @@ func TestARenewThatWaitsForAnotherCanBeGivenUp(t *testing.T) {
 func TestRenewAllRenewsWhatIsNotKnown(t *testing.T) {
 	t.Parallel()
 	p := agreed(2)
-	g := domain.NewGenerations(4, p, p, p, nil)
+	g := domain.NewGenerations(4, p, p, p, p, nil)
 	require.NoError(t, g.Renew(ctx, 2, 0))
 	require.NoError(t, g.RenewAll(ctx))
 	require.Equal(t, 4, p.count("renew"), "the one that is known is left alone")
@@ -240,5 +240,5 @@ func TestRenewAllRenewsWhatIsNotKnown(t *testing.T) {
 	require.Equal(t, 4, p.count("renew"))
 
 	p.fail = map[string]error{"renew": errDown}
-	requireCode(t, domain.NewGenerations(4, p, p, p, nil).RenewAll(ctx), domain.CodeUnavailable, "")
+	requireCode(t, domain.NewGenerations(4, p, p, p, p, nil).RenewAll(ctx), domain.CodeUnavailable, "")
 }

@@ -24,6 +24,8 @@ type Range struct {
 	From, To int64
 	Limit    int
 	Last     bool
+	// Committed is the watermark: MySQL has everything up to here. What lies above is noted when it is shown.
+	Committed int64
 }
 
 // RecentMessages is the Redis side of history: the newest messages of each group, and all that MySQL lacks.
@@ -183,7 +185,7 @@ func (h *History) After(ctx context.Context, head *Head, after, top int64, limit
 	if after >= top {
 		return Page{}, nil
 	}
-	r := Range{Group: head.Group, From: after + 1, To: top, Limit: limit}
+	r := Range{Group: head.Group, From: after + 1, To: top, Limit: limit, Committed: head.PersistedSeq}
 	recent, err := h.recent.Recent(ctx, []Range{r})
 	if err != nil {
 		return Page{}, Unavailable(fmt.Errorf("recent of %s: %w", head.Group, err), "Redis")
@@ -207,7 +209,7 @@ func (h *History) before(ctx context.Context, head *Head, before int64, limit in
 	if before <= 1 {
 		return Page{}, nil
 	}
-	r := Range{Group: head.Group, From: 1, To: before - 1, Limit: limit, Last: true}
+	r := Range{Group: head.Group, From: 1, To: before - 1, Limit: limit, Last: true, Committed: head.PersistedSeq}
 	recent, err := h.recent.Recent(ctx, []Range{r})
 	if err != nil {
 		return Page{}, Unavailable(fmt.Errorf("recent of %s: %w", head.Group, err), "Redis")
@@ -228,7 +230,9 @@ func (h *History) before(ctx context.Context, head *Head, before int64, limit in
 func (h *History) beforeTime(ctx context.Context, head *Head, timeMS int64, limit int) (Page, error) {
 	// What MySQL lacks is in Redis, and in an outage that is more than one read brings.
 	for to := head.MaxSeq; ; {
-		recent, err := h.recent.Recent(ctx, []Range{{Group: head.Group, From: 1, To: to, Limit: 1000, Last: true}})
+		recent, err := h.recent.Recent(ctx, []Range{{
+			Group: head.Group, From: 1, To: to, Limit: 1000, Last: true, Committed: head.PersistedSeq,
+		}})
 		if err != nil {
 			return Page{}, Unavailable(fmt.Errorf("recent of %s: %w", head.Group, err), "Redis")
 		}

@@ -2,9 +2,11 @@ package domain
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Record is a stored message as it travels: everything that needs no look is kept as the bytes clients get,
@@ -146,4 +148,12 @@ func (m *Message) Record() Record {
 	}
 	tail = append(tail, '}')
 	return Record{Group: m.Group, Seq: m.Seq, TimeMS: m.TimeMS, Tail: tail}
+}
+
+// CompareMessages orders by group and seq: transactions that lock overlapping rows in different orders deadlock.
+func CompareMessages(a, b *Message) int {
+	if a.Group != b.Group {
+		return strings.Compare(a.Group, b.Group)
+	}
+	return cmp.Compare(a.Seq, b.Seq)
 }

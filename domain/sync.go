@@ -135,6 +135,7 @@ func (h *History) syncPages(ctx context.Context, q SyncQuery, chunk []SyncResult
 			asked = append(asked, r)
 			ranges = append(ranges, Range{
 				Group: r.Group, From: q.Groups[r.Group] + 1, To: r.Head.MaxSeq, Limit: pageLimit(q.Limit),
+				Committed: r.Head.PersistedSeq,
 			})
 		}
 	}
@@ -193,7 +194,7 @@ func (h *History) Conversations(ctx context.Context, actor Actor, cursor string)
 func (h *History) withLast(ctx context.Context, heads []Head) ([]Conversation, error) {
 	ranges := make([]Range, len(heads))
 	for i, head := range heads {
-		ranges[i] = Range{Group: head.Group, From: 1, To: head.MaxSeq, Limit: 1, Last: true}
+		ranges[i] = Range{Group: head.Group, From: 1, To: head.MaxSeq, Limit: 1, Last: true, Committed: head.PersistedSeq}
 	}
 	recent, err := h.recent.Recent(ctx, ranges)
 	if err != nil {

@@ -2,6 +2,8 @@ package jobs
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -24,40 +26,57 @@ type WatchGenerations struct {
 	redis Observer
 	gens  Generations
 	log   zerolog.Logger
+	kick  chan struct{}
 }
 
 // NewWatchGenerations makes the job.
 func NewWatchGenerations(redis Observer, gens Generations, log zerolog.Logger) *WatchGenerations {
-	return &WatchGenerations{redis: redis, gens: gens, log: log}
+	return &WatchGenerations{redis: redis, gens: gens, log: log, kick: make(chan struct{}, 1)}
+}
+
+// Kick has it look at once. It does not block.
+func (w *WatchGenerations) Kick() {
+	select {
+	case w.kick <- struct{}{}:
+	default:
+	}
 }
 
 // Run watches until ctx is done.
 func (w *WatchGenerations) Run(ctx context.Context) error {
+	pause := time.NewTimer(watchInterval)
+	defer pause.Stop()
 	for ctx.Err() == nil {
 		if err := w.once(ctx); err != nil && ctx.Err() == nil {
 			w.log.Warn().Err(err).Msg("generations not compared, trying again")
 		}
-		wait(ctx, watchInterval)
+		pause.Reset(watchInterval)
+		select {
+		case <-ctx.Done():
+		case <-pause.C:
+		case <-w.kick:
+		}
 	}
 	return nil
 }
 
-// once renews what does not agree. A partition that cannot be renewed does not keep the others from it.
+// once renews what does not agree, all partitions at once: each waits for what other instances have to write.
 func (w *WatchGenerations) once(ctx context.Context) error {
 	all, err := w.observe(ctx)
 	if err != nil {
 		return err
 	}
+	var renewals sync.WaitGroup
+	errs := make([]error, len(all))
 	for partition, o := range all {
 		current := w.gens.Of(partition)
 		if current > 0 && o.Gen == current && o.Server == o.Identity {
 			continue
 		}
-		if renewErr := w.renew(ctx, partition, current); renewErr != nil {
-			err = renewErr
-		}
+		renewals.Go(func() { errs[partition] = w.renew(ctx, partition, current) })
 	}
-	return err
+	renewals.Wait()
+	return errors.Join(errs...)
 }
 
 func (w *WatchGenerations) observe(ctx context.Context) ([]domain.Observed, error) {

@@ -103,6 +103,17 @@ func (g generationsOf) Renew(ctx context.Context, partition int, observe func(co
 	return row, err
 }
 
+// Flush has nothing to write: these instances have no journal.
+func (generationsOf) Flush(context.Context, int, int64) error { return nil }
+
+func (g generationsOf) Unflushed(ctx context.Context, partition int, _ int64) (row domain.Generation, _ []string, err error) {
+	err = g.request(ctx, "unflushed", nil, func() (int, error) {
+		row = g.history.generations[partition]
+		return 0, nil
+	})
+	return row, nil, err
+}
+
 func (g generationsOf) Settle(ctx context.Context, partition int, gen int64) error {
 	return g.request(ctx, "settle", nil, func() (int, error) {
 		row := &g.history.generations[partition]
@@ -126,7 +137,7 @@ func (h *history) start(t *testing.T, name string, trouble gate) *node {
 	n := &node{}
 	n.instance = newInstance(h.world, name, func(log jobs.Log, w *jobs.Writer) jobs.Generations {
 		of := generationsOf{log.(*client), h}
-		n.gens = domain.NewGenerations(partitions, of, of, w, nil)
+		n.gens = domain.NewGenerations(partitions, of, of, of, w, nil)
 		n.watch = jobs.NewWatchGenerations(of, n.gens, zerolog.Nop())
 		return n.gens
 	})

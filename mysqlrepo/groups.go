@@ -231,3 +231,22 @@ func (d *DB) Dismiss(ctx context.Context, group string) (*domain.GroupChange, er
 	}
 	return c, nil
 }
+
+// GroupTypes tells the types of groups; those that are not there are left out.
+func (d *DB) GroupTypes(ctx context.Context, groups []string) (map[string]domain.GroupType, error) {
+	types := make(map[string]domain.GroupType, len(groups))
+	for chunk := range slices.Chunk(groups, groupsAQuery) {
+		query := "SELECT group_id, type FROM chat_group WHERE group_id IN (" + marksOf(len(chunk)) + ")"
+		err := each(ctx, d.sql, query, anys(chunk), func(rows *sql.Rows) error {
+			var group string
+			var typ domain.GroupType
+			err := rows.Scan(&group, &typ)
+			types[group] = typ
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("types of %d groups: %w", len(groups), err)
+		}
+	}
+	return types, nil
+}

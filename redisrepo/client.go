@@ -34,6 +34,8 @@ type Store struct {
 	appends redis.UniversalClient // never repeats a command: a lost reply must not store a message twice
 	cfg     Config
 	gens    func(partition int) int64
+	renew   func(ctx context.Context, partition int, seen int64) error
+	journal *domain.Journal // takes what is shown of messages and marks that MySQL may not have
 }
 
 // Open makes the clients; it connects with the first command. gens tells the generation that a partition is in.
@@ -67,12 +69,26 @@ func Open(cfg Config) (*Store, error) {
 		appends: redis.NewUniversalClient(&once),
 		cfg:     cfg,
 		gens:    func(int) int64 { return 0 },
+		renew:   func(context.Context, int, int64) error { return errNoGenerations },
+		journal: domain.NewJournal(cfg.Partitions, 0),
 	}, nil
 }
 
+// Generations knows the generation of every partition; domain.Generations is it.
+type Generations interface {
+	Of(partition int) int64
+	Renew(ctx context.Context, partition int, seen int64) error
+}
+
+var errNoGenerations = errors.New("nobody knows the generations yet")
+
 // UseGenerations tells the store where to learn a partition's generation. To be called before anything that
 // reads or writes messages: Generations itself is made of this store.
-func (s *Store) UseGenerations(gens func(partition int) int64) { s.gens = gens }
+func (s *Store) UseGenerations(g Generations) { s.gens, s.renew = g.Of, g.Renew }
+
+// UseJournal tells the store where to note what it answers with and MySQL may not have. To be called before anything
+// that reads or writes messages; without it nothing is noted.
+func (s *Store) UseJournal(j *domain.Journal) { s.journal = j }
 
 // Close ends the connections.
 func (s *Store) Close() error {

@@ -80,9 +80,16 @@ func (e *env) open(t *testing.T, addr string) *Store {
 	store, err := Open(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	store.UseGenerations(func(p int) int64 { return e.gens[p].Load() })
+	store.UseGenerations(generationsOf{e})
 	return store
 }
+
+// generationsOf are those that a test has set; nobody renews them.
+type generationsOf struct{ e *env }
+
+func (g generationsOf) Of(p int) int64 { return g.e.gens[p].Load() }
+
+func (generationsOf) Renew(context.Context, int, int64) error { return nil }
 
 // raise sets the generation of every partition, in Redis and for the stores.
 func (e *env) raise(t *testing.T, gen int64) {

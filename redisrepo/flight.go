@@ -188,7 +188,7 @@ func (a *Appender) settle(ctx context.Context, c *call) error {
 		a.failed(ctx, c, err)
 		return err
 	}
-	var back []*pendingSend
+	var back, over []*pendingSend
 	load, seed := map[string]bool{}, map[string]struct{}{}
 	for i, s := range c.sends {
 		switch words[i] {
@@ -200,11 +200,21 @@ func (a *Appender) settle(ctx context.Context, c *call) error {
 			seed[s.Group] = struct{}{}
 			back = append(back, s)
 		default:
-			s.done(outcome(words[i], s, c.gen))
+			accepted, err := outcome(words[i], s, c.gen)
+			if err == nil && !a.store.journal.KeepSend(accepted, s.Header, s.Body) {
+				s.tried = c.gen // the generation is over meanwhile: what it says is not believed
+				over = append(over, s)
+				continue
+			}
+			s.done(accepted, err)
 		}
 	}
 	if len(back) > 0 {
 		a.recover(ctx, c, back, load, seed)
+	}
+	if len(over) > 0 {
+		a.putBack(c.partition, over, nil)
+		a.renew(ctx, c)
 	}
 	return nil
 }

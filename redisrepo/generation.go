@@ -97,11 +97,23 @@ func (s *Store) identity(ctx context.Context, node redis.Cmdable) (string, error
 
 // SetGeneration sets the generation if it is higher and the server is still the one it was raised on.
 func (s *Store) SetGeneration(ctx context.Context, partition int, gen int64, identity string) (bool, error) {
-	set, err := s.run(ctx, generationScript, []string{genKey(partition)}, gen, identity, s.cfg.Identity).Text()
+	set, err := s.run(ctx, generationScript, []string{genKey(partition)}, gen, identity, s.cfg.Identity,
+		persistedChannel(partition)).Text()
 	if err != nil {
 		return false, fmt.Errorf("set generation of partition %d: %w", partition, err)
 	}
 	return set == strconv.FormatInt(gen, 10), nil
+}
+
+// maxRenewals bounds how often one call starts over because its generation is over.
+const maxRenewals = 3
+
+// renewed finds the partition's generation after seen turned out to be over, for a call that is to be tried again.
+func (s *Store) renewed(ctx context.Context, partition int, seen int64, try int) error {
+	if try > maxRenewals {
+		return fmt.Errorf("partition %d: generation %d is over, and the next one, and the one after", partition, seen)
+	}
+	return s.renew(ctx, partition, seen)
 }
 
 // OlderGenerations lists generations below gen whose logs this server may still hold.

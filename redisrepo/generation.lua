@@ -3,6 +3,7 @@
 --
 -- KEYS   1 gen
 -- ARGV   1 generation  2 identity of the server it was raised on  3 identity of this server, '' to ask it
+--        4 channel of the watermarks: who listens has something to write before the generation may begin
 -- RETURN the generation that is set now, or 'OTHER' when the server is not the one it was raised on
 
 local me = ARGV[3]
@@ -21,6 +22,7 @@ if tonumber(ARGV[1]) > gen then
   -- server that comes back full has to get its generation, or its logs are never drained.
   redis.call('PERSIST', KEYS[1])
   redis.call('HSET', KEYS[1], 'gen', ARGV[1], 'server', me, 'older', older)
+  redis.call('PUBLISH', ARGV[4], 'gen ' .. ARGV[1])
   return ARGV[1]
 end
 return known[1]

@@ -29,15 +29,34 @@ type headCmds struct {
 
 // partitionNumbers reads one field of each hash for each group of a partition.
 type partitionNumbers struct {
+	gen                    int64
+	known                  *redis.StringCmd // the generation that Redis is in
 	groups                 []string
 	seqs, persisted, holes *redis.SliceCmd
 }
 
-// Heads reads what Redis knows of each group, in one round trip; see domain.HeadCache.
+// Heads reads what Redis knows of each group, in one round trip; see domain.HeadCache. A Redis that is in another
+// generation is not believed: emptied, it would know nothing, and MySQL may lack what was shown already.
 func (s *Store) Heads(ctx context.Context, user string, groups []string) ([]domain.CachedHead, error) {
 	if len(groups) == 0 {
 		return nil, nil
 	}
+	for try := 1; ; try++ {
+		heads, over, err := s.readHeads(ctx, user, groups)
+		if err != nil {
+			return nil, err
+		}
+		if over == nil {
+			return heads, s.addFloors(ctx, heads)
+		}
+		if err := s.renewed(ctx, over.Partition, over.Gen, try); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// readHeads also names a partition that turned out to be in another generation.
+func (s *Store) readHeads(ctx context.Context, user string, groups []string) (heads []domain.CachedHead, over *domain.LogRange, err error) {
 	pipe := s.rdb.Pipeline()
 	cmds := make([]headCmds, len(groups))
 	partitions := make(map[int]*partitionNumbers)
@@ -50,29 +69,35 @@ func (s *Store) Heads(ctx context.Context, user string, groups []string) ([]doma
 			c.read = pipe.HMGet(ctx, readKey(p, gen, group), user)
 		}
 		if c.numbers = partitions[p]; c.numbers == nil {
-			c.numbers = &partitionNumbers{}
+			c.numbers = &partitionNumbers{gen: gen}
 			partitions[p] = c.numbers
 		}
 		c.index = len(c.numbers.groups)
 		c.numbers.groups = append(c.numbers.groups, group)
 	}
 	for p, n := range partitions {
-		gen := s.gens(p)
+		gen := n.gen
+		n.known = pipe.HGet(ctx, genKey(p), "gen")
 		n.seqs = pipe.HMGet(ctx, seqKey(p, gen), n.groups...)
 		n.persisted = pipe.HMGet(ctx, persistedKey(p, gen), n.groups...)
 		n.holes = pipe.HMGet(ctx, holesKey(p, gen), n.groups...)
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, fmt.Errorf("read %d heads: %w", len(groups), err)
+	if err := execIgnoringNil(ctx, pipe); err != nil {
+		return nil, nil, fmt.Errorf("read %d heads: %w", len(groups), err)
 	}
-	heads := make([]domain.CachedHead, len(groups))
+	for p, n := range partitions {
+		if n.known.Val() != strconv.FormatInt(n.gen, 10) {
+			return nil, &domain.LogRange{Partition: p, Gen: n.gen}, nil
+		}
+	}
+	heads = make([]domain.CachedHead, len(groups))
 	for i, group := range groups {
 		heads[i].Group = group
 		if err := cmds[i].into(&heads[i]); err != nil {
-			return nil, fmt.Errorf("head of %s: %w", group, err)
+			return nil, nil, fmt.Errorf("head of %s: %w", group, err)
 		}
 	}
-	return heads, s.addFloors(ctx, heads)
+	return heads, nil, nil
 }
 
 func (c *headCmds) into(h *domain.CachedHead) error {

@@ -99,6 +99,7 @@ func TestFillOfAnotherGenerationIsRefused(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
 		e.raiseRedis(t, e.cfg.Partitions.Of("a"), 2)
 		require.NoError(t, e.store.FillGroup(t.Context(), group("a", domain.Room)), "in silence: the send learns it")
+		e.gens[e.cfg.Partitions.Of("a")].Store(2)
 		require.False(t, e.head(t, "u", "a").GroupLoaded)
 	})
 }
@@ -416,6 +417,10 @@ func TestHolesThatChangedAreTakenOver(t *testing.T) {
 		require.Empty(t, e.head(t, "", seeded).Holes)
 		e.raiseRedis(t, 3, 2)
 		require.NoError(t, e.store.SetHoles(ctx, seeded, after), "the next generation reads them itself")
-		require.Empty(t, e.head(t, "", seeded).Holes)
+		e.gens[3].Store(2)
+		require.False(t, e.head(t, "", seeded).Seeded)
+		e.raiseRedis(t, 3, 3)
+		_, err := e.store.Heads(ctx, "", []string{seeded})
+		require.ErrorContains(t, err, "generation 2 is over", "Redis is in another one, and nobody renews")
 	})
 }

@@ -152,7 +152,7 @@ func TestEverythingWorksOnACluster(t *testing.T) {
 	store, err := Open(e.cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	store.UseGenerations(func(p int) int64 { return e.gens[p].Load() })
+	store.UseGenerations(generationsOf{e})
 	e.store = store
 	e.raise(t, 1)
 	identities := make(map[string]bool)

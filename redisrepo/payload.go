@@ -98,9 +98,13 @@ func (s *Subscriber) toUser(user, payload string) error {
 	return nil
 }
 
-// watermarks reads '<gen>' followed by ' <group> <seq>' for each group.
+// watermarks reads '<gen>' followed by ' <group> <seq>' for each group, or 'gen <gen>', which begins.
 func (s *Subscriber) watermarks(payload string) error {
 	words := strings.Split(payload, " ")
+	if words[0] == "gen" {
+		s.doubted()
+		return nil
+	}
 	gen, err := strconv.ParseInt(words[0], 10, 64)
 	if err != nil {
 		return fmt.Errorf("generation of watermarks: %w", err)

@@ -11,8 +11,42 @@ import (
 	"hearth/domain"
 )
 
-// Recent answers each range from the newest messages that Redis keeps, in one round trip.
+// Recent answers each range from the newest messages that Redis keeps, in one round trip. What MySQL may not have of
+// them is noted in the journal, for it is about to be shown; messages of a generation that is over are not believed.
 func (s *Store) Recent(ctx context.Context, ranges []domain.Range) ([][]domain.Record, error) {
+	for try := 1; ; try++ {
+		gens := make([]int64, len(ranges))
+		for i, r := range ranges {
+			_, gens[i] = s.of(r.Group)
+		}
+		results, err := s.readRecent(ctx, ranges)
+		if err != nil {
+			return nil, err
+		}
+		over := s.keep(ranges, gens, results)
+		if over < 0 {
+			return results, nil
+		}
+		p := s.cfg.Partitions.Of(ranges[over].Group)
+		if err := s.renewed(ctx, p, gens[over], try); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// keep notes what is about to be shown. It returns the index of a range whose generation is over, -1 for none.
+func (s *Store) keep(ranges []domain.Range, gens []int64, results [][]domain.Record) (over int) {
+	for i, records := range results {
+		for _, r := range records {
+			if r.Seq > ranges[i].Committed && !s.journal.KeepRecord(gens[i], ranges[i].Committed, r) {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+func (s *Store) readRecent(ctx context.Context, ranges []domain.Range) ([][]domain.Record, error) {
 	pipe := s.rdb.Pipeline()
 	cmds := make([]*redis.XMessageSliceCmd, len(ranges))
 	for i, r := range ranges {

@@ -26,6 +26,9 @@ var forgetSource string
 //go:embed seed.lua
 var seedSource string
 
+//go:embed reached.lua
+var reachedSource string
+
 //go:embed holes.lua
 var holesSource string
 
@@ -68,6 +71,7 @@ var (
 	generationScript = redis.NewScript(generationSource)
 	forgetScript     = redis.NewScript(forgetSource)
 	seedScript       = redis.NewScript(seedSource)
+	reachedScript    = redis.NewScript(standingSource + reachedSource)
 	holesScript      = redis.NewScript(holesSource)
 	fillScript       = redis.NewScript(fillSource)
 	changeScript     = redis.NewScript(changeSource)

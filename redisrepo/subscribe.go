@@ -51,6 +51,8 @@ type Subscriber struct {
 	lastCanary atomic.Int64 // Unix ns of the last one that came back; at first: the start
 	flowing    atomic.Bool  // a canary has come back over the connection at hand
 
+	doubted func() // called when the generations may have changed
+
 	canaryInterval, canaryGrace, silenceLimit time.Duration // as the constants; tests have less time
 
 	changed chan struct{} // holds one when pending is not empty
@@ -73,6 +75,7 @@ func NewSubscriber(store *Store, handler Handler, instance string, log zerolog.L
 		reconnects: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "hearth_fanout_reconnects_total", Help: "Pub/sub connections given up, by reason.",
 		}, []string{"reason"}),
+		doubted:  func() {},
 		changed:  make(chan struct{}, 1),
 		channels: make(map[string]struct{}),
 	}
@@ -87,6 +90,10 @@ func NewSubscriber(store *Store, handler Handler, instance string, log zerolog.L
 	reg.MustRegister(s.reconnects, age)
 	return s
 }
+
+// OnDoubt has f called when a generation begins or the connection is new: the server may be another one, too. It must
+// not block. To be called before Run.
+func (s *Subscriber) OnDoubt(f func()) { s.doubted = f }
 
 // Subscribe asks for the channels of groups; Handler.Confirmed tells when each is there. It does not wait for the
 // connection.
@@ -218,6 +225,7 @@ func (s *Subscriber) receive(ctx context.Context) (reason string, err error) {
 	}
 	writing.Go(func() { s.writeChanges(ctx, pubsub) })
 	writing.Go(func() { s.sendCanary(ctx) }) // the first word on this connection
+	s.doubted()
 	heard := time.Now()
 	for {
 		if ctx.Err() != nil { // while there is traffic, nothing else tells

@@ -83,7 +83,7 @@ func (f *feed) push(p domain.Push) {
 	}
 	f.gen = p.Gen
 	if f.isLive && !f.doubtful && p.Seq == f.last+1 {
-		f.handOut(p)
+		f.handOutPush(p)
 		f.handOutEarly()
 		return
 	}
@@ -94,6 +94,15 @@ func (f *feed) push(p domain.Push) {
 		f.hub.metrics.gaps.Inc()
 		f.startRepair()
 	}
+}
+
+// handOutPush hands out what pub/sub has brought, once the journal has it: what is shown must not get lost. A generation
+// that is over is not believed any more; f.mu is held.
+func (f *feed) handOutPush(p domain.Push) (ok bool) {
+	if ok = f.hub.journal.KeepPush(p); ok {
+		f.handOut(p)
+	}
+	return ok
 }
 
 // handOut gives a message to every subscription; f.mu is held.
@@ -119,12 +128,19 @@ func (f *feed) handOut(p domain.Push) {
 }
 
 func (f *feed) handOutEarly() {
+	for seq, p := range f.early {
+		if f.hub.journal.Over(f.group, p.Gen) {
+			delete(f.early, seq)
+		}
+	}
 	for len(f.early) > 0 && !f.doubtful {
 		p, ok := f.early[f.last+1]
 		if !ok {
 			break
 		}
-		f.handOut(p)
+		if !f.handOutPush(p) {
+			delete(f.early, p.Seq)
+		}
 	}
 }
 

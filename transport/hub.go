@@ -33,6 +33,7 @@ type Hub struct {
 	history    *domain.History
 	notes      domain.Notes
 	watermarks *domain.Watermarks
+	journal    *domain.Journal
 	channels   Channels
 	log        zerolog.Logger
 	metrics    *metrics
@@ -58,9 +59,9 @@ const (
 )
 
 // NewHub makes a hub; UseChannels completes it.
-func NewHub(history *domain.History, notes domain.Notes, watermarks *domain.Watermarks, log zerolog.Logger, m *metrics) *Hub {
+func NewHub(history *domain.History, notes domain.Notes, watermarks *domain.Watermarks, journal *domain.Journal, log zerolog.Logger, m *metrics) *Hub {
 	return &Hub{
-		history: history, notes: notes, watermarks: watermarks, log: log, metrics: m,
+		history: history, notes: notes, watermarks: watermarks, journal: journal, log: log, metrics: m,
 		feeds:    make(map[string]*feed),
 		accounts: make(map[string]*account),
 		conns:    make(map[*Conn]struct{}),
@@ -93,8 +94,11 @@ func (h *Hub) Confirmed(group string) {
 	}
 }
 
-// Persisted tells waiting sends that a group's rows are committed.
-func (h *Hub) Persisted(group string, gen, seq int64) { h.watermarks.Raise(group, gen, seq) }
+// Persisted tells waiting sends, and the journal, that a group's rows are committed.
+func (h *Hub) Persisted(group string, gen, seq int64) {
+	h.watermarks.Raise(group, gen, seq)
+	h.journal.Committed(group, gen, seq)
+}
 
 func (h *Hub) feed(group string) *feed {
 	h.mu.Lock()

@@ -189,7 +189,7 @@ func (f *feed) apply(page domain.Page, top int64) {
 		if r.Seq <= f.last {
 			continue
 		}
-		p, ok := f.early[r.Seq]
+		p, ok := f.early[r.Seq] // the same message, in the form in which it is shared
 		if !ok {
 			p = domain.Push{Group: f.group, Seq: r.Seq, Mute: r.Mute, Event: wire.AppendMessage(nil, r)}
 		}

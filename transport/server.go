@@ -34,6 +34,7 @@ type Deps struct {
 	Groups     *domain.Groups
 	Notes      domain.Notes
 	Watermarks *domain.Watermarks
+	Journal    *domain.Journal
 	Clock      Clock
 	Log        zerolog.Logger
 	Registerer prometheus.Registerer
@@ -65,7 +66,7 @@ func NewServer(cfg ConnConfig, d Deps) *Server {
 		cfg: cfg, auth: d.Auth, history: d.History, sends: d.Sends, signals: d.Signals, sessions: d.Sessions,
 		groups: d.Groups, clock: d.Clock, log: d.Log,
 		metrics: m,
-		hub:     NewHub(d.History, d.Notes, d.Watermarks, d.Log, m),
+		hub:     NewHub(d.History, d.Notes, d.Watermarks, d.Journal, d.Log, m),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: 10 * time.Second,
 			ReadBufferSize:   512, // one a connection for its whole life: small

@@ -76,6 +76,7 @@ func newFixture(t testing.TB, change func(*options)) *fixture {
 		Signals:    domain.NewSignals(f.b, nil), // it never finds anything missing
 		Sessions:   sessions,
 		Notes:      f.b,
+		Journal:    domain.NewJournal(16, 1<<20),
 		Groups:     domain.NewGroups(f.b, f.b, f.b, heads, func() string { return "made" }),
 		Watermarks: f.watermarks, Clock: f.b, Log: zerolog.New(f.log), Registerer: f.registry, AllowedOrigins: o.origins,
 	})

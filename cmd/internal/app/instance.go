@@ -55,6 +55,8 @@ type Instance struct {
 	announce   *jobs.Announce
 	presence   *jobs.Presence
 	watch      *jobs.WatchGenerations
+	heartbeat  *jobs.Heartbeat
+	journal    *jobs.Journal
 }
 
 // NewInstance wires an instance; it starts nothing and asks nobody. redis has to be the instance's own, sql may be
@@ -74,12 +76,16 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 		return nil, err
 	}
 	writer := jobs.NewWriter(redis, sql, cfg.Persist.BatchRows, log, reg)
+	kept := domain.NewJournal(partitions, cfg.Persist.JournalBytes)
+	journal := jobs.NewJournal(kept, sql, redis, partitions, life, cfg.Persist.BatchRows, log, reg)
 	var announce *jobs.Announce
-	gens := domain.NewGenerations(partitions, redis, sql, writer, func(partition int, gen int64) {
+	gens := domain.NewGenerations(partitions, redis, sql, journal, writer, func(partition int, gen int64) {
 		announce.Again()
 		log.Info().Int("partition", partition).Int64("gen", gen).Msg("generation current")
 	})
-	redis.UseGenerations(gens.Of)
+	redis.UseGenerations(gens)
+	redis.UseJournal(kept)
+	journal.UseGenerations(gens)
 
 	heads := domain.NewHeads(redis, sql)
 	recovery := domain.NewRecovery(gens, heads, sql, redis)
@@ -104,7 +110,7 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	clock := redisrepo.NewClock(redis, log)
 	server := transport.NewServer(connConfig(cfg, life, limits), transport.Deps{
 		Auth: verifier, History: history, Sends: sends, Signals: signals, Sessions: sessions, Groups: groups,
-		Notes: redis, Watermarks: watermarks,
+		Notes: redis, Watermarks: watermarks, Journal: kept,
 		Clock: clock, Log: log, Registerer: reg, AllowedOrigins: cfg.HTTP.AllowedOrigins,
 	})
 	subscriber := redisrepo.NewSubscriber(redis, server.Hub(), life, log, reg)
@@ -116,6 +122,8 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	if err != nil {
 		return nil, err
 	}
+	watch := jobs.NewWatchGenerations(redis, gens, log)
+	subscriber.OnDoubt(watch.Kick)
 	announce = jobs.NewAnnounce(redis, server.Hub(), sessions, life, log)
 	sessions.UseLate(announce.Late)
 	leases := jobs.NewLeases(redis, partitions, cfg.Node.Name, log)
@@ -129,7 +137,9 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 		),
 		persist:   jobs.NewPersist(writer, leases, gens, cfg.Persist.Interval.D(), log),
 		readMarks: jobs.NewReadMarks(redis, sql, leases, gens, log),
-		watch:     jobs.NewWatchGenerations(redis, gens, log),
+		watch:     watch,
+		heartbeat: jobs.NewHeartbeat(sql, gens, life, watch.Kick, log),
+		journal:   journal,
 		announce:  announce,
 		presence:  jobs.NewPresence(redis, life, sessions.Offline, log),
 	}, nil
@@ -216,6 +226,9 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 	if err := i.sql.CheckPartitions(ctx, domain.Partitions(i.cfg.Redis.Partitions)); err != nil {
 		return nil, err
 	}
+	if err := i.heartbeat.Begin(ctx); err != nil {
+		return nil, err
+	}
 	if err := i.gens.RenewAll(ctx); err != nil {
 		return nil, err
 	}
@@ -224,7 +237,9 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 	}
 	clock := startTask(ctx, i.clock.Run)
 	health := startTask(ctx, i.health.Run)
+	heartbeat := startTask(ctx, i.heartbeat.Run)
 	watch := startTask(ctx, i.watch.Run)
+	journal := startTask(ctx, i.journal.Run)
 	leases := startTask(ctx, i.leases.Run)
 	persist := startTask(ctx, i.persist.Run)
 	readMarks := startTask(ctx, i.readMarks.Run)
@@ -243,7 +258,13 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 		if ctx.Err() == nil {
 			i.leases.Release(ctx)
 		}
-		return errors.Join(err, watch.stop(ctx), health.stop(ctx), clock.stop(ctx))
+		err = errors.Join(err, watch.stop(ctx), journal.stop(ctx), heartbeat.stop(ctx))
+		if lastErr := i.journal.Last(ctx); lastErr != nil {
+			i.log.Warn().Err(lastErr).Msg("journal not written at shutdown, what it holds is in Redis")
+		} else if endErr := i.heartbeat.End(ctx); endErr != nil {
+			i.log.Warn().Err(endErr).Msg("not taken out of the instances, others wait some seconds")
+		}
+		return errors.Join(err, health.stop(ctx), clock.stop(ctx))
 	}, nil
 }
 

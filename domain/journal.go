@@ -1,0 +1,300 @@
+package domain
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sort"
+	"sync"
+	"sync/atomic"
+)
+
+// Journal remembers what an instance has acknowledged or shown until MySQL has it, so that what Redis loses has a
+// second home. When a newer generation is heard of, the older ones are closed: what they still have to say is not
+// believed any more, and what was said before is written to MySQL before the new one accepts anything.
+type Journal struct {
+	limit      int64 // bytes; beyond it the oldest of a group give way
+	bytes      atomic.Int64
+	dropped    atomic.Int64
+	partitions []journalPartition
+}
+
+type journalPartition struct {
+	mu     sync.Mutex // guards what follows; never held during I/O
+	open   int64      // generations below are closed
+	groups map[string]*journalGroup
+	marks  map[GroupUser]ReadMark
+}
+
+// journalGroup holds a group's messages by seq, and so by generation.
+type journalGroup struct {
+	entries []journalEntry
+	swept   int64 // first seq at the last sweep; 0: there was none
+}
+
+// journalEntry keeps a message as its bytes came: header and body of a send, or the tail of what was shown.
+type journalEntry struct {
+	gen, seq, timeMS   int64
+	header, body, tail []byte
+}
+
+const journalEntryBytes = 112
+
+func (e *journalEntry) size() int64 {
+	return int64(journalEntryBytes + len(e.header) + len(e.body) + len(e.tail))
+}
+
+// ReadMark is a read mark set in a generation.
+type ReadMark struct{ Gen, Seq int64 }
+
+// NewJournal makes a journal of at most limit bytes.
+func NewJournal(n Partitions, limit int64) *Journal {
+	j := &Journal{limit: limit, partitions: make([]journalPartition, n)}
+	for i := range j.partitions {
+		p := &j.partitions[i]
+		p.groups, p.marks = make(map[string]*journalGroup), make(map[GroupUser]ReadMark)
+	}
+	return j
+}
+
+func (j *Journal) of(group string) *journalPartition {
+	return &j.partitions[Partitions(len(j.partitions)).Of(group)]
+}
+
+// KeepSend keeps an accepted send, whose bytes it takes over. It reports false when the generation is closed: the answer
+// must not be believed.
+func (j *Journal) KeepSend(a Accepted, header, body []byte) bool {
+	e := journalEntry{gen: a.Gen, seq: a.Seq, timeMS: a.TimeMS, header: header, body: body}
+	return j.keep(a.Group, a.PersistedSeq, e)
+}
+
+// KeepPush keeps a message that is about to be handed to connections; false as with KeepSend.
+func (j *Journal) KeepPush(p Push) bool {
+	return j.keep(p.Group, 0, journalEntry{gen: p.Gen, seq: p.Seq, tail: p.Event})
+}
+
+// KeepRecord keeps a message that Redis had for a page, if it lies above the watermark; false as with KeepSend.
+func (j *Journal) KeepRecord(gen, persisted int64, r Record) bool {
+	return j.keep(r.Group, persisted, journalEntry{gen: gen, seq: r.Seq, timeMS: r.TimeMS, tail: r.Tail})
+}
+
+func (j *Journal) keep(group string, persisted int64, e journalEntry) bool {
+	p := j.of(group)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e.gen < p.open {
+		return false
+	}
+	if e.seq <= persisted {
+		return true
+	}
+	g := p.groups[group]
+	if g == nil {
+		g = &journalGroup{}
+		p.groups[group] = g
+	}
+	at := len(g.entries)
+	for at > 0 && g.entries[at-1].seq > e.seq {
+		at--
+	}
+	if at > 0 && g.entries[at-1].seq == e.seq {
+		return true
+	}
+	for j.bytes.Load()+e.size() > j.limit {
+		if at == 0 {
+			j.dropped.Add(1)
+			return true
+		}
+		j.bytes.Add(-g.entries[0].size())
+		j.dropped.Add(1)
+		g.entries = slices.Delete(g.entries, 0, 1)
+		at--
+	}
+	j.bytes.Add(e.size())
+	g.entries = slices.Insert(g.entries, at, e)
+	return true
+}
+
+// Over tells that a generation of the group's partition is closed.
+func (j *Journal) Over(group string, gen int64) bool {
+	p := j.of(group)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return gen < p.open
+}
+
+// KeepMark keeps a read mark that was acknowledged; false as with KeepSend.
+func (j *Journal) KeepMark(who GroupUser, mark ReadMark) bool {
+	p := j.of(who.Group)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if mark.Gen < p.open {
+		return false
+	}
+	if mark.Seq > p.marks[who].Seq {
+		p.marks[who] = mark
+	}
+	return true
+}
+
+// Committed forgets what the group's watermark of gen has passed.
+func (j *Journal) Committed(group string, gen, seq int64) {
+	p := j.of(group)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := p.groups[group]
+	if g == nil {
+		return
+	}
+	first := sort.Search(len(g.entries), func(i int) bool { return g.entries[i].gen >= gen })
+	end := first + sort.Search(len(g.entries)-first, func(i int) bool {
+		e := &g.entries[first+i]
+		return e.gen > gen || e.seq > seq
+	})
+	j.forget(g, first, end)
+}
+
+// forget takes entries out; the partition's mu is held.
+func (j *Journal) forget(g *journalGroup, from, to int) {
+	for i := from; i < to; i++ {
+		j.bytes.Add(-g.entries[i].size())
+	}
+	g.entries = slices.Delete(g.entries, from, to)
+}
+
+// Unwritten is what a partition's journal holds.
+type Unwritten struct {
+	Messages []Message // by group and seq; without GroupType
+	Marks    map[GroupUser]ReadMark
+}
+
+// Close closes the generations of a partition below gen and returns what the journal holds of them. It can be called
+// again: Written forgets.
+func (j *Journal) Close(partition int, gen int64) (Unwritten, error) {
+	p := &j.partitions[partition]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open = max(p.open, gen)
+	return p.below(gen)
+}
+
+// All is what the journal holds of a partition.
+func (j *Journal) All(partition int) (Unwritten, error) {
+	p := &j.partitions[partition]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.below(1 << 62)
+}
+
+func (p *journalPartition) below(gen int64) (u Unwritten, err error) {
+	for group, g := range p.groups {
+		for i := range g.entries {
+			e := &g.entries[i]
+			if e.gen >= gen {
+				break
+			}
+			m, err := e.message(group)
+			if err != nil {
+				return u, err
+			}
+			u.Messages = append(u.Messages, m)
+		}
+	}
+	slices.SortFunc(u.Messages, func(a, b Message) int { return CompareMessages(&a, &b) })
+	u.Marks = make(map[GroupUser]ReadMark)
+	for who, mark := range p.marks {
+		if mark.Gen < gen {
+			u.Marks[who] = mark
+		}
+	}
+	return u, nil
+}
+
+// message takes an entry apart, as a row wants it.
+func (e *journalEntry) message(group string) (m Message, err error) {
+	m = Message{Group: group, Seq: e.seq, TimeMS: e.timeMS, Gen: e.gen, Body: e.body}
+	if e.tail == nil {
+		m.Header, err = ParseHeader(e.header)
+	} else {
+		err = m.readTail(e.tail)
+	}
+	m.Hash = ContentHash(m.Body, m.Mentions, m.ReplyTo)
+	return m, err
+}
+
+// readTail reads a message's JSON from its time on; what stands before it is skipped.
+func (m *Message) readTail(tail []byte) error {
+	at := bytes.Index(tail, tailTime) // ids before it have no quotes
+	if at < 0 {
+		return fmt.Errorf("message %s/%d: a tail without a time", m.Group, m.Seq)
+	}
+	var fields struct {
+		TimeMS int64 `json:"time_ms"`
+		Header
+		Body json.RawMessage `json:"body"`
+	}
+	if err := json.Unmarshal(slices.Concat([]byte{'{'}, tail[at:]), &fields); err != nil {
+		return fmt.Errorf("message %s/%d: %w", m.Group, m.Seq, err)
+	}
+	m.TimeMS, m.Header, m.Body = fields.TimeMS, fields.Header, fields.Body
+	return nil
+}
+
+// Written forgets what has been brought to MySQL.
+func (j *Journal) Written(partition int, u Unwritten) {
+	p := &j.partitions[partition]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range u.Messages {
+		m := &u.Messages[i]
+		g := p.groups[m.Group]
+		if g == nil {
+			continue
+		}
+		at := sort.Search(len(g.entries), func(i int) bool { return g.entries[i].seq >= m.Seq })
+		if at < len(g.entries) && g.entries[at].seq == m.Seq && g.entries[at].gen == m.Gen {
+			j.forget(g, at, at+1)
+		}
+	}
+	for who, mark := range u.Marks {
+		if p.marks[who] == mark {
+			delete(p.marks, who)
+		}
+	}
+}
+
+// Lingering tells what of a partition's generation has lain here since the last call: its watermark may have been
+// missed. Groups that hold nothing are let go.
+func (j *Journal) Lingering(partition int, gen int64) (groups []string, marks map[GroupUser]ReadMark) {
+	p := &j.partitions[partition]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for group, g := range p.groups {
+		if len(g.entries) == 0 {
+			if g.swept == 0 {
+				delete(p.groups, group)
+			}
+			g.swept = 0
+			continue
+		}
+		first := g.entries[0].seq
+		if first == g.swept && g.entries[len(g.entries)-1].gen == gen {
+			groups = append(groups, group)
+		}
+		g.swept = first
+	}
+	marks = make(map[GroupUser]ReadMark)
+	for who, mark := range p.marks {
+		if mark.Gen == gen {
+			marks[who] = mark
+		}
+	}
+	return groups, marks
+}
+
+// Bytes is about how much memory the journal holds.
+func (j *Journal) Bytes() int64 { return j.bytes.Load() }
+
+// Dropped counts the messages that were forgotten for lack of room.
+func (j *Journal) Dropped() int64 { return j.dropped.Load() }

@@ -1,0 +1,187 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"hearth/domain"
+)
+
+const sweepInterval = 2 * time.Second
+
+// JournalRows is the MySQL side of the journal.
+type JournalRows interface {
+	// InsertMessages is that of Rows.
+	InsertMessages(ctx context.Context, gens map[int]int64, messages []domain.Message) error
+	MarkRows
+	// GroupTypes tells the types of groups.
+	GroupTypes(ctx context.Context, groups []string) (map[string]domain.GroupType, error)
+	// Flushed reports that the instance's journal of everything older than gen is written.
+	Flushed(ctx context.Context, instance string, partition int, gen int64) error
+}
+
+// JournalMarks is the Redis side of the journal.
+type JournalMarks interface {
+	// Reached tells the watermarks of groups, and which marks are written; nothing of a generation that is over.
+	Reached(ctx context.Context, log domain.LogRange, groups []string, marks []domain.GroupUser) (map[string]int64, []domain.GroupUser, error)
+}
+
+// Journal is the job that keeps an instance's journal short where watermarks were missed, and brings it to MySQL at a
+// new generation (it is the domain.Flusher) and at shutdown.
+type Journal struct {
+	journal    *domain.Journal
+	rows       JournalRows
+	marks      JournalMarks
+	gens       Generations
+	partitions domain.Partitions
+	instance   string
+	batch      int // rows in a transaction
+	log        zerolog.Logger
+}
+
+// NewJournal makes the job; UseGenerations completes it. instance is what MySQL knows this life of the instance by.
+func NewJournal(j *domain.Journal, rows JournalRows, marks JournalMarks, n domain.Partitions, instance string, batchRows int,
+	log zerolog.Logger, reg prometheus.Registerer,
+) *Journal {
+	reg.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "hearth_journal_bytes", Help: "Memory of what was acknowledged or shown and MySQL is not known to have.",
+		}, func() float64 { return float64(j.Bytes()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "hearth_journal_dropped_total", Help: "Messages that the journal had no room for: only Redis has them.",
+		}, func() float64 { return float64(j.Dropped()) }),
+	)
+	return &Journal{journal: j, rows: rows, marks: marks, partitions: n, instance: instance, batch: batchRows, log: log}
+}
+
+// UseGenerations tells the generations, which are made with this job as their flusher.
+func (j *Journal) UseGenerations(g Generations) { j.gens = g }
+
+// Flush closes what is older than gen, writes it and reports that; see domain.Flusher.
+func (j *Journal) Flush(ctx context.Context, partition int, gen int64) error {
+	unwritten, err := j.journal.Close(partition, gen)
+	if err != nil { // the rest must not wait for it
+		j.log.Error().Err(err).Int("partition", partition).Msg("messages of the journal not understood")
+	}
+	if err := j.write(ctx, partition, unwritten); err != nil {
+		return err
+	}
+	if n := len(unwritten.Messages); n > 0 {
+		j.log.Info().Int("partition", partition).Int64("gen", gen).Int("messages", n).Msg("journal written")
+	}
+	return j.rows.Flushed(ctx, j.instance, partition, gen)
+}
+
+// write brings messages and marks to MySQL, messages of one generation at a time, and forgets them.
+func (j *Journal) write(ctx context.Context, partition int, u domain.Unwritten) error {
+	if err := j.addTypes(ctx, u.Messages); err != nil {
+		return err
+	}
+	messages := slices.Clone(u.Messages)
+	slices.SortStableFunc(messages, func(a, b domain.Message) int { return int(a.Gen - b.Gen) })
+	for len(messages) > 0 {
+		n := 1
+		for n < min(len(messages), j.batch) && messages[n].Gen == messages[0].Gen {
+			n++
+		}
+		if err := j.insert(ctx, partition, messages[:n]); err != nil {
+			return err
+		}
+		j.journal.Written(partition, domain.Unwritten{Messages: messages[:n]})
+		messages = messages[n:]
+	}
+	marks := make(map[domain.GroupUser]int64, len(u.Marks))
+	for who, mark := range u.Marks {
+		marks[who] = mark.Seq
+	}
+	if err := j.rows.SaveReadMarks(ctx, marks); err != nil {
+		return fmt.Errorf("save %d read marks of the journal: %w", len(marks), err)
+	}
+	j.journal.Written(partition, domain.Unwritten{Marks: u.Marks})
+	return nil
+}
+
+func (j *Journal) insert(ctx context.Context, partition int, messages []domain.Message) error {
+	if err := j.rows.InsertMessages(ctx, map[int]int64{partition: messages[0].Gen}, messages); err != nil {
+		return fmt.Errorf("insert %d messages of the journal: %w", len(messages), err)
+	}
+	return nil
+}
+
+// addTypes tells the types of the groups, which the journal does not know.
+func (j *Journal) addTypes(ctx context.Context, messages []domain.Message) error {
+	var groups []string
+	for i := range messages {
+		if len(groups) == 0 || groups[len(groups)-1] != messages[i].Group {
+			groups = append(groups, messages[i].Group)
+		}
+	}
+	types, err := j.rows.GroupTypes(ctx, groups)
+	if err != nil {
+		return err
+	}
+	for i := range messages {
+		messages[i].GroupType = types[messages[i].Group]
+	}
+	return nil
+}
+
+// Run asks for the watermarks of what has lain in the journal for some seconds, until ctx is done.
+func (j *Journal) Run(ctx context.Context) error {
+	for {
+		wait(ctx, sweepInterval)
+		if ctx.Err() != nil {
+			return nil
+		}
+		for p := range int(j.partitions) {
+			if err := j.sweep(ctx, p); err != nil && ctx.Err() == nil {
+				j.log.Warn().Err(err).Msg("journal not compared with the watermarks")
+				break
+			}
+		}
+	}
+}
+
+func (j *Journal) sweep(ctx context.Context, partition int) error {
+	log := domain.LogRange{Partition: partition, Gen: j.gens.Of(partition)}
+	groups, marks := j.journal.Lingering(partition, log.Gen)
+	if len(groups)+len(marks) == 0 {
+		return nil
+	}
+	who := make([]domain.GroupUser, 0, len(marks))
+	for mark := range marks {
+		who = append(who, mark)
+	}
+	watermarks, written, err := j.marks.Reached(ctx, log, groups, who)
+	if err != nil {
+		return err
+	}
+	for group, seq := range watermarks {
+		j.journal.Committed(group, log.Gen, seq)
+	}
+	done := make(map[domain.GroupUser]domain.ReadMark, len(written))
+	for _, mark := range written {
+		done[mark] = marks[mark]
+	}
+	j.journal.Written(partition, domain.Unwritten{Marks: done})
+	return nil
+}
+
+// Last writes everything that is left, at shutdown: what cannot be written is in Redis as long as nothing else fails.
+func (j *Journal) Last(ctx context.Context) error {
+	var failed []error
+	for p := range int(j.partitions) {
+		unwritten, err := j.journal.All(p)
+		if err == nil {
+			err = j.write(ctx, p, unwritten)
+		}
+		failed = append(failed, err)
+	}
+	return errors.Join(failed...)
+}
