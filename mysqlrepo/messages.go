@@ -50,27 +50,24 @@ func sorted(msgs []domain.Message) []*domain.Message {
 	for i := range msgs {
 		list[i] = &msgs[i]
 	}
-	order := func(a, b *domain.Message) int {
-		if a.Group != b.Group {
-			return strings.Compare(a.Group, b.Group)
-		}
-		return cmp.Compare(a.Seq, b.Seq)
-	}
-	if !slices.IsSortedFunc(list, order) {
-		slices.SortStableFunc(list, order)
+	if !slices.IsSortedFunc(list, bySeq) {
+		slices.SortStableFunc(list, bySeq)
 	}
 	return list
+}
+
+func bySeq(a, b *domain.Message) int {
+	if a.Group != b.Group {
+		return strings.Compare(a.Group, b.Group)
+	}
+	return cmp.Compare(a.Seq, b.Seq)
 }
 
 func (d *DB) insertMessages(ctx context.Context, gens map[int]int64, msgs []*domain.Message) error {
 	if err := d.checkGenerations(gens, msgs); err != nil {
 		return err
 	}
-	b := d.insertPlain
-	if slices.ContainsFunc(msgs, isRare) {
-		b = d.insertFull
-	}
-	lengths := plan(len(msgs), d.dialect.maxInsert, func(i int) int { return len(msgs[i].Body) + 512 })
+	b, lengths := d.batchFor(msgs), d.lengthsOf(msgs)
 	if err := b.prepare(ctx, d.sql, lengths); err != nil {
 		return err
 	}
@@ -88,6 +85,18 @@ func (d *DB) insertMessages(ctx context.Context, gens map[int]int64, msgs []*dom
 		}
 		return d.raiseMarks(ctx, tx, markLengths, marks)
 	})
+}
+
+func (d *DB) batchFor(msgs []*domain.Message) *batch {
+	if slices.ContainsFunc(msgs, isRare) {
+		return d.insertFull
+	}
+	return d.insertPlain
+}
+
+// lengthsOf are the lengths of the statements that insert messages.
+func (d *DB) lengthsOf(msgs []*domain.Message) []int {
+	return plan(len(msgs), d.dialect.maxInsert, func(i int) int { return len(msgs[i].Body) + 512 })
 }
 
 // checkGenerations refuses what the fence would not see: a message of a partition or of a generation that the
@@ -177,6 +186,20 @@ type storedContent struct {
 
 // verifyStored fails unless what is stored is what should be: some of these rows were there before.
 func (d *DB) verifyStored(ctx context.Context, tx *sql.Tx, msgs []*domain.Message) error {
+	stored, err := storedOf(ctx, tx, msgs)
+	if err != nil {
+		return err
+	}
+	for _, m := range msgs {
+		if stored[storedKey{m.Group, m.Seq}] != (storedContent{m.Hash, m.Gen}) {
+			return &SeqTakenError{Group: m.Group, Seq: m.Seq}
+		}
+	}
+	return nil
+}
+
+// storedOf has what is stored under the seqs of messages.
+func storedOf(ctx context.Context, tx *sql.Tx, msgs []*domain.Message) (map[storedKey]storedContent, error) {
 	stored := make(map[storedKey]storedContent, len(msgs))
 	for chunk := range slices.Chunk(msgs, 100) {
 		args := make([]any, 0, 2*len(chunk))
@@ -194,15 +217,10 @@ func (d *DB) verifyStored(ctx context.Context, tx *sql.Tx, msgs []*domain.Messag
 			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("read rows that were there before: %w", err)
+			return nil, fmt.Errorf("read rows that were there before: %w", err)
 		}
 	}
-	for _, m := range msgs {
-		if stored[storedKey{m.Group, m.Seq}] != (storedContent{m.Hash, m.Gen}) {
-			return &SeqTakenError{Group: m.Group, Seq: m.Seq}
-		}
-	}
-	return nil
+	return stored, nil
 }
 
 // marksOf is n question marks with commas between.
