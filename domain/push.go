@@ -17,6 +17,10 @@ type Notice struct {
 	Gone      string // user who is no member any more: his subscriptions from before Version end behind the event
 	Version   int64  // of the group when he came or went
 	Dismissed bool   // all subscriptions end behind the event
+	// Repaired tells that messages came back above After, below what may have been handed out: all subscriptions end, to
+	// be begun again there.
+	Repaired bool
+	After    int64
 }
 
 // ExceptUser is the Except of what none of a user's connections get. No connection is called so.

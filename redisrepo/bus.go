@@ -31,3 +31,12 @@ func (s *Store) ToUser(ctx context.Context, user, except string, event []byte) e
 	}
 	return nil
 }
+
+// PublishRepair tells all instances that a group's history has changed above after; see domain.RepairCache.
+func (s *Store) PublishRepair(ctx context.Context, group string, after int64) error {
+	channel := groupChannel(s.cfg.Partitions.Of(group), group)
+	if err := s.rdb.Publish(ctx, channel, noticePayload(domain.Notice{Repaired: true, After: after})).Err(); err != nil {
+		return fmt.Errorf("publish the repair of %s: %w", group, err)
+	}
+	return nil
+}

@@ -16,6 +16,7 @@ import (
 //	j <user> <version>     an event that this user is a member, as of this version of the group
 //	l <user> <version>     an event, behind which this user's subscriptions from before this version of the group end
 //	d                      an event, behind which all subscriptions end
+//	r <after>              no event; history was repaired above this seq
 func (s *Subscriber) toGroup(group, payload string) error {
 	first, event, ok := strings.Cut(payload, "\n")
 	words := strings.Split(first, " ")
@@ -39,6 +40,12 @@ func (s *Subscriber) toGroup(group, payload string) error {
 		}
 	case words[0] == "d" && len(words) == 1:
 		notice.Dismissed = true
+	case words[0] == "r" && len(words) == 2:
+		notice.Repaired = true
+		var err error
+		if notice.After, err = strconv.ParseInt(words[1], 10, 64); err != nil {
+			return fmt.Errorf("repaired from: %w", err)
+		}
 	default:
 		return errors.New("not a payload of a group")
 	}
@@ -52,6 +59,8 @@ func noticePayload(n domain.Notice) string {
 	switch {
 	case n.Dismissed:
 		line = "d"
+	case n.Repaired:
+		line = "r " + strconv.FormatInt(n.After, 10)
 	case n.Came != "":
 		line = "j " + n.Came + " " + strconv.FormatInt(n.Version, 10)
 	case n.Gone != "":

@@ -42,6 +42,10 @@ func (l *listener) UserNoticed(user string, n domain.Notice) { l.notice("user "+
 func (l *listener) notice(to string, n domain.Notice) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if n.Repaired {
+		l.notices = append(l.notices, fmt.Sprintf("%s: %srepaired from %d on", to, n.Event, n.After))
+		return
+	}
 	l.notices = append(l.notices, fmt.Sprintf("%s: %s, except %q, came %q, gone %q, version %d, dismissed %v", to, n.Event, n.Except, n.Came, n.Gone, n.Version, n.Dismissed))
 }
 
@@ -256,6 +260,8 @@ func TestUnknownPayloadsAreReportedAndSkipped(t *testing.T) {
 			{group, "e\n{}"},
 			{group, "l\n{}"},
 			{group, "d x\n{}"},
+			{group, "r\n"},
+			{group, "r x\n"},
 			{user, ""},
 			{user, "x"},
 			{user, "e -"},
@@ -288,6 +294,7 @@ func TestNoticesReachGroupsAndUsers(t *testing.T) {
 		require.NoError(t, e.store.Changed(ctx, &domain.GroupChange{Group: domain.Group{ID: "a", Version: 2}, Notices: []domain.Notice{
 			{Event: []byte("{3}"), Gone: "u", Version: 7}, {Event: []byte("{3a}"), Came: "u", Version: 8}, {Event: []byte("{4}"), Except: "c1"}, {Event: []byte("{5}"), Dismissed: true}, {Gone: "v"},
 		}}))
+		require.NoError(t, e.store.PublishRepair(ctx, "b", 0))
 		require.NoError(t, e.store.ToUser(ctx, "u", "c2", []byte("{6}")))
 		require.NoError(t, e.store.ToUser(ctx, "v", "", []byte("{7}"))) // nobody listens
 		require.NoError(t, e.store.Tell(ctx, map[string]domain.Note{"u": {Kind: domain.NoteLeft, Group: "a"}}))
@@ -301,6 +308,7 @@ func TestNoticesReachGroupsAndUsers(t *testing.T) {
 			`group a: {4}, except "c1", came "", gone "", version 0, dismissed false`,
 			`group a: {5}, except "", came "", gone "", version 0, dismissed true`,
 			`group a: , except "", came "", gone "v", version 0, dismissed false`,
+			`group b: repaired from 0 on`,
 			`user u: {6}, except "c2", came "", gone "", version 0, dismissed false`,
 		}, heard.noticed())
 
@@ -309,8 +317,8 @@ func TestNoticesReachGroupsAndUsers(t *testing.T) {
 		until(t, "confirmation of a", func() bool { return heard.confirmations("a") == 2 })
 		require.NoError(t, e.store.ToUser(ctx, "u", "", []byte("{8}")))
 		require.NoError(t, e.store.ToGroups(ctx, []string{"a"}, "", []byte("{9}")))
-		until(t, "the last notice", func() bool { return len(heard.noticed()) == 10 })
-		require.Contains(t, heard.noticed()[9], "{9}")
+		until(t, "the last notice", func() bool { return len(heard.noticed()) == 11 })
+		require.Contains(t, heard.noticed()[10], "{9}")
 	})
 }
 

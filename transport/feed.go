@@ -37,6 +37,7 @@ type feed struct {
 	again     bool // a repair was asked for while one was under way
 	behind    bool // at the last check of the tail, below the head, at behindAt
 	behindAt  int64
+	repairs   int // how often history was repaired below last
 	subs      map[*Conn]*subscription
 }
 
@@ -49,6 +50,7 @@ type subscription struct {
 	last    []byte   // the event that ended it, which waits for the same
 	holding bool
 	dropped bool          // more were pushed than can be held
+	repair  *int64        // history was repaired above this seq, so the page may be without what came back; nil: it was not
 	former  *subscription // that goes on if the page cannot be read; nil for none
 }
 
@@ -148,6 +150,10 @@ func (f *feed) handOutEarly() {
 func (f *feed) noticed(n domain.Notice) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if n.Repaired {
+		f.repaired(n.After)
+		return
+	}
 	if f.doubtful && !n.Dismissed && n.Gone == "" {
 		if len(f.waiting) < maxHeld {
 			f.waiting = append(f.waiting, n)
@@ -268,13 +274,19 @@ func (f *feed) letIn(sub *subscription, version int64) {
 }
 
 // release sends the reply to a subscribe, if there is one, and behind it the pushes that were held. When they were
-// too many, the connection is told to resync, and also when its subscription ended before the reply.
+// too many, or history was repaired meanwhile, the connection is told to resync, and also when its subscription ended
+// before the reply.
 func (f *feed) release(c *Conn, sub *subscription, reply []byte, resyncAfter int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if reply != nil {
 		c.keep(sub.former)
 		c.reply(reply)
+	}
+	if sub.repair != nil {
+		c.lastWord(sub)
+		f.resyncFrom(c, sub, min(resyncAfter, *sub.repair))
+		return
 	}
 	if sub.dropped {
 		delete(f.subs, c)
@@ -310,7 +322,12 @@ func (f *feed) restore(c *Conn, sub *subscription) {
 		c.pushFrom(sub.former, event)
 	}
 	c.lastWord(sub)
-	if ended || sub.dropped {
+	switch {
+	case ended:
+		c.lose(sub.former)
+	case sub.repair != nil:
+		f.resyncFrom(c, sub.former, *sub.repair)
+	case sub.dropped:
 		c.lose(sub.former)
 	}
 }

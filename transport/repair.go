@@ -96,6 +96,39 @@ func (f *feed) resync(conns []*Conn) {
 	}
 }
 
+// repaired ends all subscriptions, to be begun again behind after: above it messages came back that were passed as a
+// hole. One whose page is being read hears of it behind its reply, which would replace it otherwise. f.mu is held.
+func (f *feed) repaired(after int64) {
+	f.repairs++
+	for c, sub := range f.subs {
+		if !sub.holding {
+			f.resyncFrom(c, sub, after)
+		} else if sub.repair == nil || after < *sub.repair {
+			sub.repair = &after
+		}
+	}
+}
+
+// resyncFrom ends a subscription and tells from where on to begin it again; f.mu is held.
+func (f *feed) resyncFrom(c *Conn, sub *subscription, after int64) {
+	delete(f.subs, c)
+	c.forgo(sub) // what a slow reader loses of it is told with this
+	c.start(task{own: func(context.Context) { c.forget(f) }})
+	c.reply(wire.AppendResync(nil, []wire.Resync{{Group: f.group, AfterSeq: after, FromStart: true}}))
+}
+
+// repairsOf counts the repairs of a group's history that this instance has heard of; -1 while it follows the group not
+// at all.
+func (h *Hub) repairsOf(group string) int {
+	f := h.feed(group)
+	if f == nil {
+		return -1
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.repairs
+}
+
 // fetch reads the head and one page from the feed's position on. moved tells that the position has changed, done that
 // nothing is missing any more.
 func (f *feed) fetch(ctx context.Context) (moved, done bool, err error) {

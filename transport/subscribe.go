@@ -108,6 +108,7 @@ func (c *Conn) subscribe(ctx context.Context, r wire.Request) error {
 	if q.AfterSeq != nil && (*q.AfterSeq < 0 || *q.AfterSeq >= 1<<53) {
 		return domain.BadField("after_seq", "must be from 0 to 2^53-1")
 	}
+	repairs := c.server.hub.repairsOf(q.Group)
 	head, err := c.enter(ctx, q.Group)
 	if err != nil {
 		return err
@@ -120,7 +121,7 @@ func (c *Conn) subscribe(ctx context.Context, r wire.Request) error {
 		err = f.catchUp(ctx, *q.AfterSeq) // a client may be ahead of this instance
 	}
 	if err == nil {
-		err = c.answerSubscribe(ctx, r.ID, f, head, q.AfterSeq, limit)
+		err = c.answerSubscribe(ctx, r.ID, f, head, repairs, q.AfterSeq, limit)
 	}
 	if err != nil && !f.serves(c) {
 		c.unfollow(q.Group)
@@ -128,18 +129,36 @@ func (c *Conn) subscribe(ctx context.Context, r wire.Request) error {
 	return err
 }
 
-func (c *Conn) answerSubscribe(ctx context.Context, id wire.ID, f *feed, head *domain.Head, after *int64, limit int) error {
+// answerSubscribe reads the page and sends the reply. repairs is what repairsOf said before the head was read.
+func (c *Conn) answerSubscribe(ctx context.Context, id wire.ID, f *feed, head *domain.Head, repairs int, after *int64, limit int) error {
 	sub, top := f.hold(c, head.Version)
 	head.MaxSeq = top
 	var page domain.Page
 	if after != nil {
-		var err error
-		if page, err = c.pageUpTo(ctx, head, *after, limit); err != nil {
+		err := c.renewHoles(ctx, head, repairs)
+		if err == nil {
+			page, err = c.pageUpTo(ctx, head, *after, limit)
+		}
+		if err != nil {
 			f.restore(c, sub)
 			return err
 		}
 	}
 	f.release(c, sub, wire.AppendSubscribed(nil, id, head, page), top)
+	return nil
+}
+
+// renewHoles reads the holes again if messages may have come back since the head was read: before its subscription, a
+// client is not told to resync.
+func (c *Conn) renewHoles(ctx context.Context, head *domain.Head, repairs int) error {
+	if c.server.hub.repairsOf(head.Group) == repairs {
+		return nil
+	}
+	now, err := c.server.history.Head(ctx, head.Group)
+	if err != nil {
+		return err
+	}
+	head.Holes = now.Holes
 	return nil
 }
 

@@ -100,10 +100,11 @@ func AppendTokenExpiring(dst []byte, expiresMS int64) []byte {
 }
 
 // Resync names a group whose pushes a connection has lost, and where to start again; AfterSeq 0 leaves that to
-// the client's own last seq.
+// the client's own last seq, unless FromStart says that it is meant.
 type Resync struct {
-	Group    string
-	AfterSeq int64
+	Group     string
+	AfterSeq  int64
+	FromStart bool
 }
 
 // AppendResync appends the event resync.
@@ -116,7 +117,7 @@ func AppendResync(dst []byte, groups []Resync) []byte {
 		dst = append(dst, `{"group":"`...)
 		dst = append(dst, g.Group...)
 		dst = append(dst, '"')
-		if g.AfterSeq > 0 {
+		if g.AfterSeq > 0 || g.FromStart {
 			dst = appendInt(dst, "after_seq", g.AfterSeq)
 		}
 		dst = append(dst, '}')

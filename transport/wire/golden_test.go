@@ -62,7 +62,10 @@ var frames = map[string]func(dst []byte) []byte{
 	},
 	"goodbye_for_good": func(dst []byte) []byte { return AppendGoodbye(dst, domain.CloseAbuse, "too many bad frames", 0) },
 	"token_expiring":   func(dst []byte) []byte { return AppendTokenExpiring(dst, timeOf(60)) },
-	"resync":           func(dst []byte) []byte { return AppendResync(dst, []Resync{{"team", 8}, {"dm:ann:bob", 0}}) },
+	"resync":           func(dst []byte) []byte { return AppendResync(dst, []Resync{{Group: "team", AfterSeq: 8}, {Group: "dm:ann:bob"}}) },
+	"resync_from_start": func(dst []byte) []byte {
+		return AppendResync(dst, []Resync{{Group: "team", FromStart: true}})
+	},
 	"resync_nothing":   func(dst []byte) []byte { return AppendResync(dst, nil) },
 
 	"ok":                 func(dst []byte) []byte { return AppendOK(dst, 1) },
