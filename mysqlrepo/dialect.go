@@ -73,8 +73,9 @@ var mysqlDialect = dialect{
 	number:       mysqlNumber,
 	retryable:    []int{1213, 1205},
 	missingTable: []int{1146},
-	// Null, packet too large, out of range, truncated (twice), broken characters (twice), too long, unconvertible.
-	refused: []int{1048, mysqlPacketTooLarge, 1264, 1265, 1292, 1300, 1366, 1406, 3988},
+	// Null, packet too large, out of range, truncated (twice), broken characters (twice), too long, unconvertible; what an
+	// operator has added: a foreign key, the SIGNAL of a trigger, checks of MySQL and of MariaDB.
+	refused: []int{1048, mysqlPacketTooLarge, 1264, 1265, 1292, 1300, 1366, 1406, 3988, 1452, 1644, 3819, 4025},
 }
 
 const mysqlPacketTooLarge = 1153

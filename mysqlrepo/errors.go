@@ -49,6 +49,9 @@ func (e *SeqTakenError) Is(target error) bool { return target == ErrSeqTaken }
 // SeqTaken names the message; packages that must not import this one find it with errors.As and an interface.
 func (e *SeqTakenError) SeqTaken() (group string, seq int64) { return e.Group, e.Seq }
 
+// Refused is the reason; see refusedError.
+func (e *SeqTakenError) Refused() (reason string) { return e.Error() }
+
 // refusedError keeps the database's text to itself: it quotes values.
 type refusedError struct {
 	dialect *dialect
@@ -60,6 +63,10 @@ func (e *refusedError) Error() string {
 }
 
 func (e *refusedError) Unwrap() error { return e.err }
+
+// Refused tells that the same rows will be refused again, and why, without values; packages that must not import this one
+// find it with errors.As and an interface.
+func (e *refusedError) Refused() (reason string) { return e.Error() }
 
 // Refused reports whether an error is about the values that were to be stored, so that the same row will be
 // refused again; all others are worth another try.
