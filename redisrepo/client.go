@@ -135,6 +135,11 @@ func isNoScript(err error) bool {
 	return err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT")
 }
 
+// isFull reports that the server refused a write because its memory is used up.
+func isFull(err error) bool {
+	return err != nil && strings.HasPrefix(err.Error(), "OOM")
+}
+
 // execIgnoringNil runs a pipeline; that something is not there is no error. Exec alone would tell of the first
 // error only, which may be such a one.
 func execIgnoringNil(ctx context.Context, pipe redis.Pipeliner) error {

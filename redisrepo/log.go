@@ -159,27 +159,30 @@ func (s *Store) MarksWritten(ctx context.Context, log domain.LogRange, marks map
 }
 
 // Lease takes or prolongs partition's write-behind lease for an instance. Correctness does not rest on it: two
-// holders only write the same rows twice.
+// holders only write the same rows twice. So a Redis too full to keep a lease grants it to whoever asks: it gets room
+// only if somebody writes its logs.
 func (s *Store) Lease(ctx context.Context, partition int, instance string, ttl time.Duration) (bool, error) {
 	key := leaseKey(partition)
+	holder, err := s.rdb.Get(ctx, key).Result()
+	switch {
+	case ignoreNil(err) != nil:
+		return false, fmt.Errorf("lease of partition %d: %w", partition, err)
+	case holder == instance: // a full Redis refuses SETNX even of a key that is there
+		if err := s.rdb.PExpire(ctx, key, ttl).Err(); err != nil {
+			return false, fmt.Errorf("prolong lease of partition %d: %w", partition, err)
+		}
+		return true, nil
+	case holder != "":
+		return false, nil
+	}
 	ok, err := s.rdb.SetNX(ctx, key, instance, ttl).Result()
+	if isFull(err) {
+		return true, nil
+	}
 	if err != nil {
 		return false, fmt.Errorf("lease of partition %d: %w", partition, err)
 	}
-	if ok {
-		return true, nil
-	}
-	holder, err := s.rdb.Get(ctx, key).Result()
-	if err = ignoreNil(err); err != nil {
-		return false, fmt.Errorf("lease of partition %d: %w", partition, err)
-	}
-	if holder != instance {
-		return false, nil
-	}
-	if err := s.rdb.PExpire(ctx, key, ttl).Err(); err != nil {
-		return false, fmt.Errorf("prolong lease of partition %d: %w", partition, err)
-	}
-	return true, nil
+	return ok, nil
 }
 
 // Unlease gives a lease back, so that another instance need not wait for its end.

@@ -227,3 +227,25 @@ func TestLeaseHasOneHolder(t *testing.T) {
 		require.NoError(t, e.store.Unlease(t.Context(), 5, "i1"), "one that nobody has")
 	})
 }
+
+// A full Redis gets room by nobody but the holder of a lease.
+func TestLeasesAreHeldInAFullRedis(t *testing.T) {
+	t.Parallel()
+	e := newReal(t)
+	lease := func(p int, instance string) bool {
+		ok, err := e.store.Lease(t.Context(), p, instance, time.Minute)
+		require.NoError(t, err)
+		return ok
+	}
+	require.True(t, lease(1, "i1"))
+	require.NoError(t, e.store.rdb.PExpire(t.Context(), leaseKey(1), time.Second).Err())
+	e.configSet(t, "maxmemory", "1")
+	require.True(t, lease(1, "i1"))
+	require.Greater(t, e.store.rdb.PTTL(t.Context(), leaseKey(1)).Val(), 30*time.Second, "prolonged")
+	require.False(t, lease(1, "i2"))
+	require.True(t, lease(2, "i1"), "rather two writers than none")
+	require.True(t, lease(2, "i2"))
+	e.configSet(t, "maxmemory", "0")
+	require.True(t, lease(2, "i1"))
+	require.False(t, lease(2, "i2"))
+}
