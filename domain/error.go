@@ -78,6 +78,21 @@ func Unavailable(err error, what string) *Error {
 	return &Error{Code: CodeUnavailable, Message: what + " is not reachable, try again", RetryAfter: time.Second, Err: err}
 }
 
+// Failed is Unavailable for a failure of a store, unless the store has said more: that it is overloaded, and has done
+// nothing.
+func Failed(err error, what string) *Error {
+	var e *Error
+	if errors.As(err, &e) && e.Code == CodeOverloaded {
+		return &Error{Code: e.Code, Message: e.Message, RetryAfter: e.RetryAfter, Err: err}
+	}
+	return Unavailable(err, what)
+}
+
+// Full refuses what would need memory that Redis has not got. The cause may be nil.
+func Full(err error) *Error {
+	return &Error{Code: CodeOverloaded, Message: "the message store is full", RetryAfter: time.Second, Err: err}
+}
+
 // AsError finds the Error in err's chain; any other error becomes internal with err as its cause. nil stays nil.
 func AsError(err error) *Error {
 	if err == nil {

@@ -36,6 +36,16 @@ func TestErrorsKeepTheirCauseToThemselves(t *testing.T) {
 	require.Equal(t, time.Second, e.RetryAfter)
 }
 
+func TestWhatAStoreSaysIsPassedOn(t *testing.T) {
+	t.Parallel()
+	err := domain.Failed(fmt.Errorf("seed: %w", domain.Full(io.EOF)), "Redis")
+	require.ErrorIs(t, err, io.EOF)
+	require.Equal(t, domain.CodeOverloaded, err.Code)
+	require.Equal(t, time.Second, err.RetryAfter)
+	require.Equal(t, domain.CodeUnavailable, domain.Failed(io.EOF, "Redis").Code)
+	require.Equal(t, domain.CodeUnavailable, domain.Failed(domain.Errorf(domain.CodeNotFound, "x"), "Redis").Code)
+}
+
 func TestUnknownErrorsAreInternal(t *testing.T) {
 	t.Parallel()
 	require.Nil(t, domain.AsError(nil))

@@ -167,7 +167,7 @@ func (h *Heads) Load(ctx context.Context, group string) (*GroupSnapshot, error) 
 		return nil, Unavailable(err, "MySQL")
 	}
 	if err := h.cache.FillGroup(ctx, snapshot); err != nil {
-		return nil, Unavailable(fmt.Errorf("fill group %s: %w", group, err), "Redis")
+		return nil, Failed(fmt.Errorf("fill group %s: %w", group, err), "Redis")
 	}
 	return snapshot, nil
 }
@@ -202,7 +202,7 @@ func (h *Heads) fillSeqs(ctx context.Context, cached []CachedHead, results []Hea
 		return Unavailable(fmt.Errorf("floors of %d groups: %w", len(groups), err), "MySQL")
 	}
 	if err := h.cache.FillFloors(ctx, floors); err != nil {
-		return Unavailable(fmt.Errorf("fill %d floors: %w", len(floors), err), "Redis")
+		return Failed(fmt.Errorf("fill %d floors: %w", len(floors), err), "Redis")
 	}
 	for i := range cached {
 		if results[i].Err == nil && !cached[i].Seeded {
@@ -232,7 +232,7 @@ func (h *Heads) fillReads(ctx context.Context, user string, cached []CachedHead,
 		return Unavailable(fmt.Errorf("read marks of %d groups: %w", len(missing), err), "MySQL")
 	}
 	if err := h.cache.FillReads(ctx, marks); err != nil {
-		return Unavailable(fmt.Errorf("fill %d read marks: %w", len(marks), err), "Redis")
+		return Failed(fmt.Errorf("fill %d read marks: %w", len(marks), err), "Redis")
 	}
 	for i := range cached {
 		if results[i].Err == nil && !cached[i].ReadLoaded {

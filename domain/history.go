@@ -292,7 +292,7 @@ func (h *History) MarkRead(ctx context.Context, actor Actor, group string, seq i
 		err = h.bus.ToUser(ctx, actor.User, conn, event)
 	}
 	if err != nil {
-		return nil, Unavailable(fmt.Errorf("read mark in %s: %w", group, err), "Redis")
+		return nil, Failed(fmt.Errorf("read mark in %s: %w", group, err), "Redis")
 	}
 	return head, nil
 }

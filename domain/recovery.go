@@ -98,7 +98,7 @@ func (r *Recovery) Seed(ctx context.Context, partition int, gen int64, groups []
 		return Unavailable(fmt.Errorf("seed %d groups in generation %d: %w", len(groups), gen, err), "MySQL")
 	}
 	if err := r.cache.SetSeeds(ctx, partition, gen, seeds); err != nil {
-		return Unavailable(fmt.Errorf("set %d seeds in generation %d: %w", len(seeds), gen, err), "Redis")
+		return Failed(fmt.Errorf("set %d seeds in generation %d: %w", len(seeds), gen, err), "Redis")
 	}
 	return nil
 }

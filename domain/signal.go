@@ -82,7 +82,7 @@ func (s *Signals) Send(ctx context.Context, sig Signal) error {
 			return nil
 		}
 		err = s.recover(ctx, sig, outcome)
-		if err != nil && !CodeOf(err).Retryable() {
+		if code := CodeOf(err); err != nil && (!code.Retryable() || code == CodeOverloaded) {
 			return err
 		}
 		if err != nil && !pause(ctx, signalPause) {

@@ -140,6 +140,14 @@ func isFull(err error) bool {
 	return err != nil && strings.HasPrefix(err.Error(), "OOM")
 }
 
+// orFull says overloaded where a full Redis has refused the first write: nothing was done.
+func orFull(err error) error {
+	if isFull(err) {
+		return domain.Full(err)
+	}
+	return err
+}
+
 // execIgnoringNil runs a pipeline; that something is not there is no error. Exec alone would tell of the first
 // error only, which may be such a one.
 func execIgnoringNil(ctx context.Context, pipe redis.Pipeliner) error {

@@ -42,7 +42,7 @@ func (s *Store) FillFloors(ctx context.Context, floors map[string]domain.Floor) 
 		pipe.HSet(ctx, floorKey(p, gen), group, formatFloor(f))
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		return fmt.Errorf("fill %d floors: %w", len(floors), err)
+		return fmt.Errorf("fill %d floors: %w", len(floors), orFull(err))
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ func (s *Store) FillGroup(ctx context.Context, g *domain.GroupSnapshot) error {
 	}
 	err := s.run(ctx, fillScript, []string{genKey(p), groupKey(p, g.ID)}, args...).Err()
 	if err != nil {
-		return fmt.Errorf("fill group %s: %w", g.ID, err)
+		return fmt.Errorf("fill group %s: %w", g.ID, orFull(err))
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func outcome(reply string, s *pendingSend, gen int64) (domain.Accepted, error) {
 	case "BACKLOG":
 		return domain.Accepted{}, &domain.Error{Code: domain.CodeOverloaded, Message: "too many messages wait to be stored", RetryAfter: time.Second}
 	case "FULL":
-		return domain.Accepted{}, &domain.Error{Code: domain.CodeOverloaded, Message: "the message store is full", RetryAfter: time.Second}
+		return domain.Accepted{}, domain.Full(nil)
 	}
 	return domain.Accepted{}, fmt.Errorf("append script answered %q", word)
 }

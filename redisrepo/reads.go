@@ -17,7 +17,7 @@ func (s *Store) FillReads(ctx context.Context, marks map[domain.GroupUser]int64)
 		pipe.Expire(ctx, readKey(p, gen, m.Group), idleTTL)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		return fmt.Errorf("fill %d read marks: %w", len(marks), err)
+		return fmt.Errorf("fill %d read marks: %w", len(marks), orFull(err))
 	}
 	return nil
 }
@@ -47,7 +47,7 @@ func (s *Store) markRead(ctx context.Context, p int, gen int64, group, user stri
 	reply, err := s.run(ctx, readScript, keys, gen, group, user, seq, known, idleTTL.Milliseconds(),
 		groupChannel(p, group), noticePayload(domain.Notice{Except: domain.ExceptUser(user), Event: event}), smallGroup).Text()
 	if err != nil {
-		return 0, err
+		return 0, orFull(err)
 	}
 	if reply == "STALE" {
 		return -1, nil

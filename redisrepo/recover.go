@@ -100,12 +100,16 @@ func (a *Appender) goRecover(ctx context.Context, f func(context.Context)) {
 }
 
 // release lets the sends of groups go again. After an error that lasts (no such group) they are answered with it;
-// after one that may pass they are tried until their deadline. A send that would open a conversation has come too late
+// after one that may pass they are tried until their deadline, but that Redis is full is said at once, unless an earlier
+// try may have stored the send. A send that would open a conversation has come too late
 // for a load that did not: it goes again.
 func (a *Appender) release(ctx context.Context, p int, err error, opened bool, groups ...string) {
+	full := domain.CodeOf(err) == domain.CodeOverloaded
 	passing := err != nil && domain.CodeOf(err).Retryable()
-	if passing {
+	if passing && !full {
 		a.log.Warn().Err(err).Int("partition", p).Int("groups", len(groups)).Msg("groups not loaded, trying again")
+	}
+	if passing {
 		waitOrDone(ctx, recoveryPause)
 	}
 	var answer []*pendingSend
@@ -121,6 +125,8 @@ func (a *Appender) release(ctx context.Context, p int, err error, opened bool, g
 			switch {
 			case s.Group != group:
 				left = append(left, s)
+			case full && s.tried == 0:
+				answer = append(answer, s)
 			case passing:
 				s.err = err
 				left = append(left, s)

@@ -50,7 +50,7 @@ func (s *Store) SetSeeds(ctx context.Context, partition int, gen int64, seeds ma
 	}
 	word, err := s.run(ctx, seedScript, keys, args...).Text()
 	if err != nil {
-		return fmt.Errorf("seed %d groups: %w", len(seeds), err)
+		return fmt.Errorf("seed %d groups: %w", len(seeds), orFull(err))
 	}
 	if word != "OK" {
 		return fmt.Errorf("seed %d groups: generation %d is no longer current", len(seeds), gen)
@@ -92,7 +92,7 @@ func (s *Store) rememberSends(ctx context.Context, partition int, gen int64, see
 		}
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		return fmt.Errorf("remember the sends of a former generation: %w", err)
+		return fmt.Errorf("remember the sends of a former generation: %w", orFull(err))
 	}
 	return nil
 }
