@@ -114,6 +114,9 @@ type Persist struct {
 	// Memory, in bytes, in which an instance remembers what it has acknowledged or shown until MySQL has it. That is what
 	// Redis may lose without a message being lost; filled up (MySQL away for long), the oldest are given up.
 	JournalBytes int64 `yaml:"journal_bytes" validate:"min=1048576"`
+	// Bytes of Redis memory that these messages may take, per partition, as Redis estimates it; further sends are
+	// refused likewise. All partitions together must leave Redis room for what else it holds.
+	BacklogBytes int64 `yaml:"backlog_bytes" validate:"min=1048576"`
 }
 
 // Seq is how seqs go on after a loss.

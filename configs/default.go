@@ -17,6 +17,7 @@ func Default() Config {
 			Interval:     Duration(20 * time.Millisecond),
 			BacklogLimit: 1_000_000,
 			JournalBytes: 64 << 20,
+			BacklogBytes: 1 << 30,
 		},
 		Seq:     Seq{Jump: 1_000_000},
 		Heat:    Heat{Window: Duration(5 * time.Minute), SnapshotTTL: Duration(2 * time.Second)},

@@ -27,7 +27,9 @@ const (
 
 // AppendConfig bounds what the append script accepts.
 type AppendConfig struct {
-	BacklogLimit int // entries a partition's log may hold
+	BacklogLimit int   // entries a partition's log may hold
+	BacklogBytes int64 // memory it may take, as far as the server tells; 0: no limit
+	MessageBytes int   // of a body at most: a log with few entries is not asked how much it takes
 	// UserRate is messages a second a user, in each partition's groups by themselves; 0: no limit. It bounds also the
 	// direct conversations that he opens, whatever their partition, in each instance by itself.
 	UserRate  float64
@@ -36,6 +38,14 @@ type AppendConfig struct {
 	// StrangerLimit is how many messages a user may send to one who has not written in their direct conversation, at
 	// most domain.MaxStrangerLimit; 0: no limit.
 	StrangerLimit int
+}
+
+// entryBytes is what an entry takes beside its body at most, roughly: mentions are most of it.
+const entryBytes = 4 << 10
+
+// measureFrom is the number of entries below which a log cannot take as much memory as it may.
+func (c AppendConfig) measureFrom() int64 {
+	return c.BacklogBytes / int64(c.MessageBytes+entryBytes)
 }
 
 // Recovery does what a script's answer asks for; domain.Recovery is it.

@@ -10,6 +10,7 @@
 --       5 entries the log may hold
 --       6, 7 messages a second a user, burst   8 messages a second a group (burst: one second); 0 = no limit
 --       9 messages a user may send to one who has not written in their direct conversation; 0 = no limit
+--       10 memory the log may take in bytes, 0 = no limit   11 entries below which it is not asked for
 --       then 11 a send: group, from, header (JSON fields without braces), body (JSON), content hash,
 --       TTL of the dedupe entry in ms, 'u' (user) or 's' (app server), reply_to ('0' = none), priority,
 --       connection that gets no push ('-' = none), when its turn in the user's rate is taken: 'append',
@@ -32,7 +33,15 @@ if stale then return {'STALE'} end
 
 local window = tonumber(ARGV[4])
 local stranger_limit = tonumber(ARGV[9])
-local room_left = tonumber(ARGV[5]) - redis.call('XLEN', KEYS[3])
+local waiting = redis.call('XLEN', KEYS[3])
+local room_left = tonumber(ARGV[5]) - waiting
+-- Once a call: 0.6 us of Redis' time, measured on a log of a million entries. It goes by the first five of the log's nodes
+-- (of 4 kB or one entry), so small messages before large ones make it look up to three times smaller. A server that does
+-- not tell (the embedded one, or by its ACL) leaves it to the number of entries.
+if tonumber(ARGV[10]) > 0 and waiting > tonumber(ARGV[11]) then
+  local bytes = redis.pcall('MEMORY', 'USAGE', KEYS[3], 'SAMPLES', 5)
+  if type(bytes) == 'number' and bytes >= tonumber(ARGV[10]) then room_left = 0 end
+end
 
 -- GCRA (generic cell rate algorithm): the key holds the theoretical arrival time in ms. Returns the new one, or
 -- nil and the ms to wait. share is the part of the burst that this send may use; a burst below 1 would let nothing
@@ -149,9 +158,9 @@ local function append(k, a)
 end
 
 local results = {}
-local sends = (#ARGV - 9) / 11
+local sends = (#ARGV - 11) / 11
 for i = 0, sends - 1 do
-  results[i + 1] = append(8 + i * 6, 10 + i * 11)
+  results[i + 1] = append(8 + i * 6, 12 + i * 11)
 end
 -- Speakers whose last message is older than the window no longer count: at most 100 a call, and behind the sends,
 -- because after a first write Redis no longer refuses the next when memory is full.

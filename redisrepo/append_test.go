@@ -346,6 +346,37 @@ func TestFullBacklogRefusesUntilCommitted(t *testing.T) {
 	})
 }
 
+// The embedded server does not tell what a log takes: there the number of entries rules alone.
+func TestLogThatTakesTooMuchMemoryRefusesUntilCommitted(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		const limit, body = 1 << 20, 10_000
+		s := e.sender(t, e.recovery(group("a", domain.Room)), AppendConfig{BacklogBytes: limit, MessageBytes: 12 << 10})
+		large := text(strings.Repeat("x", body))
+		first := domain.Draft{Group: "a", From: "u", ClientID: "first", Body: large}
+		s.must(t, first)
+		accepted := 1
+		for ; accepted <= 2*limit/body; accepted++ {
+			got := await(t, s.post(domain.Draft{Group: "a", From: "u", Body: large}))
+			if got.err == nil {
+				continue
+			}
+			err := domain.AsError(got.err)
+			require.Equal(t, domain.CodeOverloaded, err.Code)
+			require.Positive(t, err.RetryAfter)
+			break
+		}
+		if e.mini != nil {
+			require.Greater(t, accepted, 2*limit/body, "no limit")
+			return
+		}
+		require.InDelta(t, limit, accepted*body, limit/4)
+		require.Len(t, e.logged(t, "a"), accepted)
+		require.True(t, s.must(t, first).Duplicate)
+		e.commit(t, "a", e.logged(t, "a")[:accepted/2])
+		s.must(t, domain.Draft{Group: "a", From: "u", Body: large})
+	})
+}
+
 // A Redis without memory refuses, has written no half of a send, and goes on once the persister made room.
 func TestFullRedisRefusesAndRecovers(t *testing.T) {
 	t.Parallel()

@@ -150,9 +150,10 @@ func (a *Appender) arguments(c *call) (keys []string, args []any) {
 	keys = make([]string, 0, 7+6*len(c.sends))
 	keys = append(keys, genKey(p), seqKey(p, gen), logKey(p, gen), persistedKey(p, gen), speakersKey(p), heatKey(p),
 		directKey(p, gen))
-	args = make([]any, 0, 9+11*len(c.sends))
+	args = make([]any, 0, 11+11*len(c.sends))
 	args = append(args, gen, a.store.cfg.Identity, groupChannelPrefix(p), a.store.cfg.HeatWindow.Milliseconds(),
-		a.cfg.BacklogLimit, a.cfg.UserRate, a.cfg.UserBurst, a.cfg.GroupRate, a.cfg.StrangerLimit)
+		a.cfg.BacklogLimit, a.cfg.UserRate, a.cfg.UserBurst, a.cfg.GroupRate, a.cfg.StrangerLimit,
+		a.cfg.BacklogBytes, a.cfg.measureFrom())
 	for _, s := range c.sends {
 		keys = append(keys, recentKey(p, gen, s.Group), dedupeKey(p, gen, s.Dedupe), groupKey(p, s.Group),
 			readKey(p, gen, s.Group), userRateKey(p, s.From), groupRateKey(p, s.Group))

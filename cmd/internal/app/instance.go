@@ -91,6 +91,8 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	recovery := domain.NewRecovery(gens, heads, sql, redis)
 	appender := redisrepo.NewAppender(redis, recovery, redisrepo.AppendConfig{
 		BacklogLimit: int(cfg.Persist.BacklogLimit),
+		BacklogBytes: cfg.Persist.BacklogBytes,
+		MessageBytes: cfg.Limits.MessageBytes,
 		UserRate:     cfg.Limits.UserRate,
 		UserBurst:    cfg.Limits.UserBurst,
 		GroupRate:    cfg.Limits.GroupRate,
