@@ -30,6 +30,12 @@ type HotEntry struct {
 	LastMS int64     `json:"last_message_ms"`
 }
 
+// Speaker is a user who spoke in a group, and when he did last.
+type Speaker struct {
+	Group, User string
+	TimeMS      int64
+}
+
 // HotSnapshot is a ranking at one moment, or a part of it.
 type HotSnapshot struct {
 	ID      string // also tells when it was taken; opaque to clients

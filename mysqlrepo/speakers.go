@@ -1,0 +1,27 @@
+package mysqlrepo
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"hearth/domain"
+)
+
+// Speakers are the users who have a message stored after a time, each with the time of his last one, in every group that
+// is ranked: what the append script counts as heat.
+func (d *DB) Speakers(ctx context.Context, afterMS int64) (speakers []domain.Speaker, err error) {
+	query := "SELECT group_id, from_account, MAX(msg_time) FROM group_msg" + d.dialect.byTime +
+		" WHERE msg_time>? AND type<>? AND from_account<>? GROUP BY group_id, from_account"
+	args := []any{afterMS, string(domain.Direct), domain.SystemUser}
+	err = each(ctx, d.sql, query, args, func(rows *sql.Rows) error {
+		var s domain.Speaker
+		err := rows.Scan(&s.Group, &s.User, &s.TimeMS)
+		speakers = append(speakers, s)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("speakers after %d: %w", afterMS, err)
+	}
+	return speakers, nil
+}
