@@ -13,7 +13,10 @@ import (
 	"hearth/domain"
 )
 
-const expireBatch = 1000
+const (
+	expireBatch = 1000
+	heatBatch   = 500 // speakers in a call of the script, which takes about a millisecond for them
+)
 
 // Heat expires what has left the window, then reads every group's heat; see domain.HeatCache.
 func (s *Store) Heat(ctx context.Context) (scores map[string]int, nowMS int64, err error) {
@@ -55,6 +58,74 @@ func (s *Store) expireSpeakers(ctx context.Context, p int) (nowMS int64, err err
 		}
 		if expired < expireBatch {
 			return nowMS, nil
+		}
+	}
+}
+
+// ExpireHeat expires what has left the window in some partitions, whether anybody speaks there, or asks, or not. It
+// returns how many groups have any heat there.
+func (s *Store) ExpireHeat(ctx context.Context, partitions []int) (groups int64, err error) {
+	pipe := s.rdb.Pipeline()
+	cmds := make([]*redis.IntCmd, len(partitions))
+	for i, p := range partitions {
+		if _, err := s.expireSpeakers(ctx, p); err != nil {
+			return 0, err
+		}
+		cmds[i] = pipe.ZCard(ctx, heatKey(p))
+	}
+	if len(cmds) == 0 {
+		return 0, nil
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return 0, fmt.Errorf("groups with heat in %d partitions: %w", len(partitions), err)
+	}
+	for _, c := range cmds {
+		groups += c.Val()
+	}
+	return groups, nil
+}
+
+// WithoutHeat is those of some partitions' generations whose heat was not brought back yet.
+func (s *Store) WithoutHeat(ctx context.Context, gens []domain.LogRange) (missing []domain.LogRange, err error) {
+	pipe := s.rdb.Pipeline()
+	cmds := make([]*redis.StringCmd, len(gens))
+	for i, g := range gens {
+		cmds[i] = pipe.HGet(ctx, genKey(g.Partition), "heat")
+	}
+	if err := execIgnoringNil(ctx, pipe); err != nil {
+		return nil, fmt.Errorf("whether %d partitions have their heat: %w", len(gens), err)
+	}
+	for i, g := range gens {
+		if cmds[i].Val() != strconv.FormatInt(g.Gen, 10) {
+			missing = append(missing, g)
+		}
+	}
+	return missing, nil
+}
+
+// AddHeat brings back the heat of a partition's generation: speakers are all who may count, of the groups of that
+// partition. It fails when the generation is no longer the one. It may be called again, by anybody, at any time.
+func (s *Store) AddHeat(ctx context.Context, gen domain.LogRange, speakers []domain.Speaker) error {
+	keys := []string{genKey(gen.Partition), speakersKey(gen.Partition), heatKey(gen.Partition)}
+	for {
+		batch, last := speakers, "last"
+		if len(batch) > heatBatch {
+			batch, last = batch[:heatBatch], "more"
+		}
+		args := make([]any, 0, 3+3*len(batch))
+		args = append(args, gen.Gen, s.cfg.HeatWindow.Milliseconds(), last)
+		for _, speaker := range batch {
+			args = append(args, speaker.Group, speaker.User, speaker.TimeMS)
+		}
+		word, err := s.run(ctx, heatScript, keys, args...).Text()
+		if err != nil {
+			return fmt.Errorf("heat of partition %d: %w", gen.Partition, orFull(err))
+		}
+		if word != "OK" {
+			return fmt.Errorf("heat of partition %d: generation %d is no longer current", gen.Partition, gen.Gen)
+		}
+		if speakers = speakers[len(batch):]; last == "last" {
+			return nil
 		}
 	}
 }

@@ -3,6 +3,7 @@ package redisrepo
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -127,6 +128,155 @@ func TestAppendExpiresSpeakers(t *testing.T) {
 	require.Equal(t, 51, heat())
 	s.must(t, domain.Draft{Group: "a", From: "new"})
 	require.Equal(t, 1, heat())
+}
+
+// Whatever comes in whatever order – sends, expiry, what MySQL knows (some of it, all of it, again), the loss of it all –
+// a group's heat is the number of its speakers; and once everything was brought back, it is the right one.
+func TestHeatIsBroughtBackBetweenSends(t *testing.T) {
+	t.Parallel()
+	e := newMini(t)
+	window := e.cfg.HeatWindow.Milliseconds()
+	now := int64(1_700_000_000_000)
+	groups := append(groupsIn(2, 2), groupsIn(3, 1)...)
+	r := e.recovery()
+	for _, g := range groups {
+		r.groups[g] = group(g, domain.Room)
+	}
+	s := e.sender(t, r, AppendConfig{})
+	var said []spoken // all of which MySQL has
+	lost := false     // and what was not brought back yet
+	gens := []domain.LogRange{{Partition: 2, Gen: 1}, {Partition: 3, Gen: 1}}
+	speakersOf := func(p int) (list []domain.Speaker) {
+		for _, m := range said {
+			if e.cfg.Partitions.Of(m.group) == p {
+				list = append(list, domain.Speaker{Group: m.group, User: m.user, TimeMS: m.ms})
+			}
+		}
+		return list
+	}
+	consistent := func(rt *rapid.T) {
+		for _, g := range gens {
+			counts := map[string]int{}
+			speakers, _ := e.mini.ZMembers(speakersKey(g.Partition)) // an error: there is none
+			for _, member := range speakers {
+				group, _, _ := strings.Cut(member, "|")
+				counts[group]++
+			}
+			heat, _ := e.mini.SortedSet(heatKey(g.Partition))
+			require.Len(rt, heat, len(counts))
+			for group, n := range counts {
+				require.InDelta(rt, n, heat[group], 0, group)
+			}
+		}
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		for range rapid.IntRange(1, 20).Draw(rt, "steps") {
+			now += rapid.OneOf(rapid.Int64Range(0, 10), rapid.Int64Range(0, window), rapid.Just(window)).Draw(rt, "pause")
+			e.mini.SetTime(time.UnixMilli(now))
+			g := rapid.SampledFrom(gens).Draw(rt, "partition")
+			switch rapid.SampledFrom([]string{"send", "send", "send", "lose", "some", "all", "expire"}).Draw(rt, "step") {
+			case "send":
+				d := domain.Draft{Group: rapid.SampledFrom(groups).Draw(rt, "group"), From: fmt.Sprint("u", rapid.IntRange(1, 5).Draw(rt, "user"))}
+				said = append(said, spoken{d.Group, d.From, s.must(t, d).TimeMS})
+			case "lose":
+				for _, g := range gens {
+					e.mini.Del(speakersKey(g.Partition))
+					e.mini.Del(heatKey(g.Partition))
+				}
+				lost = true
+			case "some": // and then the instance dies
+				known := speakersOf(g.Partition)
+				if len(known) == 0 {
+					continue
+				}
+				known = known[rapid.IntRange(0, len(known)-1).Draw(rt, "from"):]
+				args := []any{1, window, "more"}
+				for _, m := range known {
+					args = append(args, m.Group, m.User, m.TimeMS)
+				}
+				keys := []string{genKey(g.Partition), speakersKey(g.Partition), heatKey(g.Partition)}
+				require.NoError(rt, e.store.run(t.Context(), heatScript, keys, args...).Err())
+			case "all":
+				for _, g := range gens {
+					require.NoError(rt, e.store.AddHeat(t.Context(), g, speakersOf(g.Partition)))
+				}
+				lost = false
+			case "expire":
+				_, err := e.store.ExpireHeat(t.Context(), []int{2, 3})
+				require.NoError(rt, err)
+			}
+			consistent(rt)
+			if !lost && rapid.IntRange(0, 3).Draw(rt, "look") == 0 {
+				scores, _, err := e.store.Heat(t.Context())
+				require.NoError(rt, err)
+				require.Equal(rt, heatOf(said, now-window), scores)
+			}
+		}
+	})
+}
+
+func TestHeatIsWholeOnceAllOfItIsBack(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		log := e.log("a")
+		whole := func(log domain.LogRange) bool {
+			missing, err := e.store.WithoutHeat(t.Context(), []domain.LogRange{log})
+			require.NoError(t, err)
+			return len(missing) == 0
+		}
+		now, err := e.store.NowMS(t.Context())
+		require.NoError(t, err)
+		window := e.cfg.HeatWindow.Milliseconds()
+		var speakers []domain.Speaker
+		for i := range 2*heatBatch + 3 {
+			speakers = append(speakers, domain.Speaker{Group: "a", User: fmt.Sprint("u", i), TimeMS: now - int64(i)})
+		}
+		speakers = append(speakers,
+			domain.Speaker{Group: "a", User: "too long ago", TimeMS: now - window},
+			domain.Speaker{Group: "a", User: "ahead of the clock", TimeMS: now + 10*window})
+		require.False(t, whole(log))
+		for range 2 {
+			require.NoError(t, e.store.AddHeat(t.Context(), log, speakers))
+			scores, _, err := e.store.Heat(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, map[string]int{"a": 2*heatBatch + 4}, scores)
+		}
+		ahead := e.store.rdb.ZScore(t.Context(), speakersKey(log.Partition), "a|ahead of the clock").Val()
+		require.InDelta(t, now, ahead, float64(window), "he does not count for longer than the others")
+		require.True(t, whole(log))
+
+		e.raise(t, 2)
+		require.False(t, whole(e.log("a")), "a new generation has to look again")
+		require.Error(t, e.store.AddHeat(t.Context(), log, speakers), "the old one must not say it is whole")
+		require.False(t, whole(e.log("a")))
+		require.NoError(t, e.store.AddHeat(t.Context(), e.log("a"), nil))
+		require.True(t, whole(e.log("a")))
+
+		require.NoError(t, e.store.rdb.FlushAll(t.Context()).Err())
+		require.Error(t, e.store.AddHeat(t.Context(), e.log("a"), speakers))
+		require.Zero(t, e.store.rdb.DBSize(t.Context()).Val())
+	})
+}
+
+func TestExpiryNeedsNobodyWhoSpeaksOrAsks(t *testing.T) {
+	t.Parallel()
+	e := newMini(t)
+	now := time.UnixMilli(1_700_000_000_000)
+	e.mini.SetTime(now)
+	s := e.sender(t, e.recovery(group("a", domain.Room)), AppendConfig{})
+	s.must(t, domain.Draft{Group: "a", From: "u"})
+	p := e.cfg.Partitions.Of("a")
+	groups := func() int64 {
+		n, err := e.store.ExpireHeat(t.Context(), []int{p})
+		require.NoError(t, err)
+		return n
+	}
+	require.Equal(t, int64(1), groups())
+	e.mini.SetTime(now.Add(e.cfg.HeatWindow))
+	require.Zero(t, groups())
+	require.False(t, e.mini.Exists(speakersKey(p)))
+	n, err := e.store.ExpireHeat(t.Context(), nil)
+	require.NoError(t, err)
+	require.Zero(t, n)
 }
 
 func TestHeatExpiresMoreThanABatch(t *testing.T) {

@@ -66,6 +66,7 @@ func useAll(t *testing.T, e *env) {
 	scores, _, err := e.store.Heat(ctx)
 	require.NoError(t, err)
 	require.Len(t, scores, testPartitions, "direct conversations are not ranked")
+	useHeat(t, e, groups)
 	require.NoError(t, e.store.SaveSnapshot(ctx, "room", snapshot("s", 3), time.Minute, time.Minute))
 	id, err := e.store.CurrentSnapshot(ctx, "room")
 	require.NoError(t, err)
@@ -136,6 +137,31 @@ func useAll(t *testing.T, e *env) {
 	}
 	require.NoError(t, e.store.Ping(ctx))
 	require.NoError(t, e.store.CheckPolicy(ctx))
+}
+
+// useHeat brings heat back that is there.
+func useHeat(t *testing.T, e *env, groups []string) {
+	t.Helper()
+	var partitions []int
+	var gens []domain.LogRange
+	for p := range testPartitions {
+		partitions, gens = append(partitions, p), append(gens, domain.LogRange{Partition: p, Gen: 1})
+	}
+	missing, err := e.store.WithoutHeat(t.Context(), gens)
+	require.NoError(t, err)
+	require.Equal(t, gens, missing)
+	for _, g := range groups {
+		if _, _, direct := domain.SplitDirect(g); !direct {
+			speaker := domain.Speaker{Group: g, User: "u", TimeMS: time.Now().UnixMilli()}
+			require.NoError(t, e.store.AddHeat(t.Context(), e.log(g), []domain.Speaker{speaker}))
+		}
+	}
+	missing, err = e.store.WithoutHeat(t.Context(), gens)
+	require.NoError(t, err)
+	require.Empty(t, missing)
+	n, err := e.store.ExpireHeat(t.Context(), partitions)
+	require.NoError(t, err)
+	require.Equal(t, int64(testPartitions), n)
 }
 
 // On two masters a key in the wrong slot, or the word of the wrong server, is an error.
@@ -277,7 +303,7 @@ func TestScriptsTouchDeclaredKeysOfOneSlotOnly(t *testing.T) {
 func scripts() []*redis.Script {
 	return []*redis.Script{
 		appendScript, signalScript, generationScript, forgetScript, seedScript, fillScript, changeScript, readScript, markedScript,
-		commitScript, expireScript, enterScript, leaveScript, sweepScript, noteScript,
+		commitScript, expireScript, heatScript, enterScript, leaveScript, sweepScript, noteScript,
 	}
 }
 
@@ -418,6 +444,9 @@ func TestMethodsFailWithoutRedis(t *testing.T) {
 		"Signal":          func(ctx context.Context) error { _, err := s.Signal(ctx, domain.Signal{Group: "a"}); return err },
 		"ReadMarksAbove":  func(ctx context.Context) error { _, err := s.ReadMarksAbove(ctx, "a", 1); return err },
 		"Heat":            func(ctx context.Context) error { _, _, err := s.Heat(ctx); return err },
+		"ExpireHeat":      func(ctx context.Context) error { _, err := s.ExpireHeat(ctx, []int{1}); return err },
+		"WithoutHeat":     func(ctx context.Context) error { _, err := s.WithoutHeat(ctx, []domain.LogRange{log}); return err },
+		"AddHeat":         func(ctx context.Context) error { return s.AddHeat(ctx, log, nil) },
 		"CurrentSnapshot": func(ctx context.Context) error { _, err := s.CurrentSnapshot(ctx, "room"); return err },
 		"SaveSnapshot": func(ctx context.Context) error {
 			return s.SaveSnapshot(ctx, "room", snapshot("s", 1), time.Second, time.Second)

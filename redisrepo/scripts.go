@@ -50,6 +50,9 @@ var commitSource string
 //go:embed expire.lua
 var expireSource string
 
+//go:embed heat.lua
+var heatSource string
+
 //go:embed mine.lua
 var mineSource string
 
@@ -79,6 +82,7 @@ var (
 	markedScript     = redis.NewScript(markedSource)
 	commitScript     = redis.NewScript(commitSource)
 	expireScript     = redis.NewScript(expireSource)
+	heatScript       = redis.NewScript(heatSource)
 	mineScript       = redis.NewScript(mineSource)
 	enterScript      = redis.NewScript(enterSource)
 	leaveScript      = redis.NewScript(leaveSource)
