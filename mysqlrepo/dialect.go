@@ -36,7 +36,7 @@ type dialect struct {
 	nowMS          string // the database's clock, in Unix ms
 	raiseHeartbeat string // behind an INSERT into instance: the higher time wins
 	raiseFlushed   string // behind an INSERT into instance_flushed: the higher generation wins
-	byTime string // behind FROM group_msg: by the index of its time, whatever statistics say; never a walk over the whole table
+	byTime         string // behind FROM group_msg: by the index of its time, whatever statistics say; never a walk over the whole table
 
 	maxInsert int // bytes of values in one INSERT
 
@@ -68,7 +68,7 @@ var mysqlDialect = dialect{
 	nowMS:          "(TIMESTAMPDIFF(MICROSECOND,'1970-01-01',UTC_TIMESTAMP(3)) DIV 1000)",
 	raiseHeartbeat: " ON DUPLICATE KEY UPDATE heartbeat_time=GREATEST(heartbeat_time,VALUES(heartbeat_time))",
 	raiseFlushed:   " ON DUPLICATE KEY UPDATE gen=GREATEST(gen,VALUES(gen))",
-	byTime: " FORCE INDEX (msg_time)",
+	byTime:         " FORCE INDEX (msg_time)",
 
 	maxInsert: 4 << 20, // MySQL's smallest max_allowed_packet in use is 16 MiB
 
@@ -104,7 +104,7 @@ var sqliteDialect = dialect{
 	nowMS:          "CAST((julianday('now')-2440587.5)*86400000 AS INTEGER)",
 	raiseHeartbeat: " ON CONFLICT (instance_id) DO UPDATE SET heartbeat_time=MAX(heartbeat_time,excluded.heartbeat_time)",
 	raiseFlushed:   " ON CONFLICT (instance_id, partition_id) DO UPDATE SET gen=MAX(gen,excluded.gen)",
-	byTime: " INDEXED BY group_msg_msg_time",
+	byTime:         " INDEXED BY group_msg_msg_time",
 
 	maxInsert: 4 << 20,
 

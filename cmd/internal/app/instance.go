@@ -57,6 +57,7 @@ type Instance struct {
 	watch      *jobs.WatchGenerations
 	heartbeat  *jobs.Heartbeat
 	journal    *jobs.Journal
+	heat       *jobs.Heat
 }
 
 // NewInstance wires an instance; it starts nothing and asks nobody. redis has to be the instance's own, sql may be
@@ -79,8 +80,10 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	kept := domain.NewJournal(partitions, cfg.Persist.JournalBytes)
 	journal := jobs.NewJournal(kept, sql, redis, partitions, life, cfg.Persist.BatchRows, log, reg)
 	var announce *jobs.Announce
+	var heat *jobs.Heat
 	gens := domain.NewGenerations(partitions, redis, sql, journal, writer, func(partition int, gen int64) {
 		announce.Again()
+		heat.Raised()
 		log.Info().Int("partition", partition).Int64("gen", gen).Msg("generation current")
 	})
 	redis.UseGenerations(gens)
@@ -129,6 +132,7 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	announce = jobs.NewAnnounce(redis, server.Hub(), sessions, life, log)
 	sessions.UseLate(announce.Late)
 	leases := jobs.NewLeases(redis, partitions, cfg.Node.Name, log)
+	heat = jobs.NewHeat(redis, sql, leases, gens, partitions, cfg.Heat.Window.D(), log, reg)
 	return &Instance{
 		cfg: cfg, log: log, registry: reg, redis: redis, sql: sql, gens: gens, clock: clock, appender: appender,
 		subscriber: subscriber, server: server, api: api, leases: leases,
@@ -143,6 +147,7 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 		heartbeat: jobs.NewHeartbeat(sql, gens, life, watch.Kick, log),
 		journal:   journal,
 		announce:  announce,
+		heat:      heat,
 		presence:  jobs.NewPresence(redis, life, sessions.Offline, log),
 	}, nil
 }
@@ -247,6 +252,7 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 	readMarks := startTask(ctx, i.readMarks.Run)
 	announce := startTask(ctx, i.announce.Run)
 	presence := startTask(ctx, i.presence.Run)
+	heat := startTask(ctx, i.heat.Run)
 	subscriber := startTask(ctx, i.subscriber.Run)
 	tails := startTask(ctx, i.server.Hub().Run)
 	appender := startTask(ctx, i.appender.Run)
@@ -254,7 +260,7 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 		i.server.Hub().Drain(ctx, i.cfg.Drain.Spread.D())
 		err := tails.stop(ctx)
 		i.server.Close()
-		err = errors.Join(err, appender.stop(ctx), subscriber.stop(ctx), presence.stop(ctx), announce.stop(ctx))
+		err = errors.Join(err, appender.stop(ctx), subscriber.stop(ctx), presence.stop(ctx), announce.stop(ctx), heat.stop(ctx))
 		readMarks.cancel() // both have a last round to write, at once
 		err = errors.Join(err, persist.stop(ctx), readMarks.stop(ctx), leases.stop(ctx))
 		if ctx.Err() == nil {

@@ -1,0 +1,171 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"hearth/domain"
+)
+
+const (
+	heatInterval = time.Second            // between looks at what is known here; Redis is asked of what is not
+	heatGather   = 250 * time.Millisecond // in which partitions whose generations are raised together come together
+	heatTimeout  = 30 * time.Second       // of the query, which reads what was sent in the window
+	clockMargin  = 10 * time.Second       // between servers of a cluster; what is too old Redis leaves out
+)
+
+// HeatCache is the Redis side of heat.
+type HeatCache interface {
+	NowMS(ctx context.Context) (int64, error)
+	// WithoutHeat is those of some partitions' generations whose heat was not brought back yet.
+	WithoutHeat(ctx context.Context, gens []domain.LogRange) ([]domain.LogRange, error)
+	// AddHeat counts a partition's speakers, unless they are counted already, and notes that its heat is whole.
+	AddHeat(ctx context.Context, gen domain.LogRange, speakers []domain.Speaker) error
+	// ExpireHeat takes out what has left the window, and counts the groups with heat.
+	ExpireHeat(ctx context.Context, partitions []int) (groups int64, err error)
+}
+
+// SpeakerStore is the MySQL side.
+type SpeakerStore interface {
+	// Speakers are the users with a message after a time, in groups that are ranked.
+	Speakers(ctx context.Context, afterMS int64) ([]domain.Speaker, error)
+}
+
+// Heat is the job that brings heat back from MySQL when a partition's generation is new, for Redis may have lost some or
+// all of it, and that lets it end in groups where nobody speaks any more. It does so for the partitions whose lease
+// this instance has.
+//
+// Everything older than a settled generation is in MySQL, and what is newer was counted when it was sent.
+type Heat struct {
+	cache      HeatCache
+	store      SpeakerStore
+	leases     *Leases
+	gens       Generations
+	partitions domain.Partitions
+	window     time.Duration
+	log        zerolog.Logger
+	groups     prometheus.Gauge
+	wake       chan struct{}
+	whole      map[domain.LogRange]bool // generations known to have their heat; of Run alone
+}
+
+// NewHeat makes the job; window is heat.window.
+func NewHeat(cache HeatCache, store SpeakerStore, leases *Leases, gens Generations, n domain.Partitions, window time.Duration, log zerolog.Logger, reg prometheus.Registerer) *Heat {
+	h := &Heat{
+		cache: cache, store: store, leases: leases, gens: gens, partitions: n, window: window, log: log,
+		groups: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "hearth_heat_groups", Help: "Groups of this instance's partitions in which somebody spoke within the window.",
+		}),
+		wake: make(chan struct{}, 1), whole: make(map[domain.LogRange]bool),
+	}
+	reg.MustRegister(h.groups)
+	return h
+}
+
+// Raised has the job look at once: a generation has become current. It does not wait.
+func (h *Heat) Raised() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run brings heat back and ends it until ctx is done.
+func (h *Heat) Run(ctx context.Context) error {
+	tick := time.NewTicker(heatInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-h.wake:
+			wait(ctx, heatGather)
+		case <-tick.C:
+		}
+		if err := h.bringBack(ctx); err != nil && ctx.Err() == nil {
+			h.log.Warn().Err(err).Msg("heat not brought back from MySQL, trying again")
+		}
+		if err := h.expire(ctx); err != nil && ctx.Err() == nil {
+			h.log.Warn().Err(err).Msg("heat not expired, trying again")
+		}
+	}
+}
+
+// bringBack asks MySQL once for all partitions that lack their heat.
+func (h *Heat) bringBack(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, heatTimeout)
+	defer cancel()
+	missing, err := h.missing(ctx)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	begun := time.Now()
+	nowMS, err := h.cache.NowMS(ctx)
+	if err != nil {
+		return err
+	}
+	speakers, err := h.store.Speakers(ctx, nowMS-(h.window+clockMargin).Milliseconds())
+	if err != nil {
+		return err
+	}
+	of := make(map[int][]domain.Speaker, len(missing))
+	for _, s := range speakers {
+		p := h.partitions.Of(s.Group)
+		of[p] = append(of[p], s)
+	}
+	for _, gen := range missing {
+		if addErr := h.cache.AddHeat(ctx, gen, of[gen.Partition]); addErr != nil {
+			err = addErr
+			continue
+		}
+		h.whole[gen] = true
+	}
+	if err != nil {
+		return fmt.Errorf("heat of %d partitions: %w", len(missing), err)
+	}
+	h.log.Info().Int("partitions", len(missing)).Int("speakers", len(speakers)).Dur("took_ms", time.Since(begun)).Msg("heat brought back")
+	return nil
+}
+
+// missing asks Redis only of generations that are not known to have their heat.
+func (h *Heat) missing(ctx context.Context) ([]domain.LogRange, error) {
+	var unknown []domain.LogRange
+	whole := make(map[domain.LogRange]bool) // forgets generations that are over, and partitions that others took
+	for _, gen := range logsOf(h.leases, h.gens) {
+		if h.whole[gen] {
+			whole[gen] = true
+		} else {
+			unknown = append(unknown, gen)
+		}
+	}
+	h.whole = whole
+	if len(unknown) == 0 {
+		return nil, nil
+	}
+	missing, err := h.cache.WithoutHeat(ctx, unknown)
+	if err != nil {
+		return nil, err
+	}
+	for _, gen := range unknown {
+		whole[gen] = true
+	}
+	for _, gen := range missing {
+		delete(whole, gen)
+	}
+	return missing, nil
+}
+
+func (h *Heat) expire(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	groups, err := h.cache.ExpireHeat(ctx, h.leases.Held())
+	if err != nil {
+		return err
+	}
+	h.groups.Set(float64(groups))
+	return nil
+}
