@@ -5,17 +5,19 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Proxy stands between clients and a server and fails as networks do. Its methods, and those of [Links], may be called
 // concurrently.
 type Proxy struct {
 	listener net.Listener
-	target   string
 	work     sync.WaitGroup // accept, and two pumps a link
 
 	mu       sync.Mutex // guards what follows, and the state of the links; never held while talking to anybody
 	changed  *sync.Cond // a link goes on, or is gone
+	target   string
+	delay    time.Duration
 	links    map[*link]struct{}
 	keep     func(reply []byte) bool
 	stallNew bool
@@ -85,6 +87,20 @@ func (p *Proxy) Keep(keep func(reply []byte) bool) {
 	p.keep = keep
 }
 
+// Lead makes connections from now on go to another target; those that there are stay where they are.
+func (p *Proxy) Lead(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+}
+
+// Delay holds back everything that is said from now on, either way, for d.
+func (p *Proxy) Delay(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
+
 // StallNewSubscribers says whether connections that subscribe from now on are stalled before the server hears of it.
 func (p *Proxy) StallNewSubscribers(on bool) {
 	p.mu.Lock()
@@ -139,7 +155,10 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.target)
+		p.mu.Lock()
+		target := p.target
+		p.mu.Unlock()
+		server, err := net.Dial("tcp", target)
 		if err != nil {
 			_ = client.Close()
 			continue
@@ -159,13 +178,25 @@ func (l *link) pump(to, from net.Conn, pass func(said []byte) bool) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
-		if n > 0 && !pass(buf[:n]) || !l.flows() {
+		if n > 0 && !pass(buf[:n]) {
+			return
+		}
+		l.linger()
+		if !l.flows() {
 			return
 		}
 		if _, lost := to.Write(buf[:n]); lost != nil || err != nil {
 			return
 		}
 	}
+}
+
+// linger is the way to the other end.
+func (l *link) linger() {
+	l.proxy.mu.Lock()
+	d := l.proxy.delay
+	l.proxy.mu.Unlock()
+	time.Sleep(d)
 }
 
 // flows waits while the link is stalled, and is false once it is gone.

@@ -147,3 +147,43 @@ func TestProxyLosesRepliesWithTheirConnection(t *testing.T) {
 	say(t, other.server, "OK 2")
 	hears(t, other.client, "OK 2")
 }
+
+func TestProxyLeadsNewConnectionsElsewhere(t *testing.T) {
+	p, connect := newEnds(t)
+	before := connect()
+	elsewhere, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer elsewhere.Close()
+	p.Lead(elsewhere.Addr().String())
+	client, err := net.Dial("tcp", p.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	server, err := elsewhere.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	say(t, client, "new")
+	hears(t, server, "new")
+	say(t, before.client, "old")
+	hears(t, before.server, "old")
+}
+
+func TestProxyDelaysWhatIsSaid(t *testing.T) {
+	p, connect := newEnds(t)
+	e := connect()
+	p.Delay(50 * time.Millisecond)
+	begun := time.Now()
+	say(t, e.client, "ping")
+	hears(t, e.server, "ping")
+	say(t, e.server, "pong")
+	hears(t, e.client, "pong")
+	if took := time.Since(begun); took < 100*time.Millisecond {
+		t.Errorf("there and back took %v, want 100 ms at least", took)
+	}
+	p.Delay(0)
+}

@@ -24,6 +24,7 @@ const (
 type Server struct {
 	binary string
 	args   func(port int) []string
+	env    func(port int) []string // nil: this process' own
 	ready  func(addr string) error // nil once the server answers
 	dir    string
 	logs   string // file with what the server says
@@ -34,6 +35,17 @@ type Server struct {
 	gone chan struct{} // closed when cmd has ended
 }
 
+// LaunchProgram starts a program that listens on one port, which env is told, and works in dir. ready is nil once it
+// answers. The caller stops it.
+func LaunchProgram(binary, dir string, args []string, env func(port int) []string, ready func(addr string) error) (*Server, error) {
+	s := &Server{binary: binary, dir: dir, logs: filepath.Join(dir, "log"), ready: ready, env: env}
+	s.args = func(int) []string { return args }
+	if err := s.launch(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
 // Addr is the host:port it listens on; the same after a Restart.
 func (s *Server) Addr() string {
 	s.mu.Lock()
@@ -42,6 +54,9 @@ func (s *Server) Addr() string {
 }
 
 func addrOf(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// Log is the file with what it has said, over all its lives.
+func (s *Server) Log() string { return s.logs }
 
 // Dir is the folder with its data and log.
 func (s *Server) Dir() string { return s.dir }
@@ -145,6 +160,9 @@ func (s *Server) start() error {
 	defer log.Close()
 	cmd := exec.Command(s.binary, s.args(s.port)...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
+	if s.env != nil {
+		cmd.Env = s.env(s.port)
+	}
 	if err := spawn(cmd); err != nil {
 		return fmt.Errorf("start %s: %w", s.binary, err)
 	}
