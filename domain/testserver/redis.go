@@ -29,6 +29,23 @@ func LaunchRedis(dir string, args ...string) (*Server, error) {
 	return s, nil
 }
 
+// LaunchSentinel starts a redis-server as a Sentinel. It rewrites the configuration file that it is given. The caller
+// stops it.
+func LaunchSentinel(dir, configuration string) (*Server, error) {
+	binary, err := lookup("apt-get install redis-server", "redis-server")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{binary: binary, dir: dir, logs: filepath.Join(dir, "sentinel.log"), ready: redisReady}
+	s.args = func(port int) []string {
+		return []string{configuration, "--sentinel", "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir, "--daemonize", "no"}
+	}
+	if err := s.launch(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
 // redisReady is nil once a PING is answered, also if only with a demand for a password.
 func redisReady(addr string) error {
 	answer, err := exchange(addr, "PING\r\n")

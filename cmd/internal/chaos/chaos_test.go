@@ -1,0 +1,96 @@
+package chaos
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+)
+
+const instances = 3
+
+// results are those of this process.
+var results Results
+
+// TestFaults: each fault alone, under load; every promise holds. The long form repeats a fault for 20 s and longer.
+func TestFaults(t *testing.T) {
+	for _, f := range faults {
+		if !wanted(f.name, f.short) {
+			continue
+		}
+		t.Run(f.name, func(t *testing.T) {
+			figures := f.run(t, seed())
+			results.Add(Result{f.name, f.text, f.two, figures})
+			figures.log(t)
+			judge(t, f, figures)
+		})
+	}
+}
+
+// run is a run with this fault.
+func (f *fault) run(t *testing.T, seed uint64) Figures {
+	t.Helper()
+	t.Logf("seed %d", seed)
+	r := startRun(t, newStack(t, f.setup, instances), usual(), seed)
+	r.flows()
+	before, err := r.deadlocks(context.Background())
+	r.must(err)
+	r.firstFault = r.now()
+	for round := 0; ; round++ {
+		f.strike(r)
+		r.healed = r.now()
+		if round == 0 {
+			r.comeLate()
+		}
+		r.flows()
+		if f.once || !long() || r.now()-r.firstFault > 20*time.Second {
+			break
+		}
+	}
+	r.goOn(blink)
+	h := r.finish()
+	figures := r.figures(h)
+	if after, err := r.deadlocks(context.Background()); err == nil {
+		figures.Deadlocks = max(0, after-before) // the count begins anew with the server
+	}
+	r.halt()
+	return figures
+}
+
+func (f Figures) log(t *testing.T) {
+	t.Helper()
+	t.Logf("%d sent, %d acknowledged, %d unknown on the way; a group silent for %v at most, back after %v; %d holes, %d resyncs, %d deadlocks",
+		f.Sent, f.Acked, f.Unknown, f.Silence.Round(time.Millisecond), f.Back.Round(time.Millisecond), f.Holes, f.Resyncs, f.Deadlocks)
+}
+
+// mayCost is what two faults at once may cost; everything else is forbidden to them too.
+var mayCost = []string{Lost, Vanished, Gap, Unread, HoleLies}
+
+// judge fails the test for every violation that the fault does not excuse.
+func judge(t *testing.T, f fault, figures Figures) {
+	t.Helper()
+	excused := pending[f.name]
+	if f.two {
+		excused = mayCost
+	}
+	for _, note := range figures.Notes {
+		if !f.two {
+			t.Error(note)
+		}
+	}
+	for _, check := range slices.Sorted(maps.Keys(figures.Violations)) {
+		fail := t.Errorf
+		if slices.Contains(excused, check) {
+			fail = t.Logf
+		}
+		fail("%s: %d", check, figures.Violations[check])
+		shown := 0
+		for _, v := range figures.Found {
+			if v.Check == check && shown < 5 {
+				shown++
+				t.Log("  ", v)
+			}
+		}
+	}
+}
