@@ -73,7 +73,7 @@ func (d *DB) addSeeds(ctx context.Context, tx *sql.Tx, gen int64, groups []strin
 	if len(groups) == 0 {
 		return nil
 	}
-	young, err := createdIn(ctx, tx, gen, groups)
+	young, err := d.createdIn(ctx, tx, gen, groups)
 	if err != nil {
 		return err
 	}
@@ -94,14 +94,17 @@ func (d *DB) addSeeds(ctx context.Context, tx *sql.Tx, gen int64, groups []strin
 	return d.addHoles(ctx, tx, groups, starts, tops)
 }
 
-func createdIn(ctx context.Context, tx *sql.Tx, gen int64, groups []string) (map[string]bool, error) {
+// createdIn tells which groups were created in gen. It locks the rows of all of them: retention, which puts a hole in the
+// place of rows, comes before or after everything that is looked at from here on.
+func (d *DB) createdIn(ctx context.Context, tx *sql.Tx, gen int64, groups []string) (map[string]bool, error) {
 	young := make(map[string]bool)
 	for chunk := range slices.Chunk(groups, groupsAQuery) {
-		query := "SELECT group_id FROM chat_group WHERE created_gen=? AND group_id IN (" + marksOf(len(chunk)) + ")"
-		err := each(ctx, tx, query, append([]any{gen}, anys(chunk)...), func(rows *sql.Rows) error {
+		query := "SELECT group_id, created_gen FROM chat_group WHERE group_id IN (" + marksOf(len(chunk)) + ") ORDER BY group_id" + d.dialect.forShare
+		err := each(ctx, tx, query, anys(chunk), func(rows *sql.Rows) error {
 			var group string
-			err := rows.Scan(&group)
-			young[group] = true
+			var created int64
+			err := rows.Scan(&group, &created)
+			young[group] = created == gen
 			return err
 		})
 		if err != nil {
@@ -160,32 +163,47 @@ func seedsOf(ctx context.Context, tx *sql.Tx, groups []string, starts map[string
 // addSent tells what the two sides of direct conversations have written themselves: how much as long as one of them has
 // written nothing, and of both that they have as soon as they have. It reads outside the transaction, which others wait
 // for: rows of older generations do not change any more, and what of this one may be among them was counted by whoever
-// has set its seed.
+// has set its seed. Retention may move rows into direct_sent meanwhile, so both are read as of one moment.
 func (d *DB) addSent(ctx context.Context, groups []string, seeds map[string]domain.Seed) error {
 	var sides []domain.GroupUser
+	var direct []string
 	for _, g := range groups {
-		if lower, higher, ok := domain.SplitDirect(g); ok && seeds[g].LastMS > 0 {
+		if lower, higher, ok := domain.SplitDirect(g); ok {
+			direct = append(direct, g)
 			sides = append(sides, domain.GroupUser{Group: g, User: lower}, domain.GroupUser{Group: g, User: higher})
 		}
+	}
+	if len(direct) == 0 {
+		return nil
 	}
 	marks, err := d.ReadMarks(ctx, sides)
 	if err != nil {
 		return err
 	}
-	for pair := range slices.Chunk(sides, 2) {
-		seed := seeds[pair[0].Group]
-		if seed.Sent, err = sentIn(ctx, d.sql, pair, marks); err != nil {
-			return fmt.Errorf("what both sides have written: %w", err)
+	return d.view(ctx, func(tx *sql.Tx) error {
+		kept, err := keptSent(ctx, tx, direct)
+		if err != nil {
+			return err
 		}
-		seeds[pair[0].Group] = seed
-	}
-	return nil
+		for pair := range slices.Chunk(sides, 2) {
+			seed := seeds[pair[0].Group]
+			seed.Sent = kept[pair[0].Group]
+			if seed.LastMS > 0 {
+				if seed.Sent, err = sentIn(ctx, tx, pair, marks, seed.Sent); err != nil {
+					return fmt.Errorf("what both sides have written: %w", err)
+				}
+			}
+			seeds[pair[0].Group] = seed
+		}
+		return nil
+	})
 }
 
-// sentIn walks a conversation from its beginning to the first message of each side, which with a stranger limit come
-// early. A side that has written nothing is looked for up to its read mark, which writing moves: one that never came costs
-// nothing, and one that reads and never answers as much as it has read.
-func sentIn(ctx context.Context, q querier, sides []domain.GroupUser, marks map[domain.GroupUser]int64) (sent [2]int64, err error) {
+// sentIn adds what is in a conversation's rows to what was in those that are deleted. It walks from the beginning to the
+// first message of each side, which with a stranger limit come early. A side that has written nothing is looked for up to
+// its read mark, which writing moves: one that never came costs nothing, and one that reads and never answers as much as
+// it has read.
+func sentIn(ctx context.Context, q querier, sides []domain.GroupUser, marks map[domain.GroupUser]int64, kept [2]int64) ([2]int64, error) {
 	count := func(side, limit int) (n int64, err error) {
 		mark := marks[sides[side]]
 		if mark == 0 {
@@ -195,17 +213,26 @@ func sentIn(ctx context.Context, q querier, sides []domain.GroupUser, marks map[
 			func(rows *sql.Rows) error { return rows.Scan(&n) })
 		return n, err
 	}
+	sent := kept
 	for side := range sides {
+		if sent[side] > 0 {
+			continue
+		}
+		var err error
 		if sent[side], err = count(side, 1); err != nil {
 			return sent, err
 		}
 	}
 	for side := range sides {
 		if sent[side] > 0 && sent[1-side] == 0 {
-			sent[side], err = count(side, domain.MaxStrangerLimit)
+			n, err := count(side, domain.MaxStrangerLimit)
+			if err != nil {
+				return sent, err
+			}
+			sent[side] = min(kept[side]+n, domain.MaxStrangerLimit)
 		}
 	}
-	return sent, err
+	return sent, nil
 }
 
 // The first own messages of a side, up to a seq. In the order of the primary key, so that the walk ends with the last of

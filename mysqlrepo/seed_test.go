@@ -218,26 +218,11 @@ func TestEverySeqUpToASeedIsOneRowOrOneHole(t *testing.T) {
 				}
 				insert(t, db, msgs...)
 				if rapid.Bool().Draw(r, "retention") {
-					expire(t, db, group, rapid.Int64Range(1, last+1).Draw(r, "up to"))
+					expireIn(t, db, group, rapid.Int64Range(1, last+1).Draw(r, "up to"), timeOf(1<<30), 1000)
 				}
 			}
 		})
 	})
-}
-
-// expire does what retention does: rows up to the last of them that is old go, and one hole takes their place.
-func expire(t testing.TB, db *DB, group string, upTo int64) {
-	t.Helper()
-	row := db.sql.QueryRowContext(context.Background(), "SELECT COALESCE(MAX(msg_seq), 0) FROM group_msg WHERE group_id=? AND msg_seq<=?", group, upTo)
-	if err := row.Scan(&upTo); err != nil {
-		t.Fatal(err)
-	}
-	if upTo == 0 {
-		return
-	}
-	execSQL(t, db, "DELETE FROM group_msg WHERE group_id=? AND msg_seq<=?", group, upTo)
-	execSQL(t, db, "DELETE FROM seq_hole WHERE group_id=? AND to_seq<=?", group, upTo)
-	execSQL(t, db, "INSERT INTO seq_hole (group_id, from_seq, to_seq, reason) VALUES (?, 1, ?, 'expired')", group, upTo)
 }
 
 func checkAccounted(r *rapid.T, db *DB, group string, seed domain.Seed) {
@@ -355,7 +340,7 @@ func TestSeedCountsWithoutWalkingTheConversation(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := rowsRead(t, conn)
-		sent, err := sentIn(t.Context(), conn, sides, marks)
+		sent, err := sentIn(t.Context(), conn, sides, marks, [2]int64{})
 		if err != nil || sent != c.sent {
 			t.Errorf("%s: got %v (%v), want %v", group, sent, err, c.sent)
 		}
