@@ -19,6 +19,9 @@ const sweepInterval = 2 * time.Second
 type JournalRows interface {
 	// InsertMessages is that of Rows.
 	InsertMessages(ctx context.Context, gens map[int]int64, messages []domain.Message) error
+	// InsertLate stores messages of generations before the settled one, whose seqs may lie in holes by now. It returns the
+	// lowest seq that came back in each group.
+	InsertLate(ctx context.Context, messages []domain.Message) (filled map[string]int64, err error)
 	MarkRows
 	// GroupTypes tells the types of groups.
 	GroupTypes(ctx context.Context, groups []string) (map[string]domain.GroupType, error)
@@ -32,24 +35,34 @@ type JournalMarks interface {
 	Reached(ctx context.Context, log domain.LogRange, groups []string, marks []domain.GroupUser) (map[string]int64, []domain.GroupUser, error)
 }
 
+// Repairer lets Redis and clients follow when messages came back.
+type Repairer interface {
+	Repaired(ctx context.Context, filled map[string]int64) error
+}
+
 // Journal is the job that keeps an instance's journal short where watermarks were missed, and brings it to MySQL at a
 // new generation (it is the domain.Flusher) and at shutdown.
 type Journal struct {
 	journal    *domain.Journal
 	rows       JournalRows
 	marks      JournalMarks
+	repairer   Repairer
 	gens       Generations
 	partitions domain.Partitions
 	instance   string
 	batch      int // rows in a transaction
 	log        zerolog.Logger
+	late       prometheus.Counter
 }
 
 // NewJournal makes the job; UseGenerations completes it. instance is what MySQL knows this life of the instance by.
-func NewJournal(j *domain.Journal, rows JournalRows, marks JournalMarks, n domain.Partitions, instance string, batchRows int,
+func NewJournal(j *domain.Journal, rows JournalRows, marks JournalMarks, repairer Repairer, n domain.Partitions, instance string, batchRows int,
 	log zerolog.Logger, reg prometheus.Registerer,
 ) *Journal {
-	reg.MustRegister(
+	late := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "hearth_journal_late_total", Help: "Messages of the journal brought to MySQL when their generation was over.",
+	})
+	reg.MustRegister(late,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "hearth_journal_bytes", Help: "Memory of what was acknowledged or shown and MySQL is not known to have.",
 		}, func() float64 { return float64(j.Bytes()) }),
@@ -57,7 +70,7 @@ func NewJournal(j *domain.Journal, rows JournalRows, marks JournalMarks, n domai
 			Name: "hearth_journal_dropped_total", Help: "Messages that the journal had no room for: only Redis has them.",
 		}, func() float64 { return float64(j.Dropped()) }),
 	)
-	return &Journal{journal: j, rows: rows, marks: marks, partitions: n, instance: instance, batch: batchRows, log: log}
+	return &Journal{journal: j, rows: rows, marks: marks, repairer: repairer, partitions: n, instance: instance, batch: batchRows, log: log, late: late}
 }
 
 // UseGenerations tells the generations, which are made with this job as their flusher.
@@ -108,8 +121,27 @@ func (j *Journal) write(ctx context.Context, partition int, u domain.Unwritten) 
 }
 
 func (j *Journal) insert(ctx context.Context, partition int, messages []domain.Message) error {
-	if err := j.rows.InsertMessages(ctx, map[int]int64{partition: messages[0].Gen}, messages); err != nil {
+	err := j.rows.InsertMessages(ctx, map[int]int64{partition: messages[0].Gen}, messages)
+	if isFenced(err) {
+		return j.insertLate(ctx, partition, messages)
+	}
+	if err != nil {
 		return fmt.Errorf("insert %d messages of the journal: %w", len(messages), err)
+	}
+	return nil
+}
+
+// insertLate brings back what others have given up: this instance was not waited for, because it stood still or was cut
+// off from MySQL.
+func (j *Journal) insertLate(ctx context.Context, partition int, messages []domain.Message) error {
+	filled, err := j.rows.InsertLate(ctx, messages)
+	if err != nil {
+		return fmt.Errorf("insert %d messages of the journal late: %w", len(messages), err)
+	}
+	j.log.Warn().Int("partition", partition).Int("messages", len(messages)).Int("groups", len(filled)).Msg("journal written late")
+	j.late.Add(float64(len(messages)))
+	if err := j.repairer.Repaired(ctx, filled); err != nil { // the rows are there: whoever asks anew finds them
+		j.log.Error().Err(err).Msg("clients not told of messages that came back")
 	}
 	return nil
 }

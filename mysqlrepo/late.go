@@ -10,6 +10,20 @@ import (
 	"hearth/domain"
 )
 
+// InsertLate is insertLate in a transaction of its own, for what an instance brings that was cut off or stood still while
+// a newer generation was settled.
+func (d *DB) InsertLate(ctx context.Context, messages []domain.Message) (filled map[string]int64, err error) {
+	msgs := sorted(messages)
+	err = d.tx(ctx, func(tx *sql.Tx) (err error) {
+		filled, err = d.insertLate(ctx, tx, msgs)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("insert %d messages late: %w", len(messages), err)
+	}
+	return filled, nil
+}
+
 // insertLate stores messages whose seqs may have been given up meanwhile: it takes their seqs out of the holes that
 // cover them. filled is, for each group in which history changed where clients may have passed it, the lowest seq that
 // came back. Left alone are messages that are stored already, those that their senders have repeated, and those in an

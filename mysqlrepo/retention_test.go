@@ -51,7 +51,7 @@ func wantHoles(t testing.TB, db *DB, group string, want domain.Holes) {
 	}
 }
 
-func addHole(t testing.TB, db *DB, group string, from, to int64, reason string) {
+func plantHole(t testing.TB, db *DB, group string, from, to int64, reason string) {
 	t.Helper()
 	execSQL(t, db, "INSERT INTO seq_hole (group_id, from_seq, to_seq, reason) VALUES (?, ?, ?, ?)", group, from, to, reason)
 }
@@ -64,10 +64,10 @@ func TestOldMessagesBecomeOneHole(t *testing.T) {
 		create(t, db, "room")
 		insert(t, db, append(messages("room", 3, 10, gen), messages("room", 13, 20, gen)...)...)
 		insert(t, db, messages("Room", 1, 3, raise(t, db, db.partitions.Of("Room")))...)
-		addHole(t, db, "room", 1, 2, domain.HoleLost)
-		addHole(t, db, "room", 11, 11, domain.HoleLost)
-		addHole(t, db, "room", 12, 12, domain.HoleLost)
-		addHole(t, db, "room", 21, 50, domain.HoleLost)
+		plantHole(t, db, "room", 1, 2, domain.HoleLost)
+		plantHole(t, db, "room", 11, 11, domain.HoleLost)
+		plantHole(t, db, "room", 12, 12, domain.HoleLost)
+		plantHole(t, db, "room", 21, 50, domain.HoleLost)
 		lost := []domain.Hole{{From: 11, To: 12, Reason: domain.HoleLost}, {From: 21, To: 50, Reason: domain.HoleLost}}
 		for _, step := range []struct {
 			why            string
@@ -350,7 +350,7 @@ func (m *model) write(t testing.TB, n int) {
 }
 
 func (m *model) lose(t testing.TB, n int64) {
-	addHole(t, m.db, m.group, m.top+1, m.top+n, domain.HoleLost)
+	plantHole(t, m.db, m.group, m.top+1, m.top+n, domain.HoleLost)
 	for range n {
 		m.top++
 		m.is[m.top] = domain.HoleLost

@@ -78,7 +78,7 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	}
 	writer := jobs.NewWriter(redis, sql, cfg.Persist.BatchRows, log, reg)
 	kept := domain.NewJournal(partitions, cfg.Persist.JournalBytes)
-	journal := jobs.NewJournal(kept, sql, redis, partitions, life, cfg.Persist.BatchRows, log, reg)
+	journal := jobs.NewJournal(kept, sql, redis, domain.NewRepairer(sql, redis), partitions, life, cfg.Persist.BatchRows, log, reg)
 	var announce *jobs.Announce
 	var heat *jobs.Heat
 	gens := domain.NewGenerations(partitions, redis, sql, journal, writer, func(partition int, gen int64) {
