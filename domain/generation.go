@@ -66,6 +66,7 @@ type Generations struct {
 	flushed  []atomic.Int64 // below it everything is closed and written
 	mu       sync.Mutex     // guards renewals; never held while Redis and MySQL are asked
 	renewals []*renewal     // the one that is under way, per partition
+	quarrels []quarrel      // per partition; of its renewal alone
 	cache    GenerationCache
 	store    GenerationStore
 	flusher  Flusher
@@ -85,6 +86,7 @@ func NewGenerations(n Partitions, cache GenerationCache, store GenerationStore, 
 		current:  make([]atomic.Int64, n),
 		flushed:  make([]atomic.Int64, n),
 		renewals: make([]*renewal, n),
+		quarrels: make([]quarrel, n),
 		cache:    cache,
 		store:    store,
 		flusher:  flusher,
@@ -133,7 +135,49 @@ const (
 	overtakeWait = 20 * time.Millisecond
 )
 
+// quarrel is what makes generations follow on each other quickly: as long as there are two masters, those who speak to
+// one raise what those of the other have raised.
+type quarrel struct {
+	last  time.Time // when the newest generation became current
+	pause time.Duration
+}
+
+const (
+	minPause = 50 * time.Millisecond
+	maxPause = 5 * time.Second
+	calm     = 10 * time.Second // without a new generation, until it is over
+)
+
+// raised takes note of a new generation.
+func (q *quarrel) raised() {
+	if time.Since(q.last) < calm {
+		q.pause = min(max(2*q.pause, minPause), maxPause)
+	} else {
+		q.pause = 0
+	}
+	q.last = time.Now()
+}
+
+// wait keeps the next generation off for as long as the last ones have come too quickly.
+func (q *quarrel) wait(ctx context.Context) error {
+	left := q.pause - time.Since(q.last)
+	if left <= 0 {
+		return nil
+	}
+	t := time.NewTimer(left + rand.N(q.pause/2))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return Unavailable(fmt.Errorf("generations follow on each other: %w", ctx.Err()), "Redis")
+	}
+}
+
 func (g *Generations) renew(ctx context.Context, partition int) error {
+	if err := g.quarrels[partition].wait(ctx); err != nil {
+		return err
+	}
 	for tries := 1; ; tries++ {
 		err := g.renewOnce(ctx, partition)
 		if !errors.Is(err, ErrOvertaken) || tries == maxOvertakes {
@@ -174,6 +218,7 @@ func (g *Generations) renewOnce(ctx context.Context, partition int) error {
 	}
 	if row.Gen > g.Of(partition) {
 		g.current[partition].Store(row.Gen)
+		g.quarrels[partition].raised()
 		if g.raised != nil {
 			g.raised(partition, row.Gen)
 		}

@@ -242,3 +242,37 @@ func TestRenewAllRenewsWhatIsNotKnown(t *testing.T) {
 	p.fail = map[string]error{"renew": errDown}
 	requireCode(t, domain.NewGenerations(4, p, p, p, p, nil).RenewAll(ctx), domain.CodeUnavailable, "")
 }
+
+func TestGenerationsThatFollowOnEachOtherAreKeptApart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := agreed(3)
+		g, raised := newGenerations(p)
+		require.NoError(t, g.Renew(ctx, 0, 0))
+		time.Sleep(time.Minute)
+		renew := func() time.Duration {
+			p.redis.Identity += "'" // another master
+			begun := time.Now()
+			require.NoError(t, g.Renew(ctx, 0, g.Of(0)))
+			return time.Since(begun)
+		}
+		require.Zero(t, renew(), "the first one comes at once")
+		require.Zero(t, renew(), "and so does the second")
+		var slowest time.Duration
+		for range 12 {
+			took := renew()
+			require.Greater(t, took, slowest/2, "they get slower")
+			require.LessOrEqual(t, took, 7500*time.Millisecond)
+			slowest = max(slowest, took)
+		}
+		require.GreaterOrEqual(t, slowest, 5*time.Second)
+		require.Len(t, *raised, 15)
+
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		p.redis.Identity += "'"
+		requireCode(t, g.Renew(short, 0, g.Of(0)), domain.CodeUnavailable, "")
+		time.Sleep(time.Minute)
+		require.Zero(t, renew(), "it is calm again")
+	})
+}
