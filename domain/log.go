@@ -10,6 +10,7 @@ type LogRange struct {
 type LogBatch struct {
 	LogRange
 	Entries []LogEntry
+	Dead    []LogEntry // those of Entries that were refused: MySQL has dead letters and holes in their place
 }
 
 // LogEntry is an accepted message that MySQL may not have yet.

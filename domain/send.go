@@ -126,12 +126,13 @@ func (s *Sends) Send(d Draft, reply func(Receipt, error), durable func(Accepted)
 			reply(Receipt{}, err)
 			return
 		}
-		s.accepted(&d, a, tell, durable)
+		s.accepted(&d, a, reply, tell, durable)
 	})
 }
 
-// accepted answers when the sender wants it answered. tell replies and does what is to come behind the reply.
-func (s *Sends) accepted(d *Draft, a Accepted, tell func(r Receipt, then func()), durable func(Accepted)) {
+// accepted answers when the sender wants it answered. tell replies and does what is to come behind the reply; reply is
+// for what went wrong.
+func (s *Sends) accepted(d *Draft, a Accepted, reply func(Receipt, error), tell func(r Receipt, then func()), durable func(Accepted)) {
 	nothing := func() {}
 	switch {
 	case a.PersistedSeq >= a.Seq && d.Ack == AckBoth:
@@ -139,7 +140,11 @@ func (s *Sends) accepted(d *Draft, a Accepted, tell func(r Receipt, then func())
 	case a.PersistedSeq >= a.Seq:
 		tell(Receipt{Accepted: a, Durable: true}, nothing)
 	case d.Ack == AckDurable:
-		s.watermarks.Wait(a, d.timeout(), func(committed bool) {
+		s.watermarks.Wait(a, d.timeout(), func(committed bool, err error) {
+			if err != nil {
+				reply(Receipt{}, err)
+				return
+			}
 			if committed {
 				a.PersistedSeq = max(a.PersistedSeq, a.Seq)
 			}
@@ -147,7 +152,7 @@ func (s *Sends) accepted(d *Draft, a Accepted, tell func(r Receipt, then func())
 		})
 	case d.Ack == AckBoth:
 		tell(Receipt{Accepted: a}, func() {
-			s.watermarks.Wait(a, bothTimeout, func(committed bool) {
+			s.watermarks.Wait(a, bothTimeout, func(committed bool, _ error) {
 				if committed {
 					durable(a)
 				}

@@ -293,6 +293,43 @@ func TestAcks(t *testing.T) {
 	}
 }
 
+func TestARefusedMessageIsAnsweredWithInternal(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		group string
+		ack   domain.Ack
+		want  []string
+	}{
+		"who waits for the row":               {"g", domain.AckDurable, []string{"internal"}},
+		"in a direct conversation":            {"dm:ann:bob", domain.AckDurable, []string{"internal"}},
+		"who was answered gets no event":      {"g", domain.AckBoth, []string{"ok"}},
+		"who did not ask is not told anymore": {"g", domain.AckAccepted, []string{"ok"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				watermarks := &domain.Watermarks{}
+				s := domain.NewSends(&fakeAppender{}, watermarks, slowPeers(0))
+				var told []string
+				s.Send(domain.Draft{Group: c.group, From: "ann", Body: hi, Ack: c.ack},
+					func(_ domain.Receipt, err error) {
+						code := domain.CodeOf(err)
+						if err == nil {
+							code = "ok"
+						}
+						told = append(told, string(code))
+					},
+					func(domain.Accepted) { told = append(told, "durable") })
+				watermarks.Fail(c.group, 1, 1)
+				watermarks.Raise(c.group, 1, 1)
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				require.Equal(t, c.want, told)
+			})
+		})
+	}
+}
+
 // slowPeers tell after a while that somebody is there, or when they are no longer asked that nobody is.
 type slowPeers time.Duration
 

@@ -11,26 +11,38 @@ type Watermarks struct {
 	waiters map[string][]*waiter
 	// The newest watermarks, for a Wait that comes after its Raise: of the last maxRecentMarks groups at least.
 	recent, older map[string]mark
+	// Messages that were refused, likewise: of the last maxRecentMarks at least.
+	failed, failedBefore map[failure]struct{}
 }
 
 const maxRecentMarks = 4096
 
 type mark struct{ gen, seq int64 }
 
+type failure struct {
+	group string
+	mark
+}
+
 type waiter struct {
 	gen, seq int64
-	done     func(committed bool)
+	done     func(committed bool, err error)
 	timer    *time.Timer
 }
 
-// Wait calls done(true) when the group's watermark of the message's own generation reaches it, done(false) after
-// timeout. done is called once, perhaps before Wait returns, and must not block.
-func (w *Watermarks) Wait(a Accepted, timeout time.Duration, done func(committed bool)) {
+// Wait calls done(true, nil) when the group's watermark of the message's own generation reaches it, done(false, nil)
+// after timeout, and with internal when the message was refused. done is called once, perhaps before Wait returns, and
+// must not block.
+func (w *Watermarks) Wait(a Accepted, timeout time.Duration, done func(committed bool, err error)) {
 	wait := &waiter{gen: a.Gen, seq: a.Seq, done: done}
 	w.mu.Lock()
-	if w.reached(a) {
+	if failed := w.hasFailed(a); failed || w.reached(a) {
 		w.mu.Unlock()
-		done(true)
+		if failed {
+			done(false, refused())
+		} else {
+			done(true, nil)
+		}
 		return
 	}
 	defer w.mu.Unlock()
@@ -44,6 +56,18 @@ func (w *Watermarks) Wait(a Accepted, timeout time.Duration, done func(committed
 func (w *Watermarks) reached(a Accepted) bool {
 	m := w.newest(a.Group)
 	return m.gen == a.Gen && m.seq >= a.Seq
+}
+
+func (w *Watermarks) hasFailed(a Accepted) bool {
+	f := failure{a.Group, mark{a.Gen, a.Seq}}
+	_, now := w.failed[f]
+	_, before := w.failedBefore[f]
+	return now || before
+}
+
+// refused is the answer to who waits for a row that there will not be.
+func refused() error {
+	return Errorf(CodeInternal, "the message could not be stored and has been put aside")
 }
 
 func (w *Watermarks) newest(group string) mark {
@@ -75,7 +99,30 @@ func (w *Watermarks) Raise(group string, gen, seq int64) {
 	w.keep(group, left)
 	w.mu.Unlock()
 	for _, wait := range reached {
-		wait.done(true)
+		wait.done(true, nil)
+	}
+}
+
+// Fail tells that the message of the group's generation gen with this seq was refused: there is no row of it. To be told
+// before a watermark passes it.
+func (w *Watermarks) Fail(group string, gen, seq int64) {
+	w.mu.Lock()
+	if len(w.failed) >= maxRecentMarks || w.failed == nil {
+		w.failedBefore, w.failed = w.failed, make(map[failure]struct{})
+	}
+	w.failed[failure{group, mark{gen, seq}}] = struct{}{}
+	var failed, left []*waiter
+	for _, wait := range w.waiters[group] {
+		if wait.gen == gen && wait.seq == seq && wait.timer.Stop() {
+			failed = append(failed, wait)
+		} else {
+			left = append(left, wait)
+		}
+	}
+	w.keep(group, left)
+	w.mu.Unlock()
+	for _, wait := range failed {
+		wait.done(false, refused())
 	}
 }
 
@@ -89,7 +136,7 @@ func (w *Watermarks) expire(group string, expired *waiter) {
 	}
 	w.keep(group, left)
 	w.mu.Unlock()
-	expired.done(false)
+	expired.done(false, nil)
 }
 
 func (w *Watermarks) keep(group string, left []*waiter) {

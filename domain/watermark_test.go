@@ -13,12 +13,15 @@ import (
 )
 
 // verdicts collects what Wait told.
-type verdicts struct{ committed, given int32 }
+type verdicts struct{ committed, given, refused int32 }
 
-func (v *verdicts) done(committed bool) {
+func (v *verdicts) done(committed bool, err error) {
 	atomic.AddInt32(&v.given, 1)
 	if committed {
 		atomic.AddInt32(&v.committed, 1)
+	}
+	if domain.CodeOf(err) == domain.CodeInternal {
+		atomic.AddInt32(&v.refused, 1)
 	}
 }
 
@@ -164,11 +167,51 @@ func TestDoneMayWaitAndRaise(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w domain.Watermarks
 		var inner verdicts
-		w.Wait(at("g", 1, 1), time.Second, func(bool) {
+		w.Wait(at("g", 1, 1), time.Second, func(bool, error) {
 			w.Wait(at("g", 1, 2), time.Second, inner.done)
 			w.Raise("g", 1, 2)
 		})
 		w.Raise("g", 1, 1)
 		require.Equal(t, committed, inner.read())
+	})
+}
+
+func TestARefusedMessageIsNeverCommitted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var w domain.Watermarks
+		var before, below, above, other, after verdicts
+		w.Wait(at("g", 1, 5), time.Minute, before.done)
+		w.Wait(at("g", 1, 4), time.Minute, below.done)
+		w.Wait(at("g", 1, 6), time.Minute, above.done)
+		w.Wait(at("g", 2, 5), time.Minute, other.done) // of another generation
+		w.Fail("g", 1, 5)
+		require.Equal(t, verdicts{given: 1, refused: 1}, before)
+		w.Raise("g", 1, 6)
+		w.Wait(at("g", 1, 5), time.Minute, after.done) // its appender was slower than the persister
+		require.Equal(t, verdicts{given: 1, refused: 1}, before, "told once")
+		require.Equal(t, verdicts{given: 1, refused: 1}, after)
+		require.Equal(t, verdicts{given: 1, committed: 1}, below)
+		require.Equal(t, verdicts{given: 1, committed: 1}, above)
+		require.Equal(t, verdicts{}, other)
+		w.Raise("g", 2, 5)
+		require.Equal(t, verdicts{given: 1, committed: 1}, other)
+	})
+}
+
+func TestManyFailuresAreRemembered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var w domain.Watermarks
+		const n = 10_000
+		for seq := int64(1); seq <= n; seq++ {
+			w.Fail("g", 1, seq)
+		}
+		w.Raise("g", 1, n)
+		for _, seq := range []int64{n, n - 4000} {
+			var v verdicts
+			w.Wait(at("g", 1, seq), time.Minute, v.done)
+			require.Equal(t, verdicts{given: 1, refused: 1}, v, seq)
+		}
 	})
 }

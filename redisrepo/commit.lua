@@ -1,21 +1,34 @@
 -- Takes committed entries off the write-behind log: raises the watermarks, removes exactly these entries, trims
--- the recent messages that MySQL has, and tells everybody the watermarks.
+-- the recent messages that MySQL has, and tells everybody the watermarks. Of entries that MySQL refused it takes away
+-- what else there is: the recent message, and the first result that repeats would be given.
 --
 -- KEYS   1 gen  2 log:<gen>  3 persisted:<gen>  then 2 a group: recent:<gen>:<group>, read:<gen>:<group>
+--        then 2 a refused entry: recent:<gen>:<group>, dedupe:<gen>:<id>
 -- ARGV   1 generation of the log  2 messages kept in recent  3 idle TTL of recent and read in ms
---        4 channel of the watermarks  5 number of groups
---        then 2 a group: group, watermark; then the ids of the entries
+--        4 channel of the watermarks  5 number of groups  6 number of refused entries
+--        then 2 a group: group, watermark; then 2 a refused entry: group, seq; then the ids of the entries
 -- RETURN 'OK'. The log of an older generation is drained the same way; its watermarks are of no use to anybody
 -- and are not published.
 
 local current = redis.call('HGET', KEYS[1], 'gen') == ARGV[1]
-local keep, groups = tonumber(ARGV[2]), tonumber(ARGV[5])
+local keep, groups, refused = tonumber(ARGV[2]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local marks = {ARGV[1]}
 
 -- First, because a Redis without memory refuses HSET as a script's first write: full, it would never get empty.
-local first_id = 6 + 2 * groups
+local first_id = 7 + 2 * groups + 2 * refused
 for i = first_id, #ARGV, 1000 do
   redis.call('XDEL', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV)))
+end
+
+-- Told ahead of the watermarks that pass them.
+for i = 0, refused - 1 do
+  local group, seq = ARGV[7 + 2 * groups + 2 * i], ARGV[8 + 2 * groups + 2 * i]
+  redis.call('XDEL', KEYS[4 + 2 * groups + 2 * i], seq .. '-0')
+  local dedupe = KEYS[5 + 2 * groups + 2 * i]
+  local first = redis.call('GET', dedupe)
+  if first and string.match(first, '^(%d+) ') == seq then redis.call('DEL', dedupe) end -- not that of a later send
+  marks[#marks + 1] = '!' .. group
+  marks[#marks + 1] = seq
 end
 
 -- Now and then is enough for what only saves memory: when a group's watermark passes a multiple of this, or half
@@ -23,9 +36,9 @@ end
 local every = 50
 
 for i = 0, groups - 1 do
-  local group, mark = ARGV[6 + 2 * i], tonumber(ARGV[7 + 2 * i])
+  local group, mark = ARGV[7 + 2 * i], tonumber(ARGV[8 + 2 * i])
   local before = tonumber(redis.call('HGET', KEYS[3], group) or '0')
-  if mark > before then redis.call('HSET', KEYS[3], group, ARGV[7 + 2 * i]) end
+  if mark > before then redis.call('HSET', KEYS[3], group, ARGV[8 + 2 * i]) end
   local recent, read = KEYS[4 + 2 * i], KEYS[5 + 2 * i]
   if math.floor(mark / every) > math.floor(before / every) or redis.call('PTTL', recent) < tonumber(ARGV[3]) / 2 then
     local last = redis.call('XREVRANGE', recent, '+', '-', 'COUNT', 1)[1]
@@ -38,7 +51,7 @@ for i = 0, groups - 1 do
     redis.call('PEXPIRE', read, ARGV[3])
   end
   marks[#marks + 1] = group
-  marks[#marks + 1] = ARGV[7 + 2 * i]
+  marks[#marks + 1] = ARGV[8 + 2 * i]
 end
 if current then redis.call('PUBLISH', ARGV[4], table.concat(marks, ' ')) end
 return 'OK'

@@ -93,13 +93,17 @@ func commitArguments(b domain.LogBatch) (keys []string, args []any) {
 		marks[e.Group] = max(marks[e.Group], e.Seq)
 	}
 	p, gen := b.Partition, b.Gen
-	keys = make([]string, 0, 3+2*len(marks))
+	keys = make([]string, 0, 3+2*len(marks)+2*len(b.Dead))
 	keys = append(keys, genKey(p), logKey(p, gen), persistedKey(p, gen))
-	args = make([]any, 0, 5+2*len(marks)+len(b.Entries))
-	args = append(args, gen, keepRecent, idleTTL.Milliseconds(), persistedChannel(p), len(marks))
+	args = make([]any, 0, 6+2*len(marks)+2*len(b.Dead)+len(b.Entries))
+	args = append(args, gen, keepRecent, idleTTL.Milliseconds(), persistedChannel(p), len(marks), len(b.Dead))
 	for group, mark := range marks {
 		keys = append(keys, recentKey(p, gen, group), readKey(p, gen, group))
 		args = append(args, group, mark)
+	}
+	for _, e := range b.Dead { // a send without a client_id has a key of another name, which is gone within a minute
+		keys = append(keys, recentKey(p, gen, e.Group), dedupeKey(p, gen, domain.DedupeID(e.Group, e.From, e.ClientID)))
+		args = append(args, e.Group, e.Seq)
 	}
 	for _, e := range b.Entries {
 		args = append(args, e.ID)

@@ -249,3 +249,35 @@ func TestLeasesAreHeldInAFullRedis(t *testing.T) {
 	require.True(t, lease(2, "i1"))
 	require.False(t, lease(2, "i2"))
 }
+
+// What MySQL refused leaves nothing behind that says it is there, and who waits for it is told before the watermark.
+func TestRefusedEntriesAreForgottenAndTold(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		s := e.sender(t, e.recovery(group("a", domain.Room)), AppendConfig{})
+		draft := func(id string) domain.Draft { return domain.Draft{Group: "a", From: "u", ClientID: id} }
+		seqs(t, []<-chan result{s.post(draft("c1")), s.post(draft("c2")), s.post(draft("")), s.post(draft("c4"))})
+		heard := e.subscribe(t, e.store, "a")
+		all := e.logged(t, "a")
+		batch := domain.LogBatch{LogRange: e.log("a"), Entries: all[:3], Dead: []domain.LogEntry{all[1], all[2]}}
+		for range 2 { // it may be done again
+			require.NoError(t, e.store.Committed(t.Context(), []domain.LogBatch{batch}))
+		}
+		require.Equal(t, ids(all[3:]), ids(e.logged(t, "a")))
+		require.Equal(t, int64(3), e.head(t, "u", "a").PersistedSeq)
+		until(t, "the words", func() bool { return len(heard.marks()) >= 3 })
+		require.Equal(t, []string{"not a 1 2", "not a 1 3", "a 1 3"}, heard.marks()[:3])
+		got, err := e.store.Recent(t.Context(), []domain.Range{{Group: "a", From: 1, To: 9, Limit: 9}})
+		require.NoError(t, err)
+		var left []int64
+		for _, r := range got[0] {
+			left = append(left, r.Seq)
+		}
+		require.Equal(t, []int64{1, 4}, left)
+		repeated := []result{await(t, s.post(draft("c1"))), await(t, s.post(draft("c2")))}
+		require.True(t, repeated[0].Duplicate, "what is stored is known")
+		require.False(t, repeated[1].Duplicate, "what was refused may be sent again")
+		require.Equal(t, int64(5), repeated[1].Seq)
+		require.NoError(t, e.store.Committed(t.Context(), []domain.LogBatch{batch})) // its reply got lost before
+		require.True(t, await(t, s.post(draft("c2"))).Duplicate, "the second send is remembered")
+	})
+}

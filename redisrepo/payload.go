@@ -107,7 +107,8 @@ func (s *Subscriber) toUser(user, payload string) error {
 	return nil
 }
 
-// watermarks reads '<gen>' followed by ' <group> <seq>' for each group, or 'gen <gen>', which begins.
+// watermarks reads '<gen>' followed by ' <group> <seq>' for each group, or 'gen <gen>', which begins. Ahead of the groups,
+// ' !<group> <seq>' is a message that was refused; no id has a '!'.
 func (s *Subscriber) watermarks(payload string) error {
 	words := strings.Split(payload, " ")
 	if words[0] == "gen" {
@@ -123,7 +124,11 @@ func (s *Subscriber) watermarks(payload string) error {
 		if err != nil {
 			return fmt.Errorf("watermark: %w", err)
 		}
-		s.handler.Persisted(words[i], gen, seq)
+		if group, refused := strings.CutPrefix(words[i], "!"); refused {
+			s.handler.Refused(group, gen, seq)
+		} else {
+			s.handler.Persisted(words[i], gen, seq)
+		}
 	}
 	return nil
 }

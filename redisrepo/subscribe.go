@@ -34,6 +34,8 @@ type Handler interface {
 	UserNoticed(user string, n domain.Notice)
 	// UserNotes tells that there may be notes for a user: new ones were announced, or his channel is there (again).
 	UserNotes(user string)
+	// Refused tells that there is no row of a message, ahead of the watermark that passes it.
+	Refused(group string, gen, seq int64)
 	// Persisted tells a watermark.
 	Persisted(group string, gen, seq int64)
 }

@@ -73,6 +73,12 @@ func (l *listener) Confirmed(group string) {
 	l.confirmed[group]++
 }
 
+func (l *listener) Refused(group string, gen, seq int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watermarks = append(l.watermarks, fmt.Sprint("not ", group, " ", gen, " ", seq))
+}
+
 func (l *listener) Persisted(group string, gen, seq int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -100,6 +100,9 @@ func (h *Hub) Persisted(group string, gen, seq int64) {
 	h.journal.Committed(group, gen, seq)
 }
 
+// Refused tells who waits for a message's row that there will be none.
+func (h *Hub) Refused(group string, gen, seq int64) { h.watermarks.Fail(group, gen, seq) }
+
 func (h *Hub) feed(group string) *feed {
 	h.mu.Lock()
 	defer h.mu.Unlock()
