@@ -398,6 +398,35 @@ func TestRecentInBothDirections(t *testing.T) {
 	})
 }
 
+// What a hole from 1 on covers is not among the recent messages any more; what may have a message is.
+func TestRecentMessagesStartWhereHistoryDoes(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		ctx := t.Context()
+		e.written(t, 10, "a")
+		all := []domain.Range{{Group: "a", From: 1, To: 100, Limit: 100}}
+		for _, c := range []struct {
+			holes domain.Holes
+			first int64 // of those left; 0: none
+		}{
+			{nil, 1},
+			{domain.Holes{{From: 2, To: 3, Reason: domain.HoleLost}}, 1},
+			{domain.Holes{{From: 1, To: 4, Reason: domain.HoleExpired}, {From: 5, To: 5, Reason: domain.HoleLost}}, 6},
+			{domain.Holes{{From: 1, To: 10, Reason: domain.HoleExpired}}, 0},
+		} {
+			require.NoError(t, e.store.SetHoles(ctx, "a", c.holes))
+			got, err := e.store.Recent(ctx, all)
+			require.NoError(t, err)
+			if c.first == 0 {
+				require.Empty(t, got[0])
+				continue
+			}
+			require.Equal(t, c.first, got[0][0].Seq)
+			require.Len(t, got[0], int(11-c.first))
+		}
+		require.Equal(t, int64(10), e.head(t, "", "a").MaxSeq)
+	})
+}
+
 func TestHolesThatChangedAreTakenOver(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
 		ctx := t.Context()

@@ -16,6 +16,7 @@ func genKey(p int) string      { return partitionKey(p, "gen") }
 func speakersKey(p int) string { return partitionKey(p, "speakers") }
 func heatKey(p int) string     { return partitionKey(p, "heat") }
 func leaseKey(p int) string    { return partitionKey(p, "lease") }
+func expiringKey(p int) string { return partitionKey(p, "expiring") }
 
 func genPart(p int, name string, gen int64) string {
 	return partitionKey(p, name+":"+strconv.FormatInt(gen, 10))

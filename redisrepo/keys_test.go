@@ -128,6 +128,21 @@ func useAll(t *testing.T, e *env) {
 	backlog, err := e.store.Backlog(ctx, logs)
 	require.NoError(t, err)
 	require.Zero(t, backlog)
+	expiring, err := e.store.Expiring(ctx, groups)
+	require.NoError(t, err)
+	require.Len(t, expiring, len(groups))
+	for _, e := range expiring {
+		require.EqualValues(t, 3, e.UpTo, e.Group)
+	}
+	now, err := e.store.NowMS(ctx)
+	require.NoError(t, err)
+	for _, g := range groups {
+		require.NoError(t, e.store.SetHoles(ctx, g, domain.Holes{{From: 1, To: 2, Reason: domain.HoleExpired}}))
+	}
+	expired, err := e.store.Expired(ctx, now)
+	require.NoError(t, err)
+	require.ElementsMatch(t, groups, expired)
+	require.NoError(t, e.store.ForgetExpired(ctx, now))
 	e.raise(t, 2)
 	for p := range testPartitions {
 		older, err := e.store.OlderGenerations(ctx, p, 2)
@@ -304,6 +319,7 @@ func scripts() []*redis.Script {
 	return []*redis.Script{
 		appendScript, signalScript, generationScript, forgetScript, seedScript, fillScript, changeScript, readScript, markedScript,
 		commitScript, expireScript, heatScript, enterScript, leaveScript, sweepScript, noteScript,
+		commitScript, expireScript, holesScript, expiringScript, enterScript, leaveScript, sweepScript, noteScript,
 	}
 }
 
@@ -361,7 +377,7 @@ func TestKeysDoNotCollide(t *testing.T) {
 	names := []string{"a", "a:b", "1", "1:a", "dm:a:b", "log", "log:1"}
 	var keys []string
 	for _, p := range []int{1, 11} {
-		keys = append(keys, genKey(p), speakersKey(p), heatKey(p), leaseKey(p), groupChannelPrefix(p), persistedChannel(p))
+		keys = append(keys, genKey(p), speakersKey(p), heatKey(p), leaseKey(p), expiringKey(p), groupChannelPrefix(p), persistedChannel(p))
 		for _, gen := range []int64{1, 11} {
 			keys = append(keys, seqKey(p, gen), logKey(p, gen), persistedKey(p, gen), holesKey(p, gen), dirtyKey(p, gen), directKey(p, gen))
 			for _, name := range names {
@@ -487,6 +503,10 @@ func TestMethodsFailWithoutRedis(t *testing.T) {
 		"Since":    func(ctx context.Context) error { _, err := s.Since(ctx, map[string]string{"u": ""}); return err },
 		"ToGroups": func(ctx context.Context) error { return s.ToGroups(ctx, []string{"a"}, "", nil) },
 		"ToUser":   func(ctx context.Context) error { return s.ToUser(ctx, "u", "", nil) },
+		"SetHoles": func(ctx context.Context) error { return s.SetHoles(ctx, "a", nil) },
+		"Expiring": func(ctx context.Context) error { _, err := s.Expiring(ctx, []string{"a"}); return err },
+		"Expired":  func(ctx context.Context) error { _, err := s.Expired(ctx, 1); return err },
+		"Forget":   func(ctx context.Context) error { return s.ForgetExpired(ctx, 1) },
 		"Online":   func(ctx context.Context) error { _, err := s.Online(ctx, []string{"a"}); return err },
 		"NowMS":    func(ctx context.Context) error { _, err := s.NowMS(ctx); return err },
 		"Ping":     s.Ping,

@@ -32,6 +32,9 @@ var reachedSource string
 //go:embed holes.lua
 var holesSource string
 
+//go:embed expiring.lua
+var expiringSource string
+
 //go:embed fill.lua
 var fillSource string
 
@@ -76,6 +79,7 @@ var (
 	seedScript       = redis.NewScript(seedSource)
 	reachedScript    = redis.NewScript(standingSource + reachedSource)
 	holesScript      = redis.NewScript(holesSource)
+	expiringScript   = redis.NewScript(expiringSource)
 	fillScript       = redis.NewScript(fillSource)
 	changeScript     = redis.NewScript(changeSource)
 	readScript       = redis.NewScript(readSource)

@@ -58,11 +58,12 @@ func (s *Store) SetSeeds(ctx context.Context, partition int, gen int64, seeds ma
 	return nil
 }
 
-// SetHoles takes over a group's holes after they have changed in MySQL.
+// SetHoles takes over a group's holes after they have changed in MySQL, and lets its recent messages start where its
+// history does.
 func (s *Store) SetHoles(ctx context.Context, group string, holes domain.Holes) error {
 	p, gen := s.of(group)
-	keys := []string{genKey(p), seqKey(p, gen), holesKey(p, gen), floorKey(p, gen)}
-	if err := s.run(ctx, holesScript, keys, gen, group, formatHoles(holes)).Err(); err != nil {
+	keys := []string{genKey(p), seqKey(p, gen), holesKey(p, gen), floorKey(p, gen), recentKey(p, gen, group)}
+	if err := s.run(ctx, holesScript, keys, gen, group, formatHoles(holes), holes.MinSeq()).Err(); err != nil {
 		return fmt.Errorf("set the holes of %s: %w", group, err)
 	}
 	return nil
