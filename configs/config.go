@@ -20,6 +20,8 @@ type Config struct {
 	Seq Seq `yaml:"seq" envPrefix:"seq_"`
 	// The ranking of hot rooms.
 	Heat Heat `yaml:"heat" envPrefix:"heat_"`
+	// How long messages are kept.
+	Retention Retention `yaml:"retention" envPrefix:"retention_"`
 	// Rooms: groups open to everybody.
 	Rooms Rooms `yaml:"rooms" envPrefix:"rooms_"`
 	// Direct conversations: two users.
@@ -132,6 +134,15 @@ type Heat struct {
 	Window Duration `yaml:"window" validate:"min=1s,max=24h"`
 	// Age of the ranking at most. It is computed once in this time for all instances together.
 	SnapshotTTL Duration `yaml:"snapshot_ttl" validate:"min=100ms,max=1m"`
+}
+
+// Retention is how long messages are kept.
+type Retention struct {
+	// Age at which a message is deleted, for good: in its place there is a hole, with the reason expired. 0: messages are
+	// kept for ever. Under 10 minutes, and when Redis has lost its memory, a repeat of a deleted send is stored anew.
+	Age Duration `yaml:"age" validate:"omitempty,min=1s"`
+	// Rows that one transaction deletes at most, all of one group. More is faster, and holds the group's row for longer.
+	BatchRows int `yaml:"batch_rows" validate:"min=1,max=10000"`
 }
 
 // Rooms is about groups of type room.

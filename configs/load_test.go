@@ -69,6 +69,7 @@ ws:
 		"HEARTH_AUTH_JWT_HMAC_SECRET=with, commas = and ${HOME}",
 		"HEARTH_LIMITS_GROUP_RATE=2.5",
 		"HEARTH_WS_PING_INTERVAL=1m",
+		"HEARTH_RETENTION_AGE=0",
 		"HEARTH_TEST_REDIS=elsewhere",
 		"HEARTH_TOKEN=of a client",
 		"HEARTH_HTTP_ADR=:3",
@@ -87,6 +88,7 @@ ws:
 	want.Limits.UserRate = 0.5
 	want.Limits.GroupRate = 2.5
 	want.WS.PingInterval = configs.Duration(time.Minute)
+	want.Retention.Age = 0
 	require.Empty(t, cmp.Diff(want, c))
 }
 
@@ -124,7 +126,7 @@ hearth.yaml:6:7: redis.db: must be a whole number
 hearth.yaml:8:13: persist.interval: "5" is not a duration: write a number with its unit, such as 250ms, 10s or 5m
      8 |   interval: 5
        |             ^
-hearth.yaml:9:1: colour: unknown section; there are node, http, auth, redis, mysql, persist, seq, heat, rooms, direct, session, limits, ws, drain, log
+hearth.yaml:9:1: colour: unknown section; there are node, http, auth, redis, mysql, persist, seq, heat, retention, rooms, direct, session, limits, ws, drain, log
      9 | colour: …
        | ^
 hearth.yaml:11:10: log.level: must be trace, debug, info, warn or error
@@ -177,6 +179,8 @@ func TestLoadRefuses(t *testing.T) {
 		"a rate below zero":                    {env: []string{"HEARTH_LIMITS_USER_RATE=-1"}, want: "limits.user_rate: must be at least 0"},
 		"a stranger limit below zero":          {env: []string{"HEARTH_DIRECT_STRANGER_LIMIT=-1"}, want: "direct.stranger_limit: must be at least 0"},
 		"a stranger limit that is not counted": {env: []string{"HEARTH_DIRECT_STRANGER_LIMIT=1001"}, want: "direct.stranger_limit: must be at most 1000"},
+		"an age too short to be tried":         {env: []string{"HEARTH_RETENTION_AGE=999ms"}, want: "retention.age: must be at least 1s"},
+		"an age below zero":                    {env: []string{"HEARTH_RETENTION_AGE=-1s"}, want: "retention.age: must be at least 1s"},
 		"a policy there is not":                {env: []string{"HEARTH_SESSION_POLICY=one"}, want: "session.policy: must be multi, replace or reject"},
 		"a jump that an old master could make": {env: []string{"HEARTH_SEQ_JUMP=1"}, want: "seq.jump: must be at least 1000"},
 	} {

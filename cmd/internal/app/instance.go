@@ -54,6 +54,7 @@ type Instance struct {
 	readMarks  *jobs.ReadMarks
 	announce   *jobs.Announce
 	presence   *jobs.Presence
+	retention  *jobs.Retention
 	watch      *jobs.WatchGenerations
 	heartbeat  *jobs.Heartbeat
 	journal    *jobs.Journal
@@ -146,6 +147,7 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 		watch:     watch,
 		heartbeat: jobs.NewHeartbeat(sql, gens, life, watch.Kick, log),
 		journal:   journal,
+		retention: jobs.NewRetention(sql, redis, leases, cfg.Retention.Age.D(), cfg.Retention.BatchRows, log),
 		announce:  announce,
 		heat:      heat,
 		presence:  jobs.NewPresence(redis, life, sessions.Offline, log),
@@ -250,6 +252,7 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 	leases := startTask(ctx, i.leases.Run)
 	persist := startTask(ctx, i.persist.Run)
 	readMarks := startTask(ctx, i.readMarks.Run)
+	retention := startTask(ctx, i.retention.Run)
 	announce := startTask(ctx, i.announce.Run)
 	presence := startTask(ctx, i.presence.Run)
 	heat := startTask(ctx, i.heat.Run)
@@ -261,8 +264,9 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 		err := tails.stop(ctx)
 		i.server.Close()
 		err = errors.Join(err, appender.stop(ctx), subscriber.stop(ctx), presence.stop(ctx), announce.stop(ctx), heat.stop(ctx))
-		readMarks.cancel() // both have a last round to write, at once
-		err = errors.Join(err, persist.stop(ctx), readMarks.stop(ctx), leases.stop(ctx))
+		readMarks.cancel() // they have a last round to write, or a group to bring to its end, at once
+		retention.cancel()
+		err = errors.Join(err, persist.stop(ctx), readMarks.stop(ctx), retention.stop(ctx), leases.stop(ctx))
 		if ctx.Err() == nil {
 			i.leases.Release(ctx)
 		}
