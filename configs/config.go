@@ -176,6 +176,13 @@ type Limits struct {
 	GroupRate float64 `yaml:"group_rate" validate:"min=0"`
 	// Frames a second from one connection, of whatever kind. 0: no limit.
 	ConnectionRate float64 `yaml:"connection_rate" validate:"min=0"`
+	// Connections of this instance at most. One more is refused with 503 (overloaded) and a time to come back; a load
+	// balancer finds it another instance. Each takes a file descriptor. 0: no limit.
+	Connections int `yaml:"connections" validate:"min=0"`
+	// Connections a second that this instance lets in, and as many at once; those above are refused likewise. It is for
+	// the moment when another instance has died and all of its clients come: letting in takes two cores about a
+	// millisecond, Redis and MySQL included, and who is connected should not feel it. 0: no limit.
+	Handshakes float64 `yaml:"handshakes" validate:"min=0"`
 	// Bytes of a frame from a client. A longer one closes the connection (1009).
 	FrameBytes int `yaml:"frame_bytes" validate:"min=1024,max=1048576"`
 	// Bytes of a message's body, less insignificant white space; at most frame_bytes.

@@ -29,6 +29,8 @@ func Default() Config {
 			UserBurst:      40,
 			GroupRate:      200,
 			ConnectionRate: 100,
+			Connections:    100_000,
+			Handshakes:     2000,
 			FrameBytes:     64 << 10,
 			MessageBytes:   12 << 10,
 			TextBytes:      12_000,

@@ -38,6 +38,8 @@ type ConnConfig struct {
 	Life         string // id of this life of the instance, under which its sessions are known
 	FrameBytes   int64  // of a client's frame
 	FrameRate    float64
+	Connections  int     // of this instance at most; 0: no limit
+	Handshakes   float64 // connections let in a second, as many at once; 0: no limit
 	PingInterval time.Duration
 	PongTimeout  time.Duration
 	WriteTimeout time.Duration

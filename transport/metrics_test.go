@@ -22,7 +22,7 @@ func TestMetricLabelsAreClosedSets(t *testing.T) {
 			"conflict", "already_online", "gone", "too_large", "rate_limited", "overloaded", "unavailable", "internal",
 		},
 		"code":   {"0", "4000", "4001", "4002", "4003", "4004", "4005", "4500", "4501", "4502", "4503"},
-		"reason": {"origin", "query", "token", "no_upgrade", "subprotocol", "session", "upgrade"},
+		"reason": {"origin", "query", "token", "no_upgrade", "subprotocol", "session", "upgrade", "admission"},
 		"action": {"resync", "close"},
 	}
 	inBubble(t, nil, func(t *testing.T, s *piped) {

@@ -55,6 +55,7 @@ type Server struct {
 	log      zerolog.Logger
 	metrics  *metrics
 	hub      *Hub
+	admitted *admission
 	upgrader websocket.Upgrader
 	conns    sync.WaitGroup
 }
@@ -65,8 +66,9 @@ func NewServer(cfg ConnConfig, d Deps) *Server {
 	return &Server{
 		cfg: cfg, auth: d.Auth, history: d.History, sends: d.Sends, signals: d.Signals, sessions: d.Sessions,
 		groups: d.Groups, clock: d.Clock, log: d.Log,
-		metrics: m,
-		hub:     NewHub(d.History, d.Notes, d.Watermarks, d.Journal, d.Log, m),
+		metrics:  m,
+		hub:      NewHub(d.History, d.Notes, d.Watermarks, d.Journal, d.Log, m),
+		admitted: newAdmission(cfg.Connections, cfg.Handshakes),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: 10 * time.Second,
 			ReadBufferSize:   512, // one a connection for its whole life: small
@@ -130,14 +132,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse("subprotocol", domain.BadField("Sec-WebSocket-Protocol", "must offer %s", wire.Subprotocol))
 		return
 	}
+	if err := s.admitted.enter(); err != nil { // behind the token: strangers take nobody's turn
+		refuse("admission", err)
+		return
+	}
 	session := domain.Session{Conn: newConnID(), User: claims.User, Device: claims.Device, Instance: s.cfg.Life}
 	admission, err := s.sessions.Enter(r.Context(), session)
 	if err != nil {
+		s.admitted.leave()
 		refuse("session", err)
 		return
 	}
 	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil { // Upgrade has answered
+		s.admitted.leave()
 		s.metrics.refused.WithLabelValues("upgrade").Inc()
 		s.signOff(context.WithoutCancel(r.Context()), session, nil)
 		return
@@ -163,6 +171,7 @@ func offeredProtocols(r *http.Request) []string {
 
 func (s *Server) serve(c *Conn) {
 	if !s.hub.add(c) {
+		s.admitted.leave()
 		_ = c.writeFrame(wire.AppendGoodbye(nil, domain.CloseShuttingDown, "shutting down", reconnectAfter()))
 		c.closeNow(domain.CloseShuttingDown, "shutting down")
 		_ = c.ws.Close()
@@ -173,7 +182,10 @@ func (s *Server) serve(c *Conn) {
 	s.log.Debug().Str("conn", c.id).Str("user", c.claims.User).Msg("connected")
 	// The handler returns, and with it goes what net/http keeps for a request, its context too; the connection
 	// lives on its own until it is closed.
-	s.conns.Go(c.run)
+	s.conns.Go(func() {
+		defer s.admitted.leave()
+		c.run()
+	})
 }
 
 // Close waits for what the closed connections leave behind.

@@ -174,6 +174,8 @@ func connConfig(cfg configs.Config, life string, limits wire.Limits) transport.C
 		Life:         life,
 		FrameBytes:   int64(cfg.Limits.FrameBytes),
 		FrameRate:    cfg.Limits.ConnectionRate,
+		Connections:  cfg.Limits.Connections,
+		Handshakes:   cfg.Limits.Handshakes,
 		PingInterval: cfg.WS.PingInterval.D(),
 		PongTimeout:  cfg.WS.PongTimeout.D(),
 		WriteTimeout: cfg.WS.WriteTimeout.D(),
