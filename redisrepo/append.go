@@ -63,7 +63,7 @@ type Appender struct {
 	recovery Recovery
 	cfg      AppendConfig
 	log      zerolog.Logger
-	batch    prometheus.Histogram
+	metrics  *appendMetrics
 	users    *userRates
 
 	wake chan struct{}
@@ -115,17 +115,13 @@ func (s *pendingSend) turn() string {
 // NewAppender makes the batcher; Run starts it.
 func NewAppender(store *Store, recovery Recovery, cfg AppendConfig, log zerolog.Logger, reg prometheus.Registerer) *Appender {
 	a := &Appender{
-		store: store, recovery: recovery, cfg: cfg, log: log,
-		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "hearth_append_batch_messages", Help: "Sends in one pipeline to Redis.",
-			Buckets: []float64{1, 2, 5, 10, 20, 50, 100, 200, 500},
-		}),
+		store: store, recovery: recovery, cfg: cfg, log: log, metrics: newAppendMetrics(reg),
 		wake:   make(chan struct{}, 1),
 		queues: make([]partitionQueue, store.cfg.Partitions),
 
 		users: newUserRates(cfg.UserRate, cfg.UserBurst),
 	}
-	reg.MustRegister(a.batch)
+	reg.MustRegister(store.reseeds)
 	return a
 }
 
@@ -140,6 +136,7 @@ func (a *Appender) Append(send domain.Append, done func(domain.Accepted, error))
 		if stopping {
 			done(domain.Accepted{}, domain.Errorf(domain.CodeUnavailable, "this instance is shutting down"))
 		} else {
+			a.metrics.refused("BACKLOG")
 			done(domain.Accepted{}, &domain.Error{Code: domain.CodeOverloaded, Message: "too many sends are waiting", RetryAfter: time.Second})
 		}
 		return

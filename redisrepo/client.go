@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
@@ -35,7 +36,8 @@ type Store struct {
 	cfg     Config
 	gens    func(partition int) int64
 	renew   func(ctx context.Context, partition int, seen int64) error
-	journal *domain.Journal // takes what is shown of messages and marks that MySQL may not have
+	journal *domain.Journal    // takes what is shown of messages and marks that MySQL may not have
+	reseeds prometheus.Counter // registered by the Appender
 }
 
 // Open makes the clients; it connects with the first command. gens tells the generation that a partition is in.
@@ -71,6 +73,7 @@ func Open(cfg Config) (*Store, error) {
 		gens:    func(int) int64 { return 0 },
 		renew:   func(context.Context, int, int64) error { return errNoGenerations },
 		journal: domain.NewJournal(cfg.Partitions, 0),
+		reseeds: newReseeds(),
 	}, nil
 }
 

@@ -3,6 +3,7 @@ package redisrepo
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -31,7 +32,7 @@ func (a *Appender) fly(ctx context.Context) bool {
 	for _, c := range calls {
 		n += len(c.sends)
 	}
-	a.batch.Observe(float64(n))
+	a.metrics.batch.Observe(float64(n))
 	a.exec(ctx, calls)
 	var failure error
 	for _, c := range calls {
@@ -201,13 +202,9 @@ func (a *Appender) settle(ctx context.Context, c *call) error {
 			seed[s.Group] = struct{}{}
 			back = append(back, s)
 		default:
-			accepted, err := outcome(words[i], s, c.gen)
-			if err == nil && !a.store.journal.KeepSend(accepted, s.Header, s.Body) {
-				s.tried = c.gen // the generation is over meanwhile: what it says is not believed
+			if !a.answer(s, words[i], c.gen) {
 				over = append(over, s)
-				continue
 			}
-			s.done(accepted, err)
 		}
 	}
 	if len(back) > 0 {
@@ -218,4 +215,21 @@ func (a *Appender) settle(ctx context.Context, c *call) error {
 		a.renew(ctx, c)
 	}
 	return nil
+}
+
+// answer tells the sender what a word means, and counts it. When the generation is over meanwhile the word is not believed:
+// it reports false, and what became of the send is not known.
+func (a *Appender) answer(s *pendingSend, reply string, gen int64) (believed bool) {
+	accepted, err := outcome(reply, s, gen)
+	if err == nil && !a.store.journal.KeepSend(accepted, s.Header, s.Body) {
+		s.tried = gen
+		return false
+	}
+	word, _, _ := strings.Cut(reply, " ")
+	a.metrics.refused(word)
+	if accepted.Duplicate {
+		a.metrics.duplicates.Inc()
+	}
+	s.done(accepted, err)
+	return true
 }

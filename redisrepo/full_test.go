@@ -53,6 +53,7 @@ func TestSendsToAGroupWithoutSeqInAFullRedis(t *testing.T) {
 	require.Positive(t, err.RetryAfter)
 	require.Less(t, time.Since(begun), sendDeadline/2, "it is not tried until its deadline")
 	require.Empty(t, e.logged(t, "a"))
+	require.Equal(t, map[string]float64{"FULL": 1}, s.counts())
 	e.configSet(t, "maxmemory", "0")
 	require.Equal(t, int64(1), s.must(t, domain.Draft{Group: "a", From: "u"}).Seq)
 }

@@ -145,6 +145,9 @@ func (a *Appender) release(ctx context.Context, p int, err error, opened bool, g
 			s.done(domain.Accepted{}, noSuchMessage())
 			continue
 		}
+		if full {
+			a.metrics.refused("FULL")
+		}
 		s.done(domain.Accepted{}, err)
 	}
 }

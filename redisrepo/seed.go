@@ -55,6 +55,11 @@ func (s *Store) SetSeeds(ctx context.Context, partition int, gen int64, seeds ma
 	if word != "OK" {
 		return fmt.Errorf("seed %d groups: generation %d is no longer current", len(seeds), gen)
 	}
+	for _, seed := range seeds {
+		if seed.Start > 0 { // not of a new group
+			s.reseeds.Inc()
+		}
+	}
 	return nil
 }
 

@@ -50,6 +50,7 @@ func TestConnectionsAboveTheLimitAreRefusedBeforeTheUpgrade(t *testing.T) {
 	_, response = rawUpgrade(t, url, http.Header{})
 	require.Equal(t, http.StatusUnauthorized, response.StatusCode, "who may not come in does not learn of it")
 	require.InDelta(t, 1, testutil.ToFloat64(f.metrics.refused.WithLabelValues("admission")), 0)
+	require.InDelta(t, 1, testutil.ToFloat64(f.metrics.notAdmitted), 0)
 	require.Len(t, f.b.entered(), 3, "who is refused has no session")
 
 	require.NoError(t, open[1].Close())

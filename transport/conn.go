@@ -177,6 +177,9 @@ func (c *Conn) readFrame(kind int, r io.Reader) error {
 // frame handles the objects of one frame.
 func (c *Conn) frame(kind int, frame []byte) {
 	limited := c.overRate()
+	if limited > 0 {
+		c.server.metrics.overRate.Inc()
+	}
 	objects := wire.Objects(frame)
 	bad := kind != websocket.TextMessage || len(objects) == 0
 	if bad {

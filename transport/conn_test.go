@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
 	"hearth/domain"
@@ -263,12 +264,16 @@ func TestTooManyFrames(t *testing.T) {
 		t.Parallel()
 		inBubble(t, nil, func(t *testing.T, s *piped) {
 			c := s.dial(t, "ann").ready()
+			refused := 0
 			for range 3 {
-				require.Positive(t, write(c, 150, 8*time.Second))
+				n := write(c, 150, 8*time.Second)
+				require.Positive(t, n)
+				refused += n
 				time.Sleep(2 * time.Second)
 				require.Zero(t, write(c, 50, time.Second))
 			}
 			c.alive()
+			require.InDelta(t, refused, testutil.ToFloat64(s.metrics.overRate), 0)
 		})
 	})
 	t.Run("over it for ten seconds", func(t *testing.T) {

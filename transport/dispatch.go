@@ -163,9 +163,6 @@ func (c *Conn) send(r wire.Request) {
 			c.fail(r, err)
 			return
 		}
-		if receipt.Duplicate {
-			c.server.metrics.duplicates.Inc()
-		}
 		c.reply(wire.AppendSent(make([]byte, 0, 160), r.ID, receipt))
 	}, func(a domain.Accepted) {
 		c.reply(wire.AppendDurable(nil, a.Group, a.Seq)) // asked for, so not to be let go

@@ -346,9 +346,8 @@ func TestRepeatedSendIsADuplicate(t *testing.T) {
 		require.True(t, again.Duplicate)
 		require.Equal(t, first.Seq, again.Seq)
 		c.refused(sendOf(3, "r", "b", `,"client_id":"c1"`), domain.CodeConflict)
-		require.InDelta(t, 1, testutil.ToFloat64(s.metrics.duplicates), 0)
-		require.InDelta(t, 2, testutil.ToFloat64(s.metrics.sentTotal.WithLabelValues("ws", "ok")), 0)
-		require.InDelta(t, 1, testutil.ToFloat64(s.metrics.sentTotal.WithLabelValues("ws", "conflict")), 0)
+		require.InDelta(t, 2, testutil.ToFloat64(s.metrics.sentTotal.WithLabelValues("ok")), 0)
+		require.InDelta(t, 1, testutil.ToFloat64(s.metrics.sentTotal.WithLabelValues("conflict")), 0)
 	})
 }
 

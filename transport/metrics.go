@@ -18,7 +18,8 @@ type metrics struct {
 	frames      *prometheus.CounterVec
 	bytes       *prometheus.CounterVec
 	sentTotal   *prometheus.CounterVec
-	duplicates  prometheus.Counter
+	overRate    prometheus.Counter // frames of connections that send too many
+	notAdmitted prometheus.Counter
 	delivered   prometheus.Counter
 	gaps        prometheus.Counter
 	slow        *prometheus.CounterVec
@@ -32,6 +33,13 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	limited := func(scope string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "hearth_rate_limited_total", ConstLabels: prometheus.Labels{"scope": scope},
+			// redisrepo has the other scopes, with the same words.
+			Help: "Requests refused for a limit, by whose or what it is.",
+		})
 	}
 	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
@@ -47,8 +55,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		refused:     vec("hearth_ws_handshake_failures_total", "Upgrades refused, by reason.", "reason"),
 		frames:      vec("hearth_ws_frames_total", "Frames read and written.", "direction"),
 		bytes:       vec("hearth_ws_bytes_total", "Bytes of frames read and written.", "direction"),
-		sentTotal:   vec("hearth_messages_sent_total", "Sends answered, by result: ok or the error code.", "source", "result"),
-		duplicates:  counter("hearth_messages_duplicate_total", "Sends answered with the first result of the same send."),
+		sentTotal: prometheus.NewCounterVec(prometheus.CounterOpts{ // httpapi has the source http, with the same words
+			Name: "hearth_messages_sent_total", Help: "Sends answered, by result: ok or the error code.",
+			ConstLabels: prometheus.Labels{"source": "ws"},
+		}, []string{"result"}),
+		overRate:    limited("connection"),
+		notAdmitted: limited("admission"),
 		delivered:   counter("hearth_messages_delivered_total", "Messages queued to subscribed connections."),
 		gaps:        counter("hearth_fanout_gaps_total", "Messages that pub/sub brought before one that was missing."),
 		slow:        vec("hearth_ws_slow_total", "Readers that were too slow, by what was done: resync or close.", "action"),
@@ -60,9 +72,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	m.framesIn, m.framesOut = m.frames.WithLabelValues("in"), m.frames.WithLabelValues("out")
 	m.bytesIn, m.bytesOut = m.bytes.WithLabelValues("in"), m.bytes.WithLabelValues("out")
-	m.accepted = m.sentTotal.WithLabelValues("ws", "ok")
+	m.accepted = m.sentTotal.WithLabelValues("ok")
 	reg.MustRegister(m.connections, m.groups, m.opened, m.closedTotal, m.refused, m.frames, m.bytes, m.sentTotal,
-		m.duplicates, m.delivered, m.gaps, m.slow, m.users, m.sendSeconds)
+		m.overRate, m.notAdmitted, m.delivered, m.gaps, m.slow, m.users, m.sendSeconds)
 	return m
 }
 
@@ -84,5 +96,5 @@ func (m *metrics) sendDone(started time.Time, err error) {
 		m.accepted.Inc()
 		return
 	}
-	m.sentTotal.WithLabelValues("ws", string(domain.CodeOf(err))).Inc()
+	m.sentTotal.WithLabelValues(string(domain.CodeOf(err))).Inc()
 }

@@ -133,6 +133,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := s.admitted.enter(); err != nil { // behind the token: strangers take nobody's turn
+		s.metrics.notAdmitted.Inc()
 		refuse("admission", err)
 		return
 	}

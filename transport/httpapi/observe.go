@@ -20,6 +20,8 @@ import (
 type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	sent     *prometheus.CounterVec
+	sending  prometheus.Histogram
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -33,14 +35,31 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Help:    "Time from a request's head to the end of its answer, by route pattern.",
 			Buckets: prometheus.DefBuckets,
 		}, []string{"route"}),
+		sent: prometheus.NewCounterVec(prometheus.CounterOpts{ // transport has the source ws, with the same words
+			Name: "hearth_messages_sent_total", Help: "Sends answered, by result: ok or the error code.",
+			ConstLabels: prometheus.Labels{"source": "http"},
+		}, []string{"result"}),
+		sending: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "hearth_send_duration_seconds", Help: "From a send's frame to its answer.",
+			ConstLabels: prometheus.Labels{"source": "http"}, Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+		}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	if err := errors.Join(reg.Register(m.requests), reg.Register(m.duration)); err != nil {
+	if err := errors.Join(reg.Register(m.requests), reg.Register(m.duration), reg.Register(m.sent), reg.Register(m.sending)); err != nil {
 		return nil, fmt.Errorf("httpapi: register metrics: %w", err)
 	}
 	return m, nil
+}
+
+func (m *metrics) sendDone(started time.Time, err error) {
+	m.sending.Observe(time.Since(started).Seconds())
+	result := "ok"
+	if err != nil {
+		result = string(domain.CodeOf(err))
+	}
+	m.sent.WithLabelValues(result).Inc()
 }
 
 // observe counts and logs requests by their route's pattern: no paths, queries or bodies, which hold ids and text.

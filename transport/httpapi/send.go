@@ -74,7 +74,8 @@ type sent struct {
 	PeerOnline   *bool  `json:"peer_online,omitempty" doc:"In direct conversations: whether the other side has a connection anywhere."`
 }
 
-func (a *api) sendMessage(ctx context.Context, in *sendInput) (*created[sent], error) {
+func (a *api) sendMessage(ctx context.Context, in *sendInput) (out *created[sent], err error) {
+	defer func(started time.Time) { a.metrics.sendDone(started, err) }(time.Now())
 	draft, err := a.draft(actorOf(ctx), in.Group, in.body())
 	if err != nil {
 		return nil, err
@@ -87,7 +88,8 @@ type sendDirectInput struct {
 	withBody[newMessage]
 }
 
-func (a *api) sendDirect(ctx context.Context, in *sendDirectInput) (*created[sent], error) {
+func (a *api) sendDirect(ctx context.Context, in *sendDirectInput) (out *created[sent], err error) {
+	defer func(started time.Time) { a.metrics.sendDone(started, err) }(time.Now())
 	from, err := senderOf(actorOf(ctx), in.body().From)
 	if err != nil {
 		return nil, err

@@ -290,6 +290,20 @@ func TestLogAndMetricsHaveNoIDsTextOrTokens(t *testing.T) {
 	require.Contains(t, metrics, `hearth_http_request_duration_seconds_count{route="/v1/groups/{g}"} 1`)
 }
 
+func TestSendsAreCountedByResult(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	s.do(t, "ann", "POST", "/v1/groups/r/messages", text("")).want(t, 201)
+	s.do(t, "ann", "POST", "/v1/groups/r/messages", text("")).want(t, 201)
+	s.do(t, "ann", "POST", "/v1/groups/nowhere/messages", text("")).want(t, 404)
+	s.do(t, "ann", "POST", "/v1/direct/ann/messages", text("")).want(t, 400)
+	metrics := scrape(t, s.metrics)
+	require.Contains(t, metrics, `hearth_messages_sent_total{result="ok",source="http"} 2`)
+	require.Contains(t, metrics, `hearth_messages_sent_total{result="not_found",source="http"} 1`)
+	require.Contains(t, metrics, `hearth_messages_sent_total{result="bad_request",source="http"} 1`)
+	require.Contains(t, metrics, `hearth_send_duration_seconds_count{source="http"} 4`)
+}
+
 func TestOverARealConnection(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, nil)

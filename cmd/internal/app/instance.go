@@ -82,9 +82,14 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	journal := jobs.NewJournal(kept, sql, redis, domain.NewRepairer(sql, redis), partitions, life, cfg.Persist.BatchRows, log, reg)
 	var announce *jobs.Announce
 	var heat *jobs.Heat
+	generations := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "hearth_seq_generations_total", Help: "Generations taken up by this instance: one a partition at its start, then each new one.",
+	})
+	reg.MustRegister(generations)
 	gens := domain.NewGenerations(partitions, redis, sql, journal, writer, func(partition int, gen int64) {
 		announce.Again()
 		heat.Raised()
+		generations.Inc()
 		log.Info().Int("partition", partition).Int64("gen", gen).Msg("generation current")
 	})
 	redis.UseGenerations(gens)
