@@ -88,17 +88,19 @@ func (w *Watermarks) Raise(group string, gen, seq int64) {
 		m = mark{gen, seq}
 	}
 	w.recent[group] = m
-	var reached, left []*waiter
-	for _, wait := range w.waiters[group] {
-		if wait.gen == gen && wait.seq <= seq && wait.timer.Stop() {
-			reached = append(reached, wait)
-		} else {
-			left = append(left, wait)
-		}
-	}
-	w.keep(group, left)
+	reached := w.take(group, func(wait *waiter) bool { return wait.gen == gen && wait.seq <= seq })
 	w.mu.Unlock()
 	for _, wait := range reached {
+		wait.done(true, nil)
+	}
+}
+
+// Stored tells that the row of one message is committed, whatever becomes of those before it: the journal has written it.
+func (w *Watermarks) Stored(group string, gen, seq int64) {
+	w.mu.Lock()
+	stored := w.take(group, func(wait *waiter) bool { return wait.gen == gen && wait.seq == seq })
+	w.mu.Unlock()
+	for _, wait := range stored {
 		wait.done(true, nil)
 	}
 }
@@ -111,19 +113,25 @@ func (w *Watermarks) Fail(group string, gen, seq int64) {
 		w.failedBefore, w.failed = w.failed, make(map[failure]struct{})
 	}
 	w.failed[failure{group, mark{gen, seq}}] = struct{}{}
-	var failed, left []*waiter
+	failed := w.take(group, func(wait *waiter) bool { return wait.gen == gen && wait.seq == seq })
+	w.mu.Unlock()
+	for _, wait := range failed {
+		wait.done(false, refused())
+	}
+}
+
+// take takes those out of a group's waiters whose wait is over; mu is held.
+func (w *Watermarks) take(group string, over func(*waiter) bool) (taken []*waiter) {
+	var left []*waiter
 	for _, wait := range w.waiters[group] {
-		if wait.gen == gen && wait.seq == seq && wait.timer.Stop() {
-			failed = append(failed, wait)
+		if over(wait) && wait.timer.Stop() {
+			taken = append(taken, wait)
 		} else {
 			left = append(left, wait)
 		}
 	}
 	w.keep(group, left)
-	w.mu.Unlock()
-	for _, wait := range failed {
-		wait.done(false, refused())
-	}
+	return taken
 }
 
 func (w *Watermarks) expire(group string, expired *waiter) {

@@ -215,3 +215,22 @@ func TestManyFailuresAreRemembered(t *testing.T) {
 		}
 	})
 }
+
+func TestStoredEndsTheWaitForOneMessage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var w domain.Watermarks
+		var before, its, behind, older verdicts
+		w.Wait(at("g", 2, 4), time.Second, before.done)
+		w.Wait(at("g", 2, 5), time.Second, its.done)
+		w.Wait(at("g", 2, 6), time.Second, behind.done)
+		w.Wait(at("g", 1, 5), time.Second, older.done)
+		w.Stored("g", 2, 5)
+		require.Equal(t, [][2]int32{waiting, committed, waiting, waiting},
+			[][2]int32{before.read(), its.read(), behind.read(), older.read()}, "it says nothing of others")
+		w.Stored("g", 2, 5)
+		time.Sleep(2 * time.Second)
+		require.Equal(t, [][2]int32{timedOut, committed, timedOut, timedOut},
+			[][2]int32{before.read(), its.read(), behind.read(), older.read()})
+	})
+}

@@ -35,6 +35,12 @@ type JournalMarks interface {
 	Reached(ctx context.Context, log domain.LogRange, groups []string, marks []domain.GroupUser) (map[string]int64, []domain.GroupUser, error)
 }
 
+// Waiters wait for rows; domain.Watermarks is it.
+type Waiters interface {
+	// Stored tells that a message's row is committed.
+	Stored(group string, gen, seq int64)
+}
+
 // Repairer lets Redis and clients follow when messages came back.
 type Repairer interface {
 	Repaired(ctx context.Context, filled map[string]int64) error
@@ -47,6 +53,7 @@ type Journal struct {
 	rows       JournalRows
 	marks      JournalMarks
 	repairer   Repairer
+	waiters    Waiters
 	gens       Generations
 	partitions domain.Partitions
 	instance   string
@@ -56,7 +63,7 @@ type Journal struct {
 }
 
 // NewJournal makes the job; UseGenerations completes it. instance is what MySQL knows this life of the instance by.
-func NewJournal(j *domain.Journal, rows JournalRows, marks JournalMarks, repairer Repairer, n domain.Partitions, instance string, batchRows int,
+func NewJournal(j *domain.Journal, rows JournalRows, marks JournalMarks, repairer Repairer, waiters Waiters, n domain.Partitions, instance string, batchRows int,
 	log zerolog.Logger, reg prometheus.Registerer,
 ) *Journal {
 	late := prometheus.NewCounter(prometheus.CounterOpts{
@@ -70,7 +77,7 @@ func NewJournal(j *domain.Journal, rows JournalRows, marks JournalMarks, repaire
 			Name: "hearth_journal_dropped_total", Help: "Messages that the journal had no room for: only Redis has them.",
 		}, func() float64 { return float64(j.Dropped()) }),
 	)
-	return &Journal{journal: j, rows: rows, marks: marks, repairer: repairer, partitions: n, instance: instance, batch: batchRows, log: log, late: late}
+	return &Journal{journal: j, rows: rows, marks: marks, repairer: repairer, waiters: waiters, partitions: n, instance: instance, batch: batchRows, log: log, late: late}
 }
 
 // UseGenerations tells the generations, which are made with this job as their flusher.
@@ -127,6 +134,9 @@ func (j *Journal) insert(ctx context.Context, partition int, messages []domain.M
 	}
 	if err != nil {
 		return fmt.Errorf("insert %d messages of the journal: %w", len(messages), err)
+	}
+	for i := range messages {
+		j.waiters.Stored(messages[i].Group, messages[i].Gen, messages[i].Seq)
 	}
 	return nil
 }

@@ -78,8 +78,9 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 		return nil, err
 	}
 	writer := jobs.NewWriter(redis, sql, cfg.Persist.BatchRows, log, reg)
+	watermarks := &domain.Watermarks{}
 	kept := domain.NewJournal(partitions, cfg.Persist.JournalBytes)
-	journal := jobs.NewJournal(kept, sql, redis, domain.NewRepairer(sql, redis), partitions, life, cfg.Persist.BatchRows, log, reg)
+	journal := jobs.NewJournal(kept, sql, redis, domain.NewRepairer(sql, redis), watermarks, partitions, life, cfg.Persist.BatchRows, log, reg)
 	var announce *jobs.Announce
 	var heat *jobs.Heat
 	generations := prometheus.NewCounter(prometheus.CounterOpts{
@@ -108,7 +109,6 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 
 		StrangerLimit: cfg.Direct.StrangerLimit,
 	}, log, reg)
-	watermarks := &domain.Watermarks{}
 	sessions := domain.NewSessions(redis, redis, redis, sql, domain.SessionPolicy(cfg.Session.Policy))
 	sends := domain.NewSends(appender, watermarks, sessions)
 	signals := domain.NewSignals(redis, recovery)
