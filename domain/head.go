@@ -17,7 +17,7 @@ type Head struct {
 	Version      int64 // of the group and its members; 0 while MySQL was not asked or Redis does not know it
 	Role         Role
 	MaxSeq       int64 // highest seq given; 0 before the first message
-	LastMS       int64 // time of the last message; 0 before the first
+	LastMS       int64 // time of the last message; 0 before the first, and in a quiet group of which none is left
 	PersistedSeq int64 // every message up to here is committed in MySQL
 	ReadSeq      int64
 	Holes        Holes // all holes up to MaxSeq

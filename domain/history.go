@@ -249,6 +249,7 @@ func (h *History) beforeTime(ctx context.Context, head *Head, timeMS int64, limi
 	if err != nil {
 		return Page{}, Unavailable(fmt.Errorf("seq of %s before a time: %w", head.Group, err), "MySQL")
 	}
+	last = max(last, head.MinSeq()-1) // what has expired is older than all there is
 	return h.before(ctx, head, min(last, head.MaxSeq)+1, limit)
 }
 
