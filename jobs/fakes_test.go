@@ -45,6 +45,9 @@ type world struct {
 
 	rows    map[place]domain.Message
 	settled map[int]int64
+	refused map[place]bool // what MySQL refuses
+	letters map[place]domain.Message
+	holes   map[string]domain.Holes // that Redis was told of
 	marks   map[domain.GroupUser]int64
 
 	requests []request
@@ -83,6 +86,9 @@ func newWorld() *world {
 		marksPage:  1000,
 		rows:       map[place]domain.Message{},
 		settled:    map[int]int64{},
+		refused:    map[place]bool{},
+		letters:    map[place]domain.Message{},
+		holes:      map[string]domain.Holes{},
 		marks:      map[domain.GroupUser]int64{},
 	}
 }
@@ -336,7 +342,7 @@ func (c *client) Committed(ctx context.Context, batches []domain.LogBatch) error
 	}
 	return c.request(ctx, "committed", logs, func() (n int, err error) {
 		for _, b := range batches {
-			c.commit(b.LogRange, b.Entries)
+			c.commit(b)
 			n += len(b.Entries)
 		}
 		return n, nil
@@ -344,21 +350,92 @@ func (c *client) Committed(ctx context.Context, batches []domain.LogBatch) error
 }
 
 // commit is commit.lua, and looks whether it may be done.
-func (w *world) commit(log domain.LogRange, entries []domain.LogEntry) {
-	marks, gone := field(w.watermarks, log), map[string]bool{}
+func (w *world) commit(b domain.LogBatch) {
+	log, entries := b.LogRange, b.Entries
+	marks, gone, dead := field(w.watermarks, log), map[string]bool{}, map[string]bool{}
+	for _, e := range b.Dead {
+		dead[e.ID] = true
+		if _, ok := w.holes[e.Group].At(e.Seq); !ok {
+			w.breaks("%s/%d is dead, and Redis does not know the hole", e.Group, e.Seq)
+		}
+	}
 	for _, e := range entries {
 		gone[e.ID] = true
-		if _, ok := w.rows[place{e.Group, e.Seq}]; !ok {
-			w.breaks("%s/%d leaves the log and is not in MySQL", e.Group, e.Seq)
+		if at := (place{e.Group, e.Seq}); !w.accounted(at) || dead[e.ID] != w.isDead(at) {
+			w.breaks("%s/%d leaves the log and is not in MySQL, or as dead %v", e.Group, e.Seq, dead[e.ID])
 		}
 		for seq := max(marks[e.Group]+1, firstSeq(log.Gen)); seq <= e.Seq; seq++ {
-			if _, ok := w.rows[place{e.Group, seq}]; !ok {
+			if !w.accounted(place{e.Group, seq}) {
 				w.breaks("watermark %d is above %s/%d, which is not in MySQL", e.Seq, e.Group, seq)
 			}
 			marks[e.Group] = seq
 		}
 	}
 	w.logs[log] = slices.DeleteFunc(w.logs[log], func(e domain.LogEntry) bool { return gone[e.ID] })
+}
+
+func (w *world) isDead(at place) bool {
+	_, dead := w.letters[at]
+	return dead
+}
+
+// accounted tells whether MySQL has a message in one form or the other.
+func (w *world) accounted(at place) bool {
+	_, row := w.rows[at]
+	return row || w.isDead(at)
+}
+
+// refusedError is mysqlrepo's: the values are at fault.
+type refusedError struct{}
+
+func (refusedError) Error() string   { return "the values are refused" }
+func (refusedError) Refused() string { return "refused" }
+
+func (c *client) AddDeadLetter(ctx context.Context, m *domain.Message, reason string) (dead bool, err error) {
+	err = c.request(ctx, "dead letter", nil, func() (int, error) {
+		at := place{m.Group, m.Seq}
+		if w := c.world; w.settled[domain.Partitions(partitions).Of(m.Group)] > m.Gen {
+			return 1, errFenced
+		}
+		if _, stored := c.rows[at]; stored {
+			return 1, nil
+		}
+		if !c.refused[at] || reason != "refused" {
+			c.breaks("%v becomes a dead letter because of %q", at, reason)
+		}
+		dead, c.letters[at] = true, *m
+		return 1, nil
+	})
+	return dead && err == nil, err
+}
+
+func (c *client) CountDeadLetters(ctx context.Context) (n int64, err error) {
+	err = c.request(ctx, "count", nil, func() (int, error) {
+		n = int64(len(c.letters))
+		return 0, nil
+	})
+	return n, err
+}
+
+// Holes are those of dead letters.
+func (c *client) Holes(ctx context.Context, group string) (holes domain.Holes, err error) {
+	err = c.request(ctx, "holes", nil, func() (int, error) {
+		for at := range c.letters {
+			if at.group == group {
+				holes = append(holes, domain.Hole{From: at.seq, To: at.seq, Reason: domain.HoleLost})
+			}
+		}
+		slices.SortFunc(holes, func(a, b domain.Hole) int { return int(a.From - b.From) })
+		return len(holes), nil
+	})
+	return holes, err
+}
+
+func (c *client) SetHoles(ctx context.Context, group string, holes domain.Holes) error {
+	return c.request(ctx, "set holes", nil, func() (int, error) {
+		c.world.holes[group] = holes
+		return len(holes), nil
+	})
 }
 
 func (c *client) Backlog(ctx context.Context, logs []domain.LogRange) (n int64, err error) {
@@ -471,6 +548,9 @@ func (w *world) insert(gens map[int]int64, messages []domain.Message) error {
 		if old, ok := w.rows[at]; ok && old.Hash != m.Hash {
 			return errTaken
 		}
+		if w.refused[at] {
+			return refusedError{}
+		}
 	}
 	for _, m := range messages {
 		w.rows[place{m.Group, m.Seq}] = m
@@ -523,7 +603,8 @@ func down(context.Context, string, []domain.LogRange) outcome { return requestLo
 
 // withoutMySQL lets only Redis answer.
 func withoutMySQL(_ context.Context, name string, _ []domain.LogRange) outcome {
-	if name == "insert" || name == "save marks" {
+	switch name {
+	case "insert", "save marks", "dead letter", "holes", "count":
 		return requestLost
 	}
 	return answered

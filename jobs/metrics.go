@@ -11,6 +11,7 @@ import (
 type persistMetrics struct {
 	backlog  prometheus.Gauge
 	lag      prometheus.Gauge
+	dead     prometheus.Gauge
 	rows     *prometheus.CounterVec
 	size     prometheus.Histogram
 	duration prometheus.Histogram
@@ -24,6 +25,9 @@ func newPersistMetrics(reg prometheus.Registerer) *persistMetrics {
 		lag: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "hearth_persist_lag_seconds", Help: "Age of the oldest message of the last batch when it was committed.",
 		}),
+		dead: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "hearth_persist_dead_letters", Help: "Messages that MySQL refused and that wait in its table of dead letters, of all partitions.",
+		}),
 		rows: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "hearth_persist_rows_total", Help: "Rows of messages brought to MySQL, by result.",
 		}, []string{"result"}),
@@ -36,7 +40,7 @@ func newPersistMetrics(reg prometheus.Registerer) *persistMetrics {
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 13),
 		}),
 	}
-	reg.MustRegister(m.backlog, m.lag, m.rows, m.size, m.duration)
+	reg.MustRegister(m.backlog, m.lag, m.dead, m.rows, m.size, m.duration)
 	return m
 }
 

@@ -18,6 +18,8 @@ const (
 	writeTimeout = 10 * time.Second
 	maxIdle      = 100 * time.Millisecond // between looks at logs that are empty
 	observeEvery = time.Second
+	countEvery   = 10 * time.Second // of what changes seldom, and has to be asked of MySQL
+	countTimeout = time.Second
 	minLogRead   = 100
 )
 
@@ -32,6 +34,7 @@ type Log interface {
 	ForgetGeneration(ctx context.Context, partition int, gen int64) error
 	// SetAside takes the log of an older generation out of the way without losing it.
 	SetAside(ctx context.Context, partition int, gen int64) error
+	domain.HoleCache
 	MarkLog
 }
 
@@ -39,7 +42,13 @@ type Log interface {
 type Rows interface {
 	// InsertMessages stores messages once, however often it is called with them, in one transaction. gens names the
 	// generation that each partition's messages belong to; one that is no longer accepted is refused.
+	// An error with a method Refused() (reason string) is about the values, which will be refused again.
 	InsertMessages(ctx context.Context, gens map[int]int64, messages []domain.Message) error
+	// AddDeadLetter keeps a message that was refused, and makes a hole of its seq, once, however often it is called. dead
+	// is false when the message is stored after all.
+	AddDeadLetter(ctx context.Context, m *domain.Message, reason string) (dead bool, err error)
+	CountDeadLetters(ctx context.Context) (int64, error)
+	domain.HoleStore
 	MarkRows
 }
 
@@ -80,7 +89,7 @@ func (w *Writer) Write(ctx context.Context, logs []domain.LogRange) (n int, more
 		return 0, false, nil
 	}
 	if err := w.insert(ctx, batches); err != nil {
-		if len(batches) == 1 {
+		if _, refused := refusal(err); len(batches) == 1 && !refused {
 			return 0, false, err
 		}
 		n, err = w.storeEach(ctx, batches)
@@ -102,7 +111,9 @@ func (w *Writer) insert(ctx context.Context, batches []domain.LogBatch) error {
 	}
 	start := time.Now()
 	if err := w.rows.InsertMessages(ctx, gens, messages); err != nil {
-		w.metrics.rows.WithLabelValues("failed").Add(float64(len(messages)))
+		if _, refused := refusal(err); !refused { // else it is one of them, and the others are tried again at once
+			w.metrics.rows.WithLabelValues("failed").Add(float64(len(messages)))
+		}
 		return fmt.Errorf("insert %d messages: %w", len(messages), err)
 	}
 	w.metrics.inserted(messages, start)
@@ -122,18 +133,30 @@ func (w *Writer) committed(ctx context.Context, batches []domain.LogBatch) (n in
 
 // storeEach stores the batches one by one: the trouble of one partition must not hold up the others.
 func (w *Writer) storeEach(ctx context.Context, batches []domain.LogBatch) (n int, err error) {
-	for i := range batches {
-		var stored int
-		storeErr := w.insert(ctx, batches[i:i+1])
-		if storeErr == nil {
-			stored, storeErr = w.committed(ctx, batches[i:i+1])
-		}
+	for _, b := range batches {
+		stored, storeErr := w.store(ctx, b)
 		n += stored
 		if storeErr != nil {
 			err = storeErr
 		}
 	}
 	return n, err
+}
+
+// store stores a batch alone and takes it off its log. What MySQL refuses of it becomes a dead letter: it holds up
+// nobody.
+func (w *Writer) store(ctx context.Context, b domain.LogBatch) (n int, err error) {
+	var d division
+	err = w.divide(ctx, b.LogRange, b.Entries, &d)
+	if d.done == 0 {
+		return 0, err
+	}
+	if holesErr := w.takeHoles(ctx, d.dead); holesErr != nil {
+		return 0, errors.Join(err, holesErr)
+	}
+	b.Entries, b.Dead = b.Entries[:d.done], d.dead // the start of the log, also when the rest failed
+	n, commitErr := w.committed(ctx, []domain.LogBatch{b})
+	return n, errors.Join(err, commitErr)
 }
 
 // Drain writes what older generations of a partition left in this Redis, messages and read marks, and deletes
@@ -210,11 +233,15 @@ func NewPersist(w *Writer, leases *Leases, gens Generations, interval time.Durat
 // Run writes until ctx is done, then once more what is there.
 func (p *Persist) Run(ctx context.Context) error {
 	backoff, idle := time.Duration(0), p.interval
-	var observed time.Time
+	var observed, counted time.Time
 	for ctx.Err() == nil {
 		if time.Since(observed) >= observeEvery {
 			observed = time.Now()
 			p.observeBacklog(ctx)
+		}
+		if time.Since(counted) >= countEvery {
+			counted = time.Now()
+			p.countDeadLetters(ctx)
 		}
 		n, more, err := p.once(ctx)
 		switch {
@@ -252,6 +279,17 @@ func (p *Persist) observeBacklog(ctx context.Context) {
 		return
 	}
 	p.writer.metrics.backlog.Set(float64(n))
+}
+
+func (p *Persist) countDeadLetters(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, countTimeout)
+	defer cancel()
+	n, err := p.writer.rows.CountDeadLetters(ctx)
+	if err != nil {
+		p.logger.Warn().Err(err).Msg("dead letters not counted")
+		return
+	}
+	p.writer.metrics.dead.Set(float64(n))
 }
 
 // last empties the logs at shutdown, as far as that goes within writeTimeout: others may fill them as fast. What

@@ -118,13 +118,13 @@ func useAll(t *testing.T, e *env) {
 	require.NoError(t, err)
 	for i, log := range logs {
 		require.Len(t, entries[i], 4)
-		require.NoError(t, e.store.Committed(ctx, []domain.LogBatch{{LogRange: log, Entries: entries[i]}}))
+		require.NoError(t, e.store.Committed(ctx, []domain.LogBatch{{LogRange: log, Entries: entries[i], Dead: entries[i][:1]}}))
 		dirty, err := e.store.DirtyMarks(ctx, log)
 		require.NoError(t, err)
 		require.Len(t, dirty, 2)
 		require.NoError(t, e.store.MarksWritten(ctx, log, dirty))
 	}
-	until(t, "watermarks", func() bool { return len(heard.marks()) == len(groups) })
+	until(t, "watermarks", func() bool { return len(heard.marks()) == len(groups)+testPartitions })
 	backlog, err := e.store.Backlog(ctx, logs)
 	require.NoError(t, err)
 	require.Zero(t, backlog)
