@@ -500,16 +500,17 @@ func TestMethodsFailWithoutRedis(t *testing.T) {
 		"Tell": func(ctx context.Context) error {
 			return s.Tell(ctx, map[string]domain.Note{"u": {Kind: domain.NoteLeft}})
 		},
-		"Since":    func(ctx context.Context) error { _, err := s.Since(ctx, map[string]string{"u": ""}); return err },
-		"ToGroups": func(ctx context.Context) error { return s.ToGroups(ctx, []string{"a"}, "", nil) },
-		"ToUser":   func(ctx context.Context) error { return s.ToUser(ctx, "u", "", nil) },
-		"SetHoles": func(ctx context.Context) error { return s.SetHoles(ctx, "a", nil) },
-		"Expiring": func(ctx context.Context) error { _, err := s.Expiring(ctx, []string{"a"}); return err },
-		"Expired":  func(ctx context.Context) error { _, err := s.Expired(ctx, 1); return err },
-		"Forget":   func(ctx context.Context) error { return s.ForgetExpired(ctx, 1) },
-		"Online":   func(ctx context.Context) error { _, err := s.Online(ctx, []string{"a"}); return err },
-		"NowMS":    func(ctx context.Context) error { _, err := s.NowMS(ctx); return err },
-		"Ping":     s.Ping,
+		"Since":         func(ctx context.Context) error { _, err := s.Since(ctx, map[string]string{"u": ""}); return err },
+		"ToGroups":      func(ctx context.Context) error { return s.ToGroups(ctx, []string{"a"}, "", nil) },
+		"ToUser":        func(ctx context.Context) error { return s.ToUser(ctx, "u", "", nil) },
+		"SetHoles":      func(ctx context.Context) error { return s.SetHoles(ctx, "a", nil) },
+		"Expiring":      func(ctx context.Context) error { _, err := s.Expiring(ctx, []string{"a"}); return err },
+		"Expired":       func(ctx context.Context) error { _, err := s.Expired(ctx, 1); return err },
+		"Forget":        func(ctx context.Context) error { return s.ForgetExpired(ctx, 1) },
+		"Online":        func(ctx context.Context) error { _, err := s.Online(ctx, []string{"a"}); return err },
+		"NowMS":         func(ctx context.Context) error { _, err := s.NowMS(ctx); return err },
+		"Ping":          s.Ping,
+		"PublishRepair": func(ctx context.Context) error { return s.PublishRepair(ctx, "a", 1) },
 	} {
 		require.Error(t, call(t.Context()), name)
 	}
