@@ -33,6 +33,7 @@ type CLI struct {
 	Send        SendCmd        `cmd:"" group:"look" help:"Send a text to a group, or to a user."`
 	Tail        TailCmd        `cmd:"" group:"look" help:"Print a group's messages as they come."`
 	Pull        PullCmd        `cmd:"" group:"look" help:"Print messages of a group."`
+	Dead        DeadCmd        `cmd:"" group:"look" help:"List and retry messages that MySQL has refused."`
 	Bench       bench.Cmd      `cmd:"" group:"look" help:"Put load on running instances over the public API, and check what they promise."`
 	Healthcheck HealthcheckCmd `cmd:"" group:"look" help:"Ask an instance whether it is well; for containers."`
 	Version     VersionCmd     `cmd:"" group:"look" help:"Print the version."`

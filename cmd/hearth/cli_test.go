@@ -52,7 +52,7 @@ func TestHelpIsALineACommand(t *testing.T) {
 	for _, title := range []string{"Run:", "Set up:", "Look:"} {
 		require.Contains(t, got.stdout, "\n"+title+"\n")
 	}
-	for _, command := range []string{"dev", "serve", "config", "keys", "token", "migrate", "healthcheck", "version"} {
+	for _, command := range []string{"dev", "serve", "config", "keys", "token", "migrate", "dead", "healthcheck", "version"} {
 		require.Regexp(t, `(?m)^  `+command+` +[A-Z].*\.$`, got.stdout)
 	}
 }
@@ -84,6 +84,11 @@ func TestBadCommandLines(t *testing.T) {
 		"keys new --id a/b":                "--id",
 		"healthcheck ://":                  "missing protocol scheme",
 		"dev --bots many":                  "--bots",
+		"dead retry tea":                   "which seqs?",
+		"dead retry tea 0":                 `a seq must be an integer from 1 on: "0"`,
+		"dead retry tea 3 x":               `a seq must be an integer from 1 on: "x"`,
+		"dead retry --group tea tea 3":     "not both",
+		"dead list extra":                  "unexpected argument extra",
 		"migrate sideways":                 "unexpected argument sideways",
 		"token check x --config":           "--config",
 		"version --really":                 "unknown flag --really",

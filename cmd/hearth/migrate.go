@@ -58,11 +58,15 @@ func (c *MigrateStatusCmd) Run(ctx context.Context, p *Process) error {
 }
 
 // withMySQL opens the configured database for the time of use.
-func (f ConfigFlag) withMySQL(ctx context.Context, p *Process, use func(*mysqlrepo.DB) error) (err error) {
+func (f ConfigFlag) withMySQL(ctx context.Context, p *Process, use func(*mysqlrepo.DB) error) error {
 	config, err := f.load(p)
 	if err != nil {
 		return err
 	}
+	return withMySQL(ctx, config, use)
+}
+
+func withMySQL(ctx context.Context, config configs.Config, use func(*mysqlrepo.DB) error) (err error) {
 	if config.MySQL.DSN == "" {
 		return configs.Mistakes{{Key: "mysql.dsn", Message: "is required, from a file (-c FILE) or HEARTH_MYSQL_DSN"}}
 	}
