@@ -17,8 +17,6 @@ const sweepInterval = 2 * time.Second
 
 // JournalRows is the MySQL side of the journal.
 type JournalRows interface {
-	// InsertMessages is that of Rows.
-	InsertMessages(ctx context.Context, gens map[int]int64, messages []domain.Message) error
 	// InsertLate stores messages of generations before the settled one, whose seqs may lie in holes by now. It returns the
 	// lowest seq that came back in each group.
 	InsertLate(ctx context.Context, messages []domain.Message) (filled map[string]int64, err error)
@@ -50,6 +48,7 @@ type Repairer interface {
 // new generation (it is the domain.Flusher) and at shutdown.
 type Journal struct {
 	journal    *domain.Journal
+	writer     *Writer
 	rows       JournalRows
 	marks      JournalMarks
 	repairer   Repairer
@@ -63,7 +62,7 @@ type Journal struct {
 }
 
 // NewJournal makes the job; UseGenerations completes it. instance is what MySQL knows this life of the instance by.
-func NewJournal(j *domain.Journal, rows JournalRows, marks JournalMarks, repairer Repairer, waiters Waiters, n domain.Partitions, instance string, batchRows int,
+func NewJournal(j *domain.Journal, w *Writer, rows JournalRows, marks JournalMarks, repairer Repairer, waiters Waiters, n domain.Partitions, instance string,
 	log zerolog.Logger, reg prometheus.Registerer,
 ) *Journal {
 	late := prometheus.NewCounter(prometheus.CounterOpts{
@@ -77,7 +76,7 @@ func NewJournal(j *domain.Journal, rows JournalRows, marks JournalMarks, repaire
 			Name: "hearth_journal_dropped_total", Help: "Messages that the journal had no room for: only Redis has them.",
 		}, func() float64 { return float64(j.Dropped()) }),
 	)
-	return &Journal{journal: j, rows: rows, marks: marks, repairer: repairer, waiters: waiters, partitions: n, instance: instance, batch: batchRows, log: log, late: late}
+	return &Journal{journal: j, writer: w, rows: rows, marks: marks, repairer: repairer, waiters: waiters, partitions: n, instance: instance, batch: w.batch, log: log, late: late}
 }
 
 // UseGenerations tells the generations, which are made with this job as their flusher.
@@ -128,7 +127,7 @@ func (j *Journal) write(ctx context.Context, partition int, u domain.Unwritten) 
 }
 
 func (j *Journal) insert(ctx context.Context, partition int, messages []domain.Message) error {
-	err := j.rows.InsertMessages(ctx, map[int]int64{partition: messages[0].Gen}, messages)
+	err := j.writer.Store(ctx, domain.LogRange{Partition: partition, Gen: messages[0].Gen}, messages)
 	if isFenced(err) {
 		return j.insertLate(ctx, partition, messages)
 	}
@@ -145,6 +144,14 @@ func (j *Journal) insert(ctx context.Context, partition int, messages []domain.M
 // off from MySQL.
 func (j *Journal) insertLate(ctx context.Context, partition int, messages []domain.Message) error {
 	filled, err := j.rows.InsertLate(ctx, messages)
+	if reason, refused := refusal(err); refused && len(messages) == 1 { // its seq stays a hole
+		j.log.Error().Str("group", messages[0].Group).Int64("seq", messages[0].Seq).Str("reason", reason).
+			Msg("late message of the journal refused by MySQL, given up")
+		return nil
+	} else if refused {
+		half := len(messages) / 2
+		return errors.Join(j.insertLate(ctx, partition, messages[:half]), j.insertLate(ctx, partition, messages[half:]))
+	}
 	if err != nil {
 		return fmt.Errorf("insert %d messages of the journal late: %w", len(messages), err)
 	}

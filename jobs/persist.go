@@ -159,6 +159,22 @@ func (w *Writer) store(ctx context.Context, b domain.LogBatch) (n int, err error
 	return n, errors.Join(err, commitErr)
 }
 
+// Store stores messages of one generation that do not come from a log. What MySQL refuses becomes a dead letter.
+func (w *Writer) Store(ctx context.Context, log domain.LogRange, messages []domain.Message) error {
+	entries := make([]domain.LogEntry, len(messages))
+	for i := range messages {
+		entries[i].Message = messages[i]
+	}
+	for len(entries) > 0 {
+		var d division
+		if err := w.divide(ctx, log, entries, &d); err != nil {
+			return err
+		}
+		entries = entries[d.done:]
+	}
+	return nil
+}
+
 // Drain writes what older generations of a partition left in this Redis, messages and read marks, and deletes
 // them; see domain.Drainer.
 func (w *Writer) Drain(ctx context.Context, partition int, gen int64) error {

@@ -62,7 +62,7 @@ func newPath(t *testing.T) *path {
 	p.writer = jobs.NewWriter(p.redis, p.db, 1000, zerolog.Nop(), reg)
 	watermarks := &domain.Watermarks{}
 	kept := domain.NewJournal(twoPartitions, 1<<20)
-	journal := jobs.NewJournal(kept, p.db, p.redis, domain.NewRepairer(p.db, p.redis), watermarks, twoPartitions, "i", 1000, zerolog.Nop(), reg)
+	journal := jobs.NewJournal(kept, p.writer, p.db, p.redis, domain.NewRepairer(p.db, p.redis), watermarks, twoPartitions, "i", zerolog.Nop(), reg)
 	p.gens = domain.NewGenerations(twoPartitions, p.redis, p.db, journal, p.writer, func(int, int64) {})
 	p.redis.UseGenerations(p.gens)
 	p.redis.UseJournal(kept)

@@ -80,7 +80,7 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	writer := jobs.NewWriter(redis, sql, cfg.Persist.BatchRows, log, reg)
 	watermarks := &domain.Watermarks{}
 	kept := domain.NewJournal(partitions, cfg.Persist.JournalBytes)
-	journal := jobs.NewJournal(kept, sql, redis, domain.NewRepairer(sql, redis), watermarks, partitions, life, cfg.Persist.BatchRows, log, reg)
+	journal := jobs.NewJournal(kept, writer, sql, redis, domain.NewRepairer(sql, redis), watermarks, partitions, life, log, reg)
 	var announce *jobs.Announce
 	var heat *jobs.Heat
 	generations := prometheus.NewCounter(prometheus.CounterOpts{
