@@ -37,7 +37,8 @@ type feed struct {
 	again     bool // a repair was asked for while one was under way
 	behind    bool // at the last check of the tail, below the head, at behindAt
 	behindAt  int64
-	repairs   int // how often history was repaired below last
+	repairs   int          // how often history was repaired below last
+	holes     domain.Holes // of the group at the last look; nil: not known
 	subs      map[*Conn]*subscription
 }
 

@@ -100,11 +100,33 @@ func (f *feed) resync(conns []*Conn) {
 // hole. One whose page is being read hears of it behind its reply, which would replace it otherwise. f.mu is held.
 func (f *feed) repaired(after int64) {
 	f.repairs++
+	f.holes = nil // they have just changed
 	for c, sub := range f.subs {
 		if !sub.holding {
 			f.resyncFrom(c, sub, after)
 		} else if sub.repair == nil || after < *sub.repair {
 			sub.repair = &after
+		}
+	}
+}
+
+// lookAt compares the group's holes with those of the last look: where messages came back, the word of it got lost with
+// a break of pub/sub. A head from before what was handed out may lack newer holes and tells nothing. f.mu is held.
+func (f *feed) lookAt(head *domain.Head) {
+	if head.MaxSeq < f.last {
+		return
+	}
+	before, holes := f.holes, head.Holes
+	f.holes = holes
+	for _, h := range before {
+		for next := h.From; next <= min(h.To, f.last); {
+			now, still := holes.At(next)
+			if !still {
+				f.repaired(next - 1)
+				f.holes = holes
+				return
+			}
+			next = now.To + 1
 		}
 	}
 }
@@ -162,6 +184,7 @@ func (f *feed) meet(head *domain.Head) (after int64, verify bool) {
 		f.forgetEarly()
 		close(f.live)
 	}
+	f.lookAt(head)
 	return f.last, f.doubtful || f.version != head.Version
 }
 
@@ -251,6 +274,7 @@ func (f *feed) checkTail(head *domain.Head, atOnce bool) {
 	if !f.isLive {
 		return
 	}
+	f.lookAt(head)
 	behind := head.MaxSeq > f.last
 	if f.version != head.Version || behind && (atOnce || f.behind && f.behindAt == f.last) {
 		f.startRepair()

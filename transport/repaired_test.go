@@ -1,10 +1,12 @@
 package transport
 
 import (
+	"context"
 	"slices"
 	"strconv"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -68,6 +70,55 @@ func TestEverySubscriberOfARepairedGroupIsToldWhereToBeginAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// looks lets the hub look at the heads for some seconds.
+func (s *piped) looks(t *testing.T, d time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.Hub().Run(ctx) }()
+	time.Sleep(d)
+	cancel()
+	require.NoError(t, <-done)
+}
+
+// Pub/sub may break in the very moment in which a repair is told.
+func TestARepairOfWhichTheWordGotLostIsSeenInTheHoles(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		s.b.accept("g", 2)
+		s.b.skip("g", 3)
+		c := s.dial(t, "ann").ready()
+		s.push("g", 1)
+		c.message(6)
+		s.b.skip("g", 2) // more holes are no repair
+		s.push("g", 1)
+		c.message(9)
+		s.looks(t, 10*time.Second)
+		c.alive()
+		s.refill("g") // not told
+		s.looks(t, 10*time.Second)
+		c.repaired("g", 2)
+		c.ok(`{"id":1,"op":"subscribe","group":"g","after_seq":2}`, nil)
+		s.looks(t, 10*time.Second)
+		c.alive() // told once
+	})
+}
+
+func TestARepairThatWasToldIsNotToldAgain(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		s.b.skip("g", 3)
+		s.b.accept("g", 1)
+		c := s.dial(t, "ann").ready()
+		s.looks(t, 10*time.Second)
+		s.refill("g")()
+		c.repaired("g", 0)
+		c.ok(`{"id":1,"op":"subscribe","group":"g","after_seq":0}`, nil)
+		s.looks(t, 10*time.Second)
+		c.alive()
+	})
 }
 
 func TestARepairWhileThePageIsReadIsToldBehindTheReply(t *testing.T) {

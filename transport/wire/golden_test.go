@@ -62,11 +62,13 @@ var frames = map[string]func(dst []byte) []byte{
 	},
 	"goodbye_for_good": func(dst []byte) []byte { return AppendGoodbye(dst, domain.CloseAbuse, "too many bad frames", 0) },
 	"token_expiring":   func(dst []byte) []byte { return AppendTokenExpiring(dst, timeOf(60)) },
-	"resync":           func(dst []byte) []byte { return AppendResync(dst, []Resync{{Group: "team", AfterSeq: 8}, {Group: "dm:ann:bob"}}) },
+	"resync": func(dst []byte) []byte {
+		return AppendResync(dst, []Resync{{Group: "team", AfterSeq: 8}, {Group: "dm:ann:bob"}})
+	},
 	"resync_from_start": func(dst []byte) []byte {
 		return AppendResync(dst, []Resync{{Group: "team", FromStart: true}})
 	},
-	"resync_nothing":   func(dst []byte) []byte { return AppendResync(dst, nil) },
+	"resync_nothing": func(dst []byte) []byte { return AppendResync(dst, nil) },
 
 	"ok":                 func(dst []byte) []byte { return AppendOK(dst, 1) },
 	"ok_without_id":      func(dst []byte) []byte { return AppendOK(dst, NoID) },
