@@ -3,6 +3,7 @@ package domain
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -106,9 +107,8 @@ func (j *Journal) keep(group string, persisted int64, e journalEntry) bool {
 			j.dropped.Add(1)
 			return true
 		}
-		j.bytes.Add(-g.entries[0].size())
+		j.forget(g, 0, 1)
 		j.dropped.Add(1)
-		g.entries = slices.Delete(g.entries, 0, 1)
 		at--
 	}
 	j.bytes.Add(e.size())
@@ -155,12 +155,18 @@ func (j *Journal) Committed(group string, gen, seq int64) {
 	j.forget(g, first, end)
 }
 
-// forget takes entries out; the partition's mu is held.
+// forget takes entries out; the partition's mu is held. Those at the start, as nearly always, are not paid for by moving
+// all others: while MySQL is away they are many.
 func (j *Journal) forget(g *journalGroup, from, to int) {
 	for i := from; i < to; i++ {
 		j.bytes.Add(-g.entries[i].size())
 	}
-	g.entries = slices.Delete(g.entries, from, to)
+	if from > 0 || to == len(g.entries) {
+		g.entries = slices.Delete(g.entries, from, to)
+		return
+	}
+	clear(g.entries[:to])
+	g.entries = g.entries[to:]
 }
 
 // Unwritten is what a partition's journal holds.
@@ -170,7 +176,7 @@ type Unwritten struct {
 }
 
 // Close closes the generations of a partition below gen and returns what the journal holds of them. It can be called
-// again: Written forgets.
+// again: Written forgets. The error is about messages that cannot be read; all others are returned.
 func (j *Journal) Close(partition int, gen int64) (Unwritten, error) {
 	p := &j.partitions[partition]
 	p.mu.Lock()
@@ -179,7 +185,7 @@ func (j *Journal) Close(partition int, gen int64) (Unwritten, error) {
 	return p.below(gen)
 }
 
-// All is what the journal holds of a partition.
+// All is what the journal holds of a partition; the error is that of Close.
 func (j *Journal) All(partition int) (Unwritten, error) {
 	p := &j.partitions[partition]
 	p.mu.Lock()
@@ -188,6 +194,7 @@ func (j *Journal) All(partition int) (Unwritten, error) {
 }
 
 func (p *journalPartition) below(gen int64) (u Unwritten, err error) {
+	var unread []error
 	for group, g := range p.groups {
 		for i := range g.entries {
 			e := &g.entries[i]
@@ -196,7 +203,8 @@ func (p *journalPartition) below(gen int64) (u Unwritten, err error) {
 			}
 			m, err := e.message(group)
 			if err != nil {
-				return u, err
+				unread = append(unread, fmt.Errorf("message %s/%d: %w", group, e.seq, err))
+				continue
 			}
 			u.Messages = append(u.Messages, m)
 		}
@@ -208,7 +216,7 @@ func (p *journalPartition) below(gen int64) (u Unwritten, err error) {
 			u.Marks[who] = mark
 		}
 	}
-	return u, nil
+	return u, errors.Join(unread...)
 }
 
 // message takes an entry apart, as a row wants it.
@@ -227,7 +235,7 @@ func (e *journalEntry) message(group string) (m Message, err error) {
 func (m *Message) readTail(tail []byte) error {
 	at := bytes.Index(tail, tailTime) // ids before it have no quotes
 	if at < 0 {
-		return fmt.Errorf("message %s/%d: a tail without a time", m.Group, m.Seq)
+		return errors.New("a tail without a time")
 	}
 	var fields struct {
 		TimeMS int64 `json:"time_ms"`
@@ -235,7 +243,7 @@ func (m *Message) readTail(tail []byte) error {
 		Body json.RawMessage `json:"body"`
 	}
 	if err := json.Unmarshal(slices.Concat([]byte{'{'}, tail[at:]), &fields); err != nil {
-		return fmt.Errorf("message %s/%d: %w", m.Group, m.Seq, err)
+		return err
 	}
 	m.TimeMS, m.Header, m.Body = fields.TimeMS, fields.Header, fields.Body
 	return nil
