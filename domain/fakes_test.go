@@ -572,6 +572,8 @@ type fakePartition struct {
 	fail    map[string]error
 	refuse  bool          // SetGeneration finds itself overtaken
 	waiting []string      // instances that have not flushed
+	flushed []int64       // generations before which all was flushed
+	onFlush func()        // when set, called before Flush is done
 	blocked chan struct{} // when set, store Renew waits for it to close
 }
 
@@ -615,10 +617,17 @@ func (f *fakePartition) Renew(ctx context.Context, _ int, observe func(context.C
 	return f.row, nil
 }
 
-func (f *fakePartition) Flush(context.Context, int, int64) error {
+func (f *fakePartition) Flush(_ context.Context, _ int, gen int64) error {
+	if f.onFlush != nil {
+		f.onFlush()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.did("flush")
+	err := f.did("flush")
+	if err == nil {
+		f.flushed = append(f.flushed, gen)
+	}
+	return err
 }
 
 func (f *fakePartition) Unflushed(context.Context, int, int64) (domain.Generation, []string, error) {
@@ -641,6 +650,13 @@ func (f *fakePartition) Settle(_ context.Context, _ int, gen int64) error {
 	}
 	f.row.Settled = max(f.row.Settled, gen)
 	return nil
+}
+
+// set changes the partition while it is in use.
+func (f *fakePartition) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
 }
 
 func (f *fakePartition) count(what string) (n int) {

@@ -63,10 +63,11 @@ type Drainer interface {
 // Generations knows the generation of every partition. Of is for the hot path: one atomic load.
 type Generations struct {
 	current  []atomic.Int64
-	flushed  []atomic.Int64 // below it everything is closed and written
-	mu       sync.Mutex     // guards renewals; never held while Redis and MySQL are asked
-	renewals []*renewal     // the one that is under way, per partition
-	quarrels []quarrel      // per partition; of its renewal alone
+	flushed  []atomic.Int64  // below it everything is closed and written
+	flushing []chan struct{} // holds one while the partition is flushed
+	mu       sync.Mutex      // guards renewals; never held while Redis and MySQL are asked
+	renewals []*renewal      // the one that is under way, per partition
+	quarrels []quarrel       // per partition; of its renewal alone
 	cache    GenerationCache
 	store    GenerationStore
 	flusher  Flusher
@@ -82,9 +83,10 @@ type renewal struct {
 
 // NewGenerations knows no generation yet: every partition is at 0 until its first Renew.
 func NewGenerations(n Partitions, cache GenerationCache, store GenerationStore, flusher Flusher, drainer Drainer, raised func(int, int64)) *Generations {
-	return &Generations{
+	g := &Generations{
 		current:  make([]atomic.Int64, n),
 		flushed:  make([]atomic.Int64, n),
+		flushing: make([]chan struct{}, n),
 		renewals: make([]*renewal, n),
 		quarrels: make([]quarrel, n),
 		cache:    cache,
@@ -93,6 +95,10 @@ func NewGenerations(n Partitions, cache GenerationCache, store GenerationStore, 
 		drainer:  drainer,
 		raised:   raised,
 	}
+	for p := range g.flushing {
+		g.flushing[p] = make(chan struct{}, 1)
+	}
+	return g
 }
 
 // Of is the partition's generation; 0 while it is not known.
@@ -232,15 +238,29 @@ func (g *Generations) Learn(ctx context.Context, partition int, gen int64) error
 	if gen <= g.flushed[partition].Load() {
 		return nil
 	}
-	if err := g.flusher.Flush(ctx, partition, gen); err != nil {
+	err := g.flush(ctx, partition, gen)
+	if err != nil {
 		return Unavailable(fmt.Errorf("flush partition %d before generation %d: %w", partition, gen, err), "MySQL")
 	}
-	for {
-		flushed := g.flushed[partition].Load()
-		if flushed >= gen || g.flushed[partition].CompareAndSwap(flushed, gen) {
-			return nil
-		}
+	return nil
+}
+
+// flush is called from two sides, by the heartbeat and by Renew: a journal is written once.
+func (g *Generations) flush(ctx context.Context, partition int, gen int64) error {
+	select {
+	case g.flushing[partition] <- struct{}{}:
+		defer func() { <-g.flushing[partition] }()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
+	if gen <= g.flushed[partition].Load() {
+		return nil
+	}
+	if err := g.flusher.Flush(ctx, partition, gen); err != nil {
+		return err
+	}
+	g.flushed[partition].Store(gen)
+	return nil
 }
 
 func (g *Generations) settle(ctx context.Context, partition int, row Generation) error {

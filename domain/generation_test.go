@@ -276,3 +276,146 @@ func TestGenerationsThatFollowOnEachOtherAreKeptApart(t *testing.T) {
 		require.Zero(t, renew(), "it is calm again")
 	})
 }
+
+func TestWhatIsOlderThanALearnedGenerationIsFlushedOnce(t *testing.T) {
+	t.Parallel()
+	p := agreed(3)
+	g, raised := newGenerations(p)
+	require.NoError(t, g.Learn(ctx, 0, 3))
+	require.NoError(t, g.Learn(ctx, 0, 3))
+	require.NoError(t, g.Learn(ctx, 0, 2))
+	require.Equal(t, []int64{3}, p.flushed)
+	require.Zero(t, g.Of(0), "to use it takes its Redis")
+	require.Empty(t, *raised)
+
+	p.fail = map[string]error{"flush": errDown}
+	for range 2 {
+		err := g.Learn(ctx, 0, 5)
+		require.ErrorIs(t, err, errDown)
+		requireCode(t, err, domain.CodeUnavailable, "")
+		require.NoError(t, g.Learn(ctx, 0, 3), "that one is flushed")
+	}
+	p.fail = nil
+	require.NoError(t, g.Learn(ctx, 0, 5), "after MySQL is back")
+	require.NoError(t, g.Learn(ctx, 0, 4))
+	require.Equal(t, []int64{3, 5}, p.flushed)
+
+	p.row, p.redis.Gen = domain.Generation{Gen: 5, Server: "replid-a", Settled: 5}, 5
+	require.NoError(t, g.Renew(ctx, 0, 0))
+	require.Equal(t, []int64{3, 5}, p.flushed, "Renew finds it flushed")
+	require.Equal(t, int64(5), g.Of(0))
+}
+
+func TestAGenerationThatManyLearnOfIsFlushedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := agreed(3)
+		gate := make(chan struct{})
+		p.onFlush = func() { <-gate }
+		g, _ := newGenerations(p)
+		var learning sync.WaitGroup
+		for _, gen := range []int64{2, 3, 3, 3} {
+			learning.Go(func() { require.NoError(t, g.Learn(ctx, 0, gen)) })
+		}
+		synctest.Wait()
+		impatient, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		requireCode(t, g.Learn(impatient, 0, 3), domain.CodeUnavailable, "")
+		require.Empty(t, p.flushed)
+		close(gate)
+		learning.Wait()
+		require.LessOrEqual(t, len(p.flushed), 2, "got %v", p.flushed)
+		require.Equal(t, int64(3), p.flushed[len(p.flushed)-1])
+		require.NoError(t, g.Learn(ctx, 0, 3))
+		require.Len(t, p.flushed, p.count("flush"))
+	})
+}
+
+// restarted is a partition whose generation 4 has begun on another server, while instances have not flushed.
+func restarted(waiting ...string) *fakePartition {
+	p := agreed(3)
+	p.redis.Identity, p.waiting = "replid-b", waiting
+	return p
+}
+
+func TestAGenerationWaitsUntilEveryInstanceHasFlushed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := restarted("i2", "i3")
+		g, raised := newGenerations(p)
+		done := make(chan error, 1)
+		go func() { done <- g.Renew(ctx, 0, 0) }()
+		time.Sleep(3 * time.Second)
+		p.set(func() { p.waiting = []string{"i3"} })
+		time.Sleep(time.Second)
+		require.Zero(t, p.count("drain")+p.count("settle"), "before all have flushed")
+		require.Equal(t, []int64{4}, p.flushed, "its own first: others wait for it as well")
+		require.Zero(t, g.Of(0))
+		require.Empty(t, *raised)
+		asked := p.count("wait")
+		require.Less(t, asked, 60, "in 4 s")
+		p.set(func() { p.waiting = nil })
+		told := time.Now()
+		require.NoError(t, <-done)
+		require.LessOrEqual(t, time.Since(told), 100*time.Millisecond)
+		require.Equal(t, int64(4), g.Of(0))
+		require.Equal(t, int64(4), p.row.Settled)
+	})
+}
+
+func TestAGenerationThatAnotherInstanceSettlesIsNotSettledAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := restarted("i2")
+		g, _ := newGenerations(p)
+		done := make(chan error, 1)
+		go func() { done <- g.Renew(ctx, 0, 0) }()
+		time.Sleep(time.Second)
+		p.set(func() { p.row.Settled = 4 })
+		require.NoError(t, <-done)
+		require.Equal(t, int64(4), g.Of(0))
+		require.Zero(t, p.count("drain")+p.count("settle"))
+	})
+}
+
+func TestAGenerationThatIsOvertakenWhileItWaitsStartsOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := restarted("i2")
+		g, raised := newGenerations(p)
+		done := make(chan error, 1)
+		go func() { done <- g.Renew(ctx, 0, 0) }()
+		time.Sleep(time.Second)
+		p.set(func() { // another instance found yet another server
+			p.row.Gen, p.row.Server, p.waiting = 5, "replid-c", nil
+			p.redis = domain.Observed{Gen: 5, Server: "replid-c", Identity: "replid-c"}
+		})
+		require.NoError(t, <-done)
+		require.Equal(t, int64(5), g.Of(0))
+		require.Equal(t, []int64{5}, *raised)
+		require.Equal(t, []int64{4, 5}, p.flushed)
+		require.Equal(t, int64(5), p.row.Settled)
+	})
+}
+
+func TestAGenerationThatWaitsTooLongSaysForWhom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := restarted("i2", "i7")
+		g, raised := newGenerations(p)
+		patient, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		err := g.Renew(patient, 0, 0)
+		requireCode(t, err, domain.CodeUnavailable, "")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "i2")
+		require.ErrorContains(t, err, "i7")
+		require.Zero(t, g.Of(0))
+		require.Empty(t, *raised)
+
+		p.waiting = nil
+		require.NoError(t, g.Renew(ctx, 0, 0))
+		require.Equal(t, int64(4), g.Of(0), "the generation that was begun, not yet another")
+		require.Equal(t, []int64{4}, p.flushed)
+	})
+}
