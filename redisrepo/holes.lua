@@ -3,7 +3,7 @@
 --
 -- KEYS   1 gen  2 seq:<gen>  3 holes:<gen>  4 floor:<gen>  5 recent:<gen>:<group>
 -- ARGV   1 generation  2 group  3 all its holes ('' = none)  4 lowest seq that is in none of those that start at 1
--- RETURN 'OK', or 'STALE' when the generation is another one: it reads them itself
+-- RETURN 'OK', or 'STALE' when the generation is another one: it may have read them before they changed
 
 if redis.call('HGET', KEYS[1], 'gen') ~= ARGV[1] then return 'STALE' end
 -- First, because a Redis without memory refuses HSET as a script's first write.

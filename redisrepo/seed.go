@@ -64,14 +64,25 @@ func (s *Store) SetSeeds(ctx context.Context, partition int, gen int64, seeds ma
 }
 
 // SetHoles takes over a group's holes after they have changed in MySQL, and lets its recent messages start where its
-// history does.
+// history does. It speaks to the generation that Redis is in, which may be newer than the caller knows and have read them
+// before they changed. Nor does it wait for that one: it may be waiting for this.
 func (s *Store) SetHoles(ctx context.Context, group string, holes domain.Holes) error {
 	p, gen := s.of(group)
-	keys := []string{genKey(p), seqKey(p, gen), holesKey(p, gen), floorKey(p, gen), recentKey(p, gen, group)}
-	if err := s.run(ctx, holesScript, keys, gen, group, formatHoles(holes), holes.MinSeq()).Err(); err != nil {
-		return fmt.Errorf("set the holes of %s: %w", group, err)
+	for range maxRenewals {
+		keys := []string{genKey(p), seqKey(p, gen), holesKey(p, gen), floorKey(p, gen), recentKey(p, gen, group)}
+		word, err := s.run(ctx, holesScript, keys, gen, group, formatHoles(holes), holes.MinSeq()).Text()
+		if err == nil && word == "STALE" {
+			gen, err = s.rdb.HGet(ctx, genKey(p), "gen").Int64()
+			if err == nil {
+				continue
+			}
+		}
+		if ignoreNil(err) != nil { // a Redis without a generation knows no holes
+			return fmt.Errorf("set the holes of %s: %w", group, err)
+		}
+		return nil
 	}
-	return nil
+	return fmt.Errorf("set the holes of %s: generations follow on each other", group)
 }
 
 func formatSent(sent [2]int64) string {
