@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -13,6 +14,14 @@ import (
 
 // dialTimeout holds unless the DSN says otherwise.
 const dialTimeout = 5 * time.Second
+
+// The server ends a session that is silent for silentSeconds, and with it the transaction of an instance that stands still
+// or is cut off in the middle of it: others need what it has locked, not least to begin a generation without it. They
+// wait as long for its heartbeat (liveMS). The pool lets idle connections go before.
+const (
+	silentSeconds = liveMS / 1000
+	maxIdleTime   = 3 * time.Second
+)
 
 // Open connects to MySQL or MariaDB and makes sure that it answers. It starts nothing but the pool.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
@@ -28,6 +37,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	pool.SetMaxOpenConns(cfg.MaxOpen)
 	pool.SetMaxIdleConns(cfg.MaxIdle)
 	pool.SetConnMaxLifetime(cfg.ConnLifetime)
+	pool.SetConnMaxIdleTime(maxIdleTime)
 	return newDB(ctx, pool, &mysqlDialect, cfg)
 }
 
@@ -57,6 +67,7 @@ func newConnector(dsn string) (driver.Connector, error) {
 	// driver does. A lock that is not had within 10 s is a reason to start again.
 	cfg.Params["sql_mode"] = "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
 	cfg.Params["innodb_lock_wait_timeout"] = "10"
+	cfg.Params["wait_timeout"] = strconv.Itoa(silentSeconds)
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return nil, errDSN

@@ -105,3 +105,45 @@ func TestDeadlineHoldsWhenMySQLIsFrozen(t *testing.T) {
 		t.Errorf("rows behind a restart: got %d, want 50", got)
 	}
 }
+
+// What an instance has locked that was frozen, or cut off without a word, in the middle of a transaction comes free when it
+// is no longer waited for. Only a server can end it: SQLite has none.
+func TestATransactionThatStandsStillIsEnded(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig
+	cfg.DSN = testserver.MySQL(t)
+	var dbs [2]*DB
+	for i := range dbs {
+		db, err := Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = db.Close() })
+		dbs[i] = db
+	}
+	frozen, other := dbs[0], dbs[1]
+	if err := frozen.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	gen := raise(t, frozen, 1)
+	tx, err := frozen.sql.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if err := frozen.fence(t.Context(), tx, map[int]int64{1: gen}); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	raise(t, other, 1)
+	took := time.Since(begin)
+	if took < time.Second || took > 2*liveMS*time.Millisecond { // else the fence locks nothing, or for too long
+		t.Errorf("the lock of a silent session: got it after %v, want about %d s", took, silentSeconds)
+	}
+	if err := tx.Commit(); err == nil {
+		t.Error("the transaction that was ended is committed")
+	}
+	if err := frozen.Ping(t.Context()); err != nil {
+		t.Errorf("the pool after that: %v", err)
+	}
+}
