@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -327,4 +328,37 @@ func idsOf(groups []domain.Group) string {
 		ids = append(ids, g.ID)
 	}
 	return strings.Join(ids, " ")
+}
+
+func TestTypesOfGroupsAreTold(t *testing.T) {
+	onEach(t, func(t *testing.T, db *DB) {
+		want := make(map[string]domain.GroupType)
+		ids := []string{"nobody's"}
+		for n := range 2*groupsAQuery + 1 {
+			g := domain.Group{ID: fmt.Sprint("g", n), Type: domain.Room, Join: domain.JoinOpen}
+			if n%3 == 0 {
+				g.Type = domain.Private
+			}
+			if _, err := db.Create(t.Context(), g, nil); err != nil {
+				t.Fatal(err)
+			}
+			ids, want[g.ID] = append(ids, g.ID), g.Type
+		}
+		if _, err := db.Dismiss(t.Context(), "g7"); err != nil {
+			t.Fatal(err)
+		}
+		got, err := db.GroupTypes(t.Context(), ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("types of %d groups, one of them dismissed: got %v, want %v", len(ids), got, want)
+		}
+		if got, err = db.GroupTypes(t.Context(), nil); err != nil || len(got) > 0 {
+			t.Errorf("types of no groups: got %v, %v", got, err)
+		}
+		if got, err = db.GroupTypes(t.Context(), []string{"G1"}); err != nil || len(got) > 0 {
+			t.Errorf("ids that differ in case differ: got %v, %v", got, err)
+		}
+	})
 }
