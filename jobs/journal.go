@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,6 +60,9 @@ type Journal struct {
 	batch      int // rows in a transaction
 	log        zerolog.Logger
 	late       prometheus.Counter
+
+	mu     sync.Mutex       // guards filled
+	filled map[string]int64 // lowest seq that came back in a group, of which Redis and clients have not been told
 }
 
 // NewJournal makes the job; UseGenerations completes it. instance is what MySQL knows this life of the instance by.
@@ -76,7 +80,10 @@ func NewJournal(j *domain.Journal, w *Writer, rows JournalRows, marks JournalMar
 			Name: "hearth_journal_dropped_total", Help: "Messages that the journal had no room for: only Redis has them.",
 		}, func() float64 { return float64(j.Dropped()) }),
 	)
-	return &Journal{journal: j, writer: w, rows: rows, marks: marks, repairer: repairer, waiters: waiters, partitions: n, instance: instance, batch: w.batch, log: log, late: late}
+	return &Journal{
+		journal: j, writer: w, rows: rows, marks: marks, repairer: repairer, waiters: waiters, partitions: n, instance: instance, batch: w.batch, log: log, late: late,
+		filled: make(map[string]int64),
+	}
 }
 
 // UseGenerations tells the generations, which are made with this job as their flusher.
@@ -157,10 +164,32 @@ func (j *Journal) insertLate(ctx context.Context, partition int, messages []doma
 	}
 	j.log.Warn().Int("partition", partition).Int("messages", len(messages)).Int("groups", len(filled)).Msg("journal written late")
 	j.late.Add(float64(len(messages)))
-	if err := j.repairer.Repaired(ctx, filled); err != nil { // the rows are there: whoever asks anew finds them
-		j.log.Error().Err(err).Msg("clients not told of messages that came back")
-	}
+	j.owe(filled)
 	return nil
+}
+
+// owe notes what is to be told; that must not hold up the new generation, which may be waiting for this journal.
+func (j *Journal) owe(filled map[string]int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for group, seq := range filled {
+		if first, ok := j.filled[group]; !ok || seq < first {
+			j.filled[group] = seq
+		}
+	}
+}
+
+// repair tells Redis and clients of what came late, until that succeeds.
+func (j *Journal) repair(ctx context.Context) error {
+	j.mu.Lock()
+	filled := j.filled
+	j.filled = make(map[string]int64)
+	j.mu.Unlock()
+	err := j.repairer.Repaired(ctx, filled)
+	if err != nil {
+		j.owe(filled)
+	}
+	return err
 }
 
 // addTypes tells the types of the groups, which the journal does not know.
@@ -193,6 +222,9 @@ func (j *Journal) Run(ctx context.Context) error {
 				j.log.Warn().Err(err).Msg("journal not compared with the watermarks")
 				break
 			}
+		}
+		if err := j.repair(ctx); err != nil && ctx.Err() == nil {
+			j.log.Warn().Err(err).Msg("Redis and clients not told of messages that came late, trying again")
 		}
 	}
 }
@@ -227,10 +259,7 @@ func (j *Journal) Last(ctx context.Context) error {
 	var failed []error
 	for p := range int(j.partitions) {
 		unwritten, err := j.journal.All(p)
-		if err == nil {
-			err = j.write(ctx, p, unwritten)
-		}
-		failed = append(failed, err)
+		failed = append(failed, err, j.write(ctx, p, unwritten))
 	}
 	return errors.Join(failed...)
 }
