@@ -85,7 +85,10 @@ local function append(k, a)
   if first then
     local seq, time, first_hash = string.match(first, '^(%d+) (%d+) (%x+)$')
     if first_hash ~= hash then return 'CONFLICT' end
-    return 'DUP ' .. seq .. ' ' .. time .. ' ' .. (redis.call('HGET', KEYS[4], group) or '0')
+    -- Without one, the first send was in another generation, and the seed that brought it over is on its way.
+    local persisted = redis.call('HGET', KEYS[4], group)
+    if not persisted then return 'RESEED' end
+    return 'DUP ' .. seq .. ' ' .. time .. ' ' .. persisted
   end
   if room_left <= 0 then return 'BACKLOG' end
 

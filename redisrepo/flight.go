@@ -217,12 +217,10 @@ func (a *Appender) settle(ctx context.Context, c *call) error {
 	return nil
 }
 
-// answer tells the sender what a word means, and counts it. When the generation is over meanwhile the word is not believed:
-// it reports false, and what became of the send is not known.
+// answer tells the sender what a word means, and counts it. It reports false when the word is not believed.
 func (a *Appender) answer(s *pendingSend, reply string, gen int64) (believed bool) {
 	accepted, err := outcome(reply, s, gen)
-	if err == nil && !a.store.journal.KeepSend(accepted, s.Header, s.Body) {
-		s.tried = gen
+	if !a.believed(s, gen, accepted, err) {
 		return false
 	}
 	word, _, _ := strings.Cut(reply, " ")
@@ -232,4 +230,17 @@ func (a *Appender) answer(s *pendingSend, reply string, gen int64) (believed boo
 	}
 	s.done(accepted, err)
 	return true
+}
+
+// believed notes in the journal what was accepted, and tells whether the answer counts: what comes from a generation that
+// is over meanwhile does not, be it a refusal.
+func (a *Appender) believed(s *pendingSend, gen int64, accepted domain.Accepted, err error) bool {
+	if err != nil {
+		return !a.store.journal.Over(s.Group, gen)
+	}
+	if a.store.journal.KeepSend(accepted, s.Header, s.Body) {
+		return true
+	}
+	s.tried = gen // it is stored there, and perhaps not lost
+	return false
 }
