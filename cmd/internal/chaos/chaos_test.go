@@ -8,7 +8,10 @@ import (
 	"time"
 )
 
-const instances = 3
+const (
+	instances = 3
+	warmUp    = 500 * time.Millisecond
+)
 
 // results are those of this process.
 var results Results
@@ -34,6 +37,7 @@ func (f *fault) run(t *testing.T, seed uint64) Figures {
 	t.Logf("seed %d", seed)
 	r := startRun(t, newStack(t, f.setup, instances), usual(), seed)
 	r.flows()
+	r.goOn(warmUp)
 	before, err := r.deadlocks(context.Background())
 	r.must(err)
 	r.firstFault = r.now()
@@ -43,16 +47,27 @@ func (f *fault) run(t *testing.T, seed uint64) Figures {
 		if round == 0 {
 			r.comeLate()
 		}
+		if f.last {
+			break
+		}
 		r.flows()
 		if f.once || !long() || r.now()-r.firstFault > 20*time.Second {
 			break
 		}
 	}
-	r.goOn(blink)
+	if !f.last {
+		r.goOn(warmUp)
+	}
 	h := r.finish()
 	figures := r.figures(h)
 	if after, err := r.deadlocks(context.Background()); err == nil {
 		figures.Deadlocks = max(0, after-before) // the count begins anew with the server
+	}
+	if f.last {
+		figures.Back = 0 // nothing was sent any more
+	}
+	if f.calm && figures.Deadlocks > 0 {
+		figures.Violations[Deadlocked] = figures.Deadlocks
 	}
 	r.halt()
 	return figures

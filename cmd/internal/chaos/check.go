@@ -25,13 +25,14 @@ const (
 	DurableLie  = "durable_lie"  // durable, and no row at that moment
 	Duplicate   = "duplicate"    // a repeat was answered as new, or with another seq
 	Refused     = "refused"      // a good send got an error that forbids to try again
+	Deadlocked  = "deadlocks"    // batches lock rows in different orders; told by the database, not by a history
 )
 
 // Checks are all of them, in the order of reports.
 func Checks() []string {
 	return []string{
 		Lost, Vanished, StoredTwice, WrongSeq, Reused, WentBack, Reordered, Gap, HoleLies, Unread, Heat, DurableLie,
-		Duplicate, Refused,
+		Duplicate, Refused, Deadlocked,
 	}
 }
 

@@ -343,7 +343,7 @@ func TestPlantedHistoriesTurnTheirCheckRed(t *testing.T) {
 func TestEveryCheckHasAPlantedHistory(t *testing.T) {
 	t.Parallel()
 	for _, check := range Checks() {
-		found := false
+		found := check == Deadlocked // is not in a history
 		for _, p := range plants {
 			found = found || p.check == check
 		}

@@ -20,7 +20,9 @@ type fault struct {
 	text  string // for the report
 	short bool   // also in the short form
 	two   bool   // two faults at once: what it costs is told, and forbidden is only what costs must never include
+	calm  bool   // no deadlock is due to it, so one is the writers' own
 	once  bool   // it cannot be repeated within a run
+	last  bool   // nothing is sent behind it
 	setup setup
 	// strike does it and puts everything right again: when it returns, hearth may be expected to recover.
 	strike func(r *run)
@@ -129,6 +131,15 @@ var faults = []fault{
 			r.goOn(blink / 5)
 		}
 	}},
+	{name: "replies-lost", text: "links from every instance to Redis: one reply in 50 is lost, and the connection with it", short: true, strike: func(r *run) {
+		for _, i := range r.instances {
+			i.redis.Keep(func([]byte) bool { return rand.IntN(50) > 0 })
+		}
+		r.goOn(length(2*time.Second, 5*time.Second))
+		for _, i := range r.instances {
+			i.redis.Keep(nil)
+		}
+	}},
 	{name: "links-slow", text: "links from an instance to Redis and MySQL: 100 ms slower, either way", short: true, strike: func(r *run) {
 		i := r.anyInstance()
 		i.redis.Delay(slowness)
@@ -147,6 +158,12 @@ var faults = []fault{
 		}
 		r.goOn(length(2*time.Second, 8*time.Second))
 	}},
+	{name: "pubsub-silent-end", text: "the pub/sub link of every instance: silent from the last messages on", short: true, once: true, last: true, strike: func(r *run) {
+		for _, i := range r.instances {
+			i.redis.Subscribers().Stall()
+		}
+		r.goOn(200 * time.Millisecond)
+	}},
 	{name: "mysql-half-open", text: "links from an instance to MySQL: silent, and not closed", strike: func(r *run) {
 		r.anyInstance().mysql.Links().Stall()
 		r.goOn(5 * time.Second)
@@ -164,7 +181,7 @@ var faults = []fault{
 	{name: "deadlocks", text: "MySQL: somebody locks the same rows in another order, and inserts them again", short: true, strike: func(r *run) {
 		r.lockAround(length(2*time.Second, 10*time.Second))
 	}},
-	{name: "two-persisters", text: "the leases of the persisters deleted all the time", short: true, strike: func(r *run) {
+	{name: "two-persisters", text: "the leases of the persisters deleted all the time", short: true, calm: true, strike: func(r *run) {
 		c := r.client(r.redis)
 		for until := time.Now().Add(length(2*time.Second, 10*time.Second)); time.Now().Before(until); r.goOn(20 * time.Millisecond) {
 			for p := range 16 {

@@ -20,7 +20,7 @@ type Attempt struct {
 	Order    int // of writing on the connection
 	User     string
 	Group    string
-	ClientID string // names the message: unique in the run, repeated by its retries
+	ClientID string // names the message, unique in the run; its retries have the same, if it can have any
 	Sent     time.Duration
 	Answered time.Duration // 0: no answer came
 	Code     string        // of the error; "" with an answer: ok

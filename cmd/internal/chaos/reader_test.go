@@ -253,7 +253,7 @@ func (v *visit) push(f *frame) {
 	}
 	view.Steps = append(view.Steps, Step{
 		Kind: Push, At: v.run.now(), Conn: v.sock.conn, Live: view.live, Previous: previous,
-		Messages: []Message{{f.Seq, f.ClientID}},
+		Messages: []Message{{f.Seq, f.Body.id()}},
 	})
 	if view.live {
 		view.cursor = max(view.cursor, f.Seq)
@@ -342,7 +342,7 @@ func (v *visit) synced(q *question, ok json.RawMessage) error {
 func (v *visit) page(view *following, p *page, after int64, asked time.Duration) {
 	s := Step{Kind: Page, At: v.run.now(), Conn: v.sock.conn, Asked: asked, After: after, MaxSeq: p.MaxSeq, More: p.More}
 	for _, m := range p.Messages {
-		s.Messages = append(s.Messages, Message{m.Seq, m.ClientID})
+		s.Messages = append(s.Messages, Message{m.Seq, m.Body.id()})
 		view.cursor = max(view.cursor, m.Seq)
 	}
 	for _, h := range p.Holes {

@@ -20,6 +20,7 @@ const (
 type outgoing struct {
 	group, clientID string
 	durable, probe  bool
+	unnamed         bool      // without a client_id: it cannot be repeated
 	attempt         *Attempt  // in flight; nil: to be written
 	id              int64     // of the request in flight
 	due             time.Time // not to be written before
@@ -56,6 +57,7 @@ func (s *sender) work(ctx context.Context) {
 		}
 		s.attend(ctx, sock)
 		sock.close()
+		s.pending = slices.DeleteFunc(s.pending, func(o *outgoing) bool { return o.unnamed && o.attempt != nil })
 		for _, o := range s.pending {
 			o.attempt, o.due = nil, time.Time{}
 		}
@@ -113,7 +115,7 @@ func (s *sender) invent() {
 		return
 	}
 	s.pending = append(s.pending, &outgoing{
-		group: s.groups[s.rand.IntN(len(s.groups))], durable: s.rand.IntN(20) == 0,
+		group: s.groups[s.rand.IntN(len(s.groups))], durable: s.rand.IntN(20) == 0, unnamed: s.rand.IntN(8) == 0,
 		clientID: fmt.Sprintf("%s-%d", s.user, s.count),
 	})
 }
@@ -126,8 +128,10 @@ func (s *sender) write(sock *socket) error {
 			continue
 		}
 		request := fields{
-			"op": "send", "group": o.group, "client_id": o.clientID,
-			"body": []fields{{"type": "text", "text": "words of " + o.clientID}},
+			"op": "send", "group": o.group, "body": []fields{{"type": "text", "text": words + o.clientID}},
+		}
+		if !o.unnamed {
+			request["client_id"] = o.clientID
 		}
 		if o.durable {
 			request["ack"] = "durable"
@@ -169,7 +173,7 @@ func (s *sender) heard(line []byte) {
 	a := o.attempt
 	a.Answered = s.run.now()
 	if f.Error != nil {
-		if a.Code, a.Retry = f.Error.Code, f.Error.Retryable; a.Retry {
+		if a.Code, a.Retry = f.Error.Code, f.Error.Retryable; a.Retry && !o.unnamed {
 			o.attempt, o.due = nil, time.Now().Add(retryPause)
 			return
 		}
@@ -194,7 +198,7 @@ func (s *sender) accepted(o *outgoing, ok json.RawMessage) {
 	if a.Durable {
 		a.Stored = s.run.lookUp(a)
 	}
-	if !o.probe && s.rand.IntN(4) == 0 {
+	if !o.probe && !o.unnamed && s.rand.IntN(4) == 0 {
 		s.acked = append(s.acked, o)
 	}
 }

@@ -140,10 +140,10 @@ func (s *stack) startCluster() {
 		clients = append(clients, s.client(node))
 		addrs = append(addrs, node.Addr())
 	}
+	host, port, _ := net.SplitHostPort(addrs[0])
 	for n, c := range clients {
-		host, port, _ := net.SplitHostPort(addrs[0])
+		s.must(c.Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", n+1).Err()) // as long as a node is alone
 		s.must(c.ClusterMeet(ctx, host, port).Err())
-		s.must(c.Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", n+1).Err())
 		if n < 3 {
 			s.must(c.ClusterAddSlotsRange(ctx, n*16384/3, (n+1)*16384/3-1).Err())
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -26,11 +27,25 @@ type frame struct {
 	Group    string `json:"group"`
 	Seq      int64  `json:"seq"`
 	PrevSeq  int64  `json:"prev_seq"`
-	ClientID string `json:"client_id"`
+	Body     body   `json:"body"`
 	Groups   []struct {
 		Group    string `json:"group"`
 		AfterSeq int64  `json:"after_seq"`
 	} `json:"groups"`
+}
+
+// body is that of a message; its text names the message, also where it has no client_id.
+type body []struct {
+	Text string `json:"text"`
+}
+
+const words = "words of "
+
+func (b body) id() string {
+	if len(b) != 1 {
+		return ""
+	}
+	return strings.TrimPrefix(b[0].Text, words)
 }
 
 // page is the ok of subscribe and pull, and a result of sync.
@@ -41,8 +56,8 @@ type page struct {
 	Unread   int64  `json:"unread"`
 	More     bool   `json:"more"`
 	Messages []struct {
-		Seq      int64  `json:"seq"`
-		ClientID string `json:"client_id"`
+		Seq  int64 `json:"seq"`
+		Body body  `json:"body"`
 	} `json:"messages"`
 	Holes []struct {
 		From int64 `json:"from"`

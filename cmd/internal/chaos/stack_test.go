@@ -37,6 +37,7 @@ type setup struct {
 	ownMySQL bool // a MariaDB to be frozen and killed
 	env      map[string]string
 	binary   func(t testing.TB, instance int) string // nil: the plain one
+	broken   bool                                    // what cannot come back is not waited for
 }
 
 // stack is hearth's instances and everything below them. Each reaches Redis and MySQL through proxies of its own, except
@@ -68,8 +69,9 @@ type instance struct {
 
 func (i *instance) ws() string { return "ws://" + i.Addr() + "/v1/ws" }
 
-// appendOnly are the arguments of a Redis that survives a kill -9, and loses a second with its machine.
-var appendOnly = []string{"--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"}
+// appendOnly are the arguments of a Redis that survives a kill -9, and loses a second with its machine. A replica need
+// not wait for others.
+var appendOnly = []string{"--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0", "--repl-diskless-sync-delay", "0"}
 
 func newStack(t testing.TB, s setup, instances int) *stack {
 	t.Helper()
@@ -286,9 +288,15 @@ func (s *stack) ranking(ctx context.Context) (*Ranking, error) {
 }
 
 func (s *stack) rows(ctx context.Context) (rows []Row, err error) {
-	err = s.each(ctx, "SELECT group_id, from_account, client_id, msg_seq, msg_time FROM group_msg", func(scan func(...any) error) error {
+	err = s.each(ctx, "SELECT group_id, from_account, msg_body, msg_seq, msg_time FROM group_msg", func(scan func(...any) error) error {
 		var r Row
-		err := scan(&r.Group, &r.User, &r.ClientID, &r.Seq, &r.TimeMS)
+		var text []byte
+		err := scan(&r.Group, &r.User, &text, &r.Seq, &r.TimeMS)
+		if err == nil {
+			var b body
+			err = json.Unmarshal(text, &b)
+			r.ClientID = b.id()
+		}
 		rows = append(rows, r)
 		return err
 	})

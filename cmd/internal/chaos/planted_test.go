@@ -1,0 +1,176 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// defect is a bug that is built into a hearth. Under its fault exactly its checks fail, where the sound hearth fails in
+// none: a checker that finds nothing proves nothing else.
+type defect struct {
+	name    string
+	short   bool // also in the short form
+	fault   string
+	strike  func(r *run) // instead of the fault's own
+	red     string       // the check that must fail
+	also    []string     // checks that may fail with it
+	changes []change     // none: its sources are not there yet
+}
+
+var defects = []defect{
+	{
+		name: "a plain counter: nobody looks whether Redis is another server", fault: "power-loss", short: true,
+		red: Reused, also: []string{Lost, Vanished, WrongSeq, WentBack, Reordered, Gap, Duplicate, StoredTwice, Unread, Heat, DurableLie},
+		changes: []change{
+			{"redisrepo/standing.lua", "local stale = known[1] ~= ARGV[1] or known[2] ~= identity", "local stale = known[1] ~= ARGV[1]"},
+			{"domain/generation.go", "o.Gen == g.Gen && o.Server == g.Server && o.Identity == g.Server", "o.Gen == g.Gen"},
+			{"jobs/generations.go", "if current > 0 && o.Gen == current && o.Server == o.Identity {", "if current > 0 && o.Gen == current {"},
+		},
+	},
+	{
+		name: "the counter starts again at MAX(msg_seq), without a jump", fault: "two-masters",
+		red: Reused, also: []string{Lost, Vanished, WrongSeq, WentBack, Reordered, Gap, Duplicate, Unread, Heat, HoleLies},
+		changes: []change{{"mysqlrepo/seed.go", "starts[g] = tops[g].seq() + d.seqJump", "starts[g] = tops[g].seq()"}},
+	},
+	{
+		name: "the append client repeats by itself, and sends without client_id have no id", fault: "replies-lost", short: true,
+		red: StoredTwice, also: []string{WrongSeq, Reordered},
+		changes: []change{
+			{"redisrepo/client.go", "once.MaxRetries = -1", "once.MaxRetries = 3"},
+			{"redisrepo/append.lua", "local first = redis.call('GET', dedupe)", "local first = ARGV[a + 5] ~= '60000' and redis.call('GET', dedupe)"},
+		},
+	},
+	{
+		name: "MAXLEN on the write-behind log", fault: "mysql-frozen",
+		red: Lost, also: []string{Vanished, Heat, Unread, Gap},
+		changes: []change{{
+			"redisrepo/append.lua", "local logged = redis.pcall('XADD', KEYS[3], '*',", "local logged = redis.pcall('XADD', KEYS[3], 'MAXLEN', '3', '*',",
+		}},
+	},
+	{
+		name: "the log is trimmed before the rows are committed", fault: "mysql-killed",
+		red: Lost, also: []string{Vanished, DurableLie, Heat, Unread, Gap},
+		changes: []change{{
+			"jobs/persist.go",
+			"	if err := w.insert(ctx, batches); err != nil {\n		if len(batches) == 1 {",
+			"	if _, err := w.committed(ctx, batches); err != nil {\n		return 0, false, err\n	}\n	if err := w.insert(ctx, batches); err != nil {\n		if len(batches) == 1 {",
+		}},
+	},
+	{
+		name: "a subscriber without deadlines, and nobody compares heads", fault: "pubsub-silent-end",
+		red: Gap,
+		changes: []change{
+			{"redisrepo/subscribe.go", "if time.Since(heard) > s.silenceLimit {", "if false {"},
+			{"transport/repair.go", "behind := head.MaxSeq > f.last\n", "behind := false\n"},
+		},
+	},
+	{
+		name: "no check of the tail, also when a subscription comes back", fault: "pubsub-silent-end",
+		red: Gap,
+		changes: []change{
+			{"transport/repair.go", "behind := head.MaxSeq > f.last\n", "behind := false\n"},
+			{"redisrepo/subscribe.go", "		s.handler.Confirmed(group)\n", "		if _, again := s.told.LoadOrStore(group, true); !again {\n			s.handler.Confirmed(group)\n		}\n"},
+			{"redisrepo/subscribe.go", "	mu       sync.Mutex // guards what follows; never held during I/O\n	channels", "	told     sync.Map\n	mu       sync.Mutex // guards what follows; never held during I/O\n	channels"},
+		},
+	},
+	{
+		name: "INSERT IGNORE, and nobody counts the rows", fault: "none", strike: refuseRows,
+		red: Lost, also: []string{Vanished, DurableLie, Heat, Unread, Gap},
+		changes: []change{
+			{"mysqlrepo/messages.go", `plain = &batch{head: "INSERT INTO`, `plain = &batch{head: "INSERT IGNORE INTO`},
+			{"mysqlrepo/messages.go", `head:   "INSERT INTO`, `head:   "INSERT IGNORE INTO`},
+			{"mysqlrepo/messages.go", "if added != int64(length) {", "if false && added != int64(length) {"},
+		},
+	},
+	{
+		name: "batches in no order", fault: "two-persisters", red: Deadlocked,
+		changes: []change{
+			{"mysqlrepo/messages.go", "	if !slices.IsSortedFunc(list, order) {\n		slices.SortStableFunc(list, order)\n	}\n", "	_ = order\n	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })\n"},
+			{"mysqlrepo/messages.go", "	\"fmt\"\n", "	\"fmt\"\n	\"math/rand/v2\"\n"},
+		},
+	},
+
+	// These are about the journal of the instances and the barrier before a new generation: they need their sources.
+	{name: "a watermark of another generation is believed", fault: "flushall", red: Lost},
+	{name: "a new generation does not wait for the instances", fault: "two-masters", red: WentBack},
+	{name: "the journal has what was acknowledged, not what was shown", fault: "flushall", red: Vanished},
+}
+
+// caught are the defects that were found.
+var caught catches
+
+type catches struct {
+	mu    sync.Mutex // guards lines
+	lines []string
+}
+
+func (c *catches) add(line string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lines = append(c.lines, line)
+}
+
+func (c *catches) list() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.lines)
+}
+
+// TestPlantedDefects builds each defect into a hearth: its checks must fail.
+func TestPlantedDefects(t *testing.T) {
+	for n, d := range defects {
+		t.Run(strings.ReplaceAll(d.name, " ", "_"), func(t *testing.T) {
+			if d.changes == nil {
+				t.Skip("its sources are not there yet")
+			}
+			if !wanted(fmt.Sprint("defect-", n), d.short) {
+				t.Skip("in make chaos only")
+			}
+			n := slices.IndexFunc(faults, func(f fault) bool { return f.name == d.fault })
+			if n < 0 {
+				t.Fatalf("no fault %q", d.fault)
+			}
+			f := faults[n]
+			f.once = true
+			if d.strike != nil {
+				f.strike = d.strike
+			}
+			f.setup.binary = func(t testing.TB, _ int) string {
+				return builds.build(t, "defect-"+d.name[:min(len(d.name), 20)], d.changes...)
+			}
+			f.setup.broken = true
+			figures := f.run(t, seed())
+			figures.log(t)
+			for check, n := range figures.Violations {
+				if check != d.red && !slices.Contains(d.also, check) {
+					t.Errorf("%s: %d, and it has nothing to do with this", check, n)
+				}
+			}
+			if figures.Violations[d.red] == 0 {
+				t.Errorf("%s: not found; found were %v", d.red, figures.Violations)
+				return
+			}
+			caught.add(fmt.Sprintf("%s: `%s`, under *%s*", d.name, d.red, f.text))
+		})
+	}
+	if !t.Failed() {
+		writeReport(t)
+	}
+}
+
+// refuseRows makes the database refuse every other row for a while.
+func refuseRows(r *run) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_, err := r.db.ExecContext(ctx, "ALTER TABLE group_msg ADD CONSTRAINT odd CHECK (msg_seq % 2 = 0 OR msg_time < "+fmt.Sprint(time.Now().UnixMilli())+")")
+	r.must(err)
+	r.goOn(time.Second)
+	_, err = r.db.ExecContext(ctx, "ALTER TABLE group_msg DROP CONSTRAINT odd")
+	r.must(err)
+}
