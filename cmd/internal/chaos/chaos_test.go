@@ -2,8 +2,11 @@ package chaos
 
 import (
 	"context"
+	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -29,6 +32,49 @@ func TestFaults(t *testing.T) {
 			judge(t, f, figures)
 		})
 	}
+}
+
+// TestMixtures strikes with faults at random, one close behind the other: what the first has broken is not whole yet.
+func TestMixtures(t *testing.T) {
+	for n := range 4 {
+		name := fmt.Sprint("mixture-", n)
+		if !wanted(name, false) {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			f := mixture(name, seed()+uint64(n))
+			t.Log(f.text)
+			figures := f.run(t, seed()+uint64(n))
+			results.Add(Result{f.name, f.text, f.two, figures})
+			figures.log(t)
+			judge(t, f, figures)
+		})
+	}
+}
+
+// mixture is four faults behind each other, by chance.
+func mixture(name string, seed uint64) fault {
+	var mixable []fault
+	for _, f := range faults {
+		if !f.once && !f.two && !f.setup.replica && f.setup.binary == nil && f.name != "none" {
+			mixable = append(mixable, f)
+		}
+	}
+	r := rand.New(rand.NewPCG(seed, 7))
+	m := fault{name: name, two: true, once: true, setup: setup{ownMySQL: true}}
+	var parts []fault
+	var names []string
+	for range 4 {
+		f := mixable[r.IntN(len(mixable))]
+		parts, names = append(parts, f), append(names, f.name)
+	}
+	m.text = fmt.Sprintf("at random (seed %d), without a pause: %s", seed, strings.Join(names, ", "))
+	m.strike = func(r *run) {
+		for _, f := range parts {
+			f.strike(r)
+		}
+	}
+	return m
 }
 
 // run is a run with this fault.
@@ -79,8 +125,9 @@ func (f Figures) log(t *testing.T) {
 		f.Sent, f.Acked, f.Unknown, f.Silence.Round(time.Millisecond), f.Back.Round(time.Millisecond), f.Holes, f.Resyncs, f.Deadlocks)
 }
 
-// mayCost is what two faults at once may cost; everything else is forbidden to them too.
-var mayCost = []string{Lost, Vanished, Gap, Unread, HoleLies}
+// mayCost is what two faults at once may cost: messages, and what follows from it when their senders repeat them.
+// Everything else is forbidden to them too.
+var mayCost = []string{Lost, Vanished, Gap, Unread, HoleLies, WentBack, WrongSeq, Duplicate}
 
 // judge fails the test for every violation that the fault does not excuse.
 func judge(t *testing.T, f fault, figures Figures) {

@@ -131,9 +131,9 @@ var faults = []fault{
 			r.goOn(blink / 5)
 		}
 	}},
-	{name: "replies-lost", text: "links from every instance to Redis: one reply in 50 is lost, and the connection with it", short: true, strike: func(r *run) {
+	{name: "replies-lost", text: "links from every instance to Redis: one reply in 12 is lost, and the connection with it", short: true, strike: func(r *run) {
 		for _, i := range r.instances {
-			i.redis.Keep(func([]byte) bool { return rand.IntN(50) > 0 })
+			i.redis.Keep(func([]byte) bool { return rand.IntN(12) > 0 })
 		}
 		r.goOn(length(2*time.Second, 5*time.Second))
 		for _, i := range r.instances {

@@ -318,14 +318,18 @@ func (r *run) askMarks(h *History) {
 		for g := range reader.views {
 			groups = append(groups, g)
 		}
-		r.askMarksOf(h, n, reader.user, groups)
+		if !r.askMarksOf(h, n, reader.user, groups) {
+			return // it would be so for all
+		}
 	}
 	for n, sender := range r.senders {
-		r.askMarksOf(h, n, sender.user, sender.groups)
+		if !r.askMarksOf(h, n, sender.user, sender.groups) {
+			return
+		}
 	}
 }
 
-func (r *run) askMarksOf(h *History, n int, user string, groups []string) {
+func (r *run) askMarksOf(h *History, n int, user string, groups []string) bool {
 	ok, got := awaitOK(10*time.Second, func() (bool, any) {
 		marks, err := r.marksOf(r.instances[n%len(r.instances)], user, groups)
 		h.Marks = append(h.Marks, marks...)
@@ -334,6 +338,7 @@ func (r *run) askMarksOf(h *History, n int, user string, groups []string) {
 	if !ok {
 		r.note("the marks of %s are not told: %v", user, got)
 	}
+	return ok
 }
 
 func (r *run) marksOf(i *instance, user string, groups []string) (marks []Mark, err error) {

@@ -115,7 +115,7 @@ func (s *sender) invent() {
 		return
 	}
 	s.pending = append(s.pending, &outgoing{
-		group: s.groups[s.rand.IntN(len(s.groups))], durable: s.rand.IntN(20) == 0, unnamed: s.rand.IntN(8) == 0,
+		group: s.groups[s.rand.IntN(len(s.groups))], durable: s.rand.IntN(20) == 0, unnamed: s.rand.IntN(4) == 0,
 		clientID: fmt.Sprintf("%s-%d", s.user, s.count),
 	})
 }

@@ -23,12 +23,12 @@ type frame struct {
 		Code      string `json:"code"`
 		Retryable bool   `json:"retryable"`
 	} `json:"error"`
-	Event    string `json:"event"`
-	Group    string `json:"group"`
-	Seq      int64  `json:"seq"`
-	PrevSeq  int64  `json:"prev_seq"`
-	Body     body   `json:"body"`
-	Groups   []struct {
+	Event   string `json:"event"`
+	Group   string `json:"group"`
+	Seq     int64  `json:"seq"`
+	PrevSeq int64  `json:"prev_seq"`
+	Body    body   `json:"body"`
+	Groups  []struct {
 		Group    string `json:"group"`
 		AfterSeq int64  `json:"after_seq"`
 	} `json:"groups"`
