@@ -31,6 +31,11 @@ test: servers ## Vet and run every test, on real servers too (installs them when
 	go vet ./...
 	go test $(TEST_FLAGS) ./...
 
+.PHONY: chaos
+chaos: servers ## Break hearth in every way and check its promises (an hour; SEED=n, FAULTS=a,b)
+	HEARTH_TEST_LONG=1 HEARTH_CHAOS_SEED=$(SEED) HEARTH_CHAOS_FAULTS=$(FAULTS) \
+		go test -race -count=1 -v -timeout 2h -run '^Test(Faults|Mixtures|PlantedDefects)$$' ./cmd/internal/chaos
+
 .PHONY: lint
 lint: ## Linters and gofumpt (the first run builds them: a few minutes)
 	$(GOLANGCI_LINT) run ./...

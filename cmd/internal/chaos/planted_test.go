@@ -158,9 +158,7 @@ func TestPlantedDefects(t *testing.T) {
 			caught.add(fmt.Sprintf("%s: `%s`, under *%s*", d.name, d.red, f.text))
 		})
 	}
-	if !t.Failed() {
-		writeReport(t)
-	}
+	writeReport(t) // the last of make chaos
 }
 
 // refuseRows makes the database refuse every other row for a while.
