@@ -32,6 +32,7 @@ func TestFaults(t *testing.T) {
 			judge(t, f, figures)
 		})
 	}
+	writeReport(t) // the tests behind this write it again
 }
 
 // TestMixtures strikes with faults at random, one close behind the other: what the first has broken is not whole yet.
@@ -50,6 +51,7 @@ func TestMixtures(t *testing.T) {
 			judge(t, f, figures)
 		})
 	}
+	writeReport(t)
 }
 
 // mixture is four faults behind each other, by chance.

@@ -44,7 +44,7 @@ func length(short, long_ time.Duration) time.Duration {
 
 // faults are all of them. A test keeps their names apart.
 var faults = []fault{
-	{name: "none", text: "nothing: the load alone", short: true, strike: func(r *run) { r.goOn(blink) }},
+	{name: "none", text: "nothing: the load alone", strike: func(r *run) { r.goOn(blink) }},
 
 	{name: "instance-killed", text: "an instance: kill -9, started again", short: true, strike: func(r *run) {
 		i := r.anyInstance()
@@ -140,7 +140,7 @@ var faults = []fault{
 			i.redis.Keep(nil)
 		}
 	}},
-	{name: "links-slow", text: "links from an instance to Redis and MySQL: 100 ms slower, either way", short: true, strike: func(r *run) {
+	{name: "links-slow", text: "links from an instance to Redis and MySQL: 100 ms slower, either way", strike: func(r *run) {
 		i := r.anyInstance()
 		i.redis.Delay(slowness)
 		i.mysql.Delay(slowness)
@@ -152,7 +152,7 @@ var faults = []fault{
 		r.anyInstance().redis.Links().Stall()
 		r.goOn(length(2*time.Second, 5*time.Second))
 	}},
-	{name: "pubsub-half-open", text: "the pub/sub link of every instance: silent, and not closed, while commands work", short: true, strike: func(r *run) {
+	{name: "pubsub-half-open", text: "the pub/sub link of every instance: silent, and not closed, while commands work", strike: func(r *run) {
 		for _, i := range r.instances {
 			i.redis.Subscribers().Stall()
 		}

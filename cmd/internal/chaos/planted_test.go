@@ -19,6 +19,7 @@ type defect struct {
 	strike  func(r *run) // instead of the fault's own
 	red     string       // the check that must fail
 	also    []string     // checks that may fail with it
+	env     map[string]string
 	changes []change     // none: its sources are not there yet
 }
 
@@ -88,6 +89,7 @@ var defects = []defect{
 	},
 	{
 		name: "batches in no order", fault: "two-persisters", red: Deadlocked,
+		env: map[string]string{"HEARTH_PERSIST_INTERVAL": "100ms"}, // larger batches
 		changes: []change{
 			{"mysqlrepo/messages.go", "	if !slices.IsSortedFunc(list, order) {\n		slices.SortStableFunc(list, order)\n	}\n", "	_ = order\n	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })\n"},
 			{"mysqlrepo/messages.go", "	\"fmt\"\n", "	\"fmt\"\n	\"math/rand/v2\"\n"},
@@ -143,7 +145,7 @@ func TestPlantedDefects(t *testing.T) {
 			f.setup.binary = func(t testing.TB, _ int) string {
 				return builds.build(t, label, d.changes...)
 			}
-			f.setup.broken = true
+			f.setup.broken, f.setup.env = true, d.env
 			figures := f.run(t, seed())
 			figures.log(t)
 			for check, n := range figures.Violations {
@@ -158,7 +160,7 @@ func TestPlantedDefects(t *testing.T) {
 			caught.add(fmt.Sprintf("%s: `%s`, under *%s*", d.name, d.red, f.text))
 		})
 	}
-	writeReport(t) // the last of make chaos
+	writeReport(t)
 }
 
 // refuseRows makes the database refuse every other row for a while.
