@@ -17,12 +17,13 @@ type visitor struct {
 
 	mu       sync.Mutex // guards what follows
 	saw      map[string][]goclient.Message
+	live     map[string]bool // groups that were caught up with once
 	connects int
 }
 
 func (s *stack) visit(user, base string, room string) *visitor {
 	s.t.Helper()
-	v := &visitor{user: user, saw: make(map[string][]goclient.Message)}
+	v := &visitor{user: user, saw: make(map[string][]goclient.Message), live: make(map[string]bool)}
 	c, err := goclient.New(goclient.Config{
 		URLs:  []string{base},
 		Token: func(context.Context) (string, error) { return token(user), nil },
@@ -31,6 +32,11 @@ func (s *stack) visit(user, base string, room string) *visitor {
 			v.mu.Lock()
 			defer v.mu.Unlock()
 			v.saw[m.Group] = append(v.saw[m.Group], m)
+		},
+		OnLive: func(group string) {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			v.live[group] = true
 		},
 		OnHole: func(group string, h goclient.Hole) { s.t.Errorf("%s: a hole in %s: %+v", user, group, h) },
 		OnState: func(state goclient.State) {
@@ -59,6 +65,13 @@ func (s *stack) visit(user, base string, room string) *visitor {
 	return v
 }
 
+// isLive reports whether what is sent to a group from now on is seen.
+func (v *visitor) isLive(group string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.live[group]
+}
+
 func (v *visitor) seen(group string) []goclient.Message {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -78,6 +91,9 @@ func TestGoClients(t *testing.T) {
 	var crowd []*visitor
 	for _, user := range users {
 		crowd = append(crowd, s.visit(user, lb, "r"))
+	}
+	for _, v := range crowd { // a group that the server brings begins with what is sent behind the connect
+		await(t, patience, v.user+" listens", func() (bool, any) { return v.isLive("g") && v.isLive("r"), nil })
 	}
 	var talking sync.WaitGroup
 	var mu sync.Mutex // guards acked
