@@ -32,7 +32,7 @@ type frame struct {
 	ReconnectAfterMS int64  `json:"reconnect_after_ms"`
 	Groups           []struct {
 		Group    string `json:"group"`
-		AfterSeq int64  `json:"after_seq"`
+		AfterSeq *int64 `json:"after_seq"`
 	} `json:"groups"`
 
 	Conn      string          `json:"conn"`     // welcome

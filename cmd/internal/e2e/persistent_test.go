@@ -257,12 +257,37 @@ func (f *follower) take(in frame) {
 		f.push(in)
 	case in.Event == "resync":
 		f.resyncs++
+		f.rewind(in)
 		go f.subscribe(f.line.c) // not here: take holds mu
 	case in.ID != nil && *in.ID == subscribeIDs+f.asked && in.Error != nil:
 		go f.retry(f.line.c)
 	case in.ID != nil && *in.ID == subscribeIDs+f.asked:
 		f.page(in)
 	}
+}
+
+// rewind forgets what is read again: history was repaired above the seq that a resync names.
+func (f *follower) rewind(in frame) {
+	for _, g := range in.Groups {
+		if g.Group != f.group || g.AfterSeq == nil || *g.AfterSeq >= f.last {
+			continue
+		}
+		f.live, f.last = false, *g.AfterSeq
+		f.asked++ // the answer that is on its way would go on where this follower is no longer
+		f.messages = slices.DeleteFunc(f.messages, func(m message) bool { return m.Seq > f.last })
+		f.holes = clipped(f.holes, f.last)
+	}
+}
+
+// clipped are holes up to a seq.
+func clipped(holes []hole, upTo int64) (out []hole) {
+	for _, h := range holes {
+		if h.From <= upTo {
+			h.To = min(h.To, upTo)
+			out = append(out, h)
+		}
+	}
+	return out
 }
 
 // retry subscribes again after an error, on a connection of its own.

@@ -218,7 +218,9 @@ func (s *sleeper) learnsResync(t testing.TB) {
 		if took := time.Since(begun); took > 5*time.Second {
 			t.Errorf("%s: resync: got after %v, want within 5 s", s.user, took)
 		}
-		s.resync = f.Groups[0].AfterSeq
+		if after := f.Groups[0].AfterSeq; after != nil {
+			s.resync = *after
+		}
 		return
 	}
 }
