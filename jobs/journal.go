@@ -32,6 +32,8 @@ type JournalRows interface {
 type JournalMarks interface {
 	// Reached tells the watermarks of groups, and which marks are written; nothing of a generation that is over.
 	Reached(ctx context.Context, log domain.LogRange, groups []string, marks []domain.GroupUser) (map[string]int64, []domain.GroupUser, error)
+	// RememberSends lets repeats of sends be known for what they are.
+	RememberSends(ctx context.Context, sends map[string][]domain.RecentSend) error
 }
 
 // Waiters wait for rows; domain.Watermarks is it.
@@ -59,20 +61,20 @@ type Journal struct {
 	instance   string
 	batch      int // rows in a transaction
 	log        zerolog.Logger
-	late       prometheus.Counter
+	lateRows   prometheus.Counter
 
-	mu     sync.Mutex       // guards filled
-	filled map[string]int64 // lowest seq that came back in a group, of which Redis and clients have not been told
+	mu   sync.Mutex // guards late
+	late late
 }
 
 // NewJournal makes the job; UseGenerations completes it. instance is what MySQL knows this life of the instance by.
 func NewJournal(j *domain.Journal, w *Writer, rows JournalRows, marks JournalMarks, repairer Repairer, waiters Waiters, n domain.Partitions, instance string,
 	log zerolog.Logger, reg prometheus.Registerer,
 ) *Journal {
-	late := prometheus.NewCounter(prometheus.CounterOpts{
+	lateRows := prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "hearth_journal_late_total", Help: "Messages of the journal brought to MySQL when their generation was over.",
 	})
-	reg.MustRegister(late,
+	reg.MustRegister(lateRows,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "hearth_journal_bytes", Help: "Memory of what was acknowledged or shown and MySQL is not known to have.",
 		}, func() float64 { return float64(j.Bytes()) }),
@@ -81,8 +83,8 @@ func NewJournal(j *domain.Journal, w *Writer, rows JournalRows, marks JournalMar
 		}, func() float64 { return float64(j.Dropped()) }),
 	)
 	return &Journal{
-		journal: j, writer: w, rows: rows, marks: marks, repairer: repairer, waiters: waiters, partitions: n, instance: instance, batch: w.batch, log: log, late: late,
-		filled: make(map[string]int64),
+		journal: j, writer: w, rows: rows, marks: marks, repairer: repairer, waiters: waiters, partitions: n,
+		instance: instance, batch: w.batch, log: log, lateRows: lateRows, late: newLate(),
 	}
 }
 
@@ -145,51 +147,6 @@ func (j *Journal) insert(ctx context.Context, partition int, messages []domain.M
 		j.waiters.Stored(messages[i].Group, messages[i].Gen, messages[i].Seq)
 	}
 	return nil
-}
-
-// insertLate brings back what others have given up: this instance was not waited for, because it stood still or was cut
-// off from MySQL.
-func (j *Journal) insertLate(ctx context.Context, partition int, messages []domain.Message) error {
-	filled, err := j.rows.InsertLate(ctx, messages)
-	if reason, refused := refusal(err); refused && len(messages) == 1 { // its seq stays a hole
-		j.log.Error().Str("group", messages[0].Group).Int64("seq", messages[0].Seq).Str("reason", reason).
-			Msg("late message of the journal refused by MySQL, given up")
-		return nil
-	} else if refused {
-		half := len(messages) / 2
-		return errors.Join(j.insertLate(ctx, partition, messages[:half]), j.insertLate(ctx, partition, messages[half:]))
-	}
-	if err != nil {
-		return fmt.Errorf("insert %d messages of the journal late: %w", len(messages), err)
-	}
-	j.log.Warn().Int("partition", partition).Int("messages", len(messages)).Int("groups", len(filled)).Msg("journal written late")
-	j.late.Add(float64(len(messages)))
-	j.owe(filled)
-	return nil
-}
-
-// owe notes what is to be told; that must not hold up the new generation, which may be waiting for this journal.
-func (j *Journal) owe(filled map[string]int64) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for group, seq := range filled {
-		if first, ok := j.filled[group]; !ok || seq < first {
-			j.filled[group] = seq
-		}
-	}
-}
-
-// repair tells Redis and clients of what came late, until that succeeds.
-func (j *Journal) repair(ctx context.Context) error {
-	j.mu.Lock()
-	filled := j.filled
-	j.filled = make(map[string]int64)
-	j.mu.Unlock()
-	err := j.repairer.Repaired(ctx, filled)
-	if err != nil {
-		j.owe(filled)
-	}
-	return err
 }
 
 // addTypes tells the types of the groups, which the journal does not know.

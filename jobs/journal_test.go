@@ -26,6 +26,7 @@ type stores struct {
 	flushed  map[domain.LogRange]bool
 	repaired []map[string]int64
 	answered []place // messages that a durable ack may be given for
+	known    map[string][]domain.RecentSend
 }
 
 func (w *world) stores(name string) *stores {
@@ -74,12 +75,16 @@ func (s *stores) Stored(group string, _, seq int64) {
 }
 
 func (s *stores) Repaired(ctx context.Context, filled map[string]int64) error {
-	if len(filled) == 0 {
-		return nil
-	}
 	return s.request(ctx, "repaired", nil, func() (int, error) {
 		s.repaired = append(s.repaired, filled)
 		return len(filled), nil
+	})
+}
+
+func (s *stores) RememberSends(ctx context.Context, sends map[string][]domain.RecentSend) error {
+	return s.request(ctx, "remember", nil, func() (int, error) {
+		s.known = sends
+		return len(sends), nil
 	})
 }
 
@@ -243,8 +248,10 @@ func TestWhatComesLateIsStoredAndTold(t *testing.T) {
 		k.accept(t, logOf(1, 1), groupIn(1, 0), 25)
 		k.accept(t, logOf(1, 1), groupIn(1, 1), 2)
 		w.settled[1] = 2
+		repeatable := domain.Message{Group: groupIn(1, 1), Seq: 9, TimeMS: 5, Gen: 1, Header: domain.Header{From: "ann", ClientID: "c"}, Hash: domain.ContentHash(nil, nil, 0)}
+		require.True(t, k.kept.KeepSend(domain.Accepted{Group: repeatable.Group, Gen: 1, Seq: 9, TimeMS: 5}, repeatable.AppendJSON(nil), nil))
 		require.NoError(t, k.job.Flush(t.Context(), 1, 2))
-		require.Equal(t, 27, w.stored())
+		require.Equal(t, 28, w.stored())
 		require.True(t, k.flushed[logOf(1, 2)])
 		require.Empty(t, k.answered, "a message that its sender has repeated is left out")
 		require.Empty(t, w.arrived("repaired"), "the next generation may be waiting for this instance")
@@ -256,7 +263,11 @@ func TestWhatComesLateIsStoredAndTold(t *testing.T) {
 		require.Empty(t, w.arrived("repaired"))
 		k.through(nil)
 		after(5 * time.Second)
-		require.Equal(t, []map[string]int64{{groupIn(1, 0): 1, groupIn(1, 1): 1}}, k.repaired, "once, from the lowest on")
+		lowest := map[string]int64{groupIn(1, 0): 1, groupIn(1, 1): 1}
+		require.Equal(t, []map[string]int64{lowest}, k.repaired, "once, from the lowest on")
+		require.Equal(t, map[string][]domain.RecentSend{groupIn(1, 1): {{
+			Dedupe: domain.DedupeID(groupIn(1, 1), "ann", "c"), Seq: 9, TimeMS: 5, Hash: repeatable.Hash,
+		}}}, k.known)
 	})
 }
 

@@ -368,6 +368,33 @@ func TestARepeatWaitsForTheSeedOfItsGroup(t *testing.T) {
 	})
 }
 
+// MySQL had not got them when the seed of the group was made.
+func TestARepeatOfASendThatCameLateIsKnown(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		r := e.recovery(group("a", domain.Room))
+		r.seeds["a"] = domain.Seed{Start: 1000}
+		s := e.sender(t, r, AppendConfig{})
+		s.must(t, domain.Draft{Group: "a", From: "u"})
+		repeated := s.must(t, domain.Draft{Group: "a", From: "u", ClientID: "repeated", Body: text("x")})
+		now, err := e.store.NowMS(t.Context())
+		require.NoError(t, err)
+		var late []domain.RecentSend
+		for i, id := range []string{"late", "repeated", "old"} {
+			late = append(late, domain.RecentSend{
+				Dedupe: domain.DedupeID("a", "u", id), Seq: int64(i + 5), TimeMS: now, Hash: domain.ContentHash(text("x"), nil, 0),
+			})
+		}
+		late[2].TimeMS -= domain.DedupeWindow.Milliseconds() + 1
+		require.NoError(t, e.store.RememberSends(t.Context(), map[string][]domain.RecentSend{"a": late}))
+		for id, want := range map[string]int64{"late": 5, "repeated": repeated.Seq} {
+			got := s.must(t, domain.Draft{Group: "a", From: "u", ClientID: id, Body: text("x")})
+			require.Equal(t, want, got.Seq, id)
+			require.True(t, got.Duplicate, id)
+		}
+		require.False(t, s.must(t, domain.Draft{Group: "a", From: "u", ClientID: "old", Body: text("x")}).Duplicate)
+	})
+}
+
 func TestTheSubscriberDoubtsOnANewGenerationAndANewConnection(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
 		l := &listener{confirmed: make(map[string]int), notes: make(map[string]int)}

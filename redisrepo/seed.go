@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"hearth/domain"
 )
 
@@ -94,22 +96,44 @@ func formatSent(sent [2]int64) string {
 
 // rememberSends keeps the idempotency keys of a former generation in this one, before its first append.
 func (s *Store) rememberSends(ctx context.Context, partition int, gen int64, seeds map[string]domain.Seed) error {
+	pipe := s.rdb.Pipeline()
 	now, err := s.NowMS(ctx)
 	if err != nil {
 		return err
 	}
-	pipe := s.rdb.Pipeline()
 	for _, seed := range seeds {
-		for _, r := range seed.Recent {
-			left := domain.DedupeWindow - time.Duration(now-r.TimeMS)*time.Millisecond
-			if left > 0 {
-				value := fmt.Sprintf("%d %d %s", r.Seq, r.TimeMS, r.Hash)
-				pipe.SetNX(ctx, dedupeKey(partition, gen, r.Dedupe), value, left)
-			}
-		}
+		addSends(ctx, pipe, partition, gen, now, seed.Recent)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return fmt.Errorf("remember the sends of a former generation: %w", orFull(err))
 	}
 	return nil
+}
+
+// RememberSends keeps the idempotency keys of sends that came late to MySQL, by group: their seeds were made without them.
+func (s *Store) RememberSends(ctx context.Context, sends map[string][]domain.RecentSend) error {
+	pipe := s.rdb.Pipeline()
+	now, err := s.NowMS(ctx)
+	if err != nil {
+		return err
+	}
+	for group, list := range sends {
+		p, gen := s.of(group)
+		addSends(ctx, pipe, p, gen, now, list)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("remember the sends of %d groups: %w", len(sends), err)
+	}
+	return nil
+}
+
+// addSends does nothing where the sender has repeated the send meanwhile.
+func addSends(ctx context.Context, pipe redis.Pipeliner, partition int, gen, nowMS int64, sends []domain.RecentSend) {
+	for _, r := range sends {
+		left := domain.DedupeWindow - time.Duration(nowMS-r.TimeMS)*time.Millisecond
+		if left > 0 {
+			value := fmt.Sprintf("%d %d %s", r.Seq, r.TimeMS, r.Hash)
+			pipe.SetNX(ctx, dedupeKey(partition, gen, r.Dedupe), value, left)
+		}
+	}
 }
