@@ -331,6 +331,15 @@ func TestAGenerationThatManyLearnOfIsFlushedOnce(t *testing.T) {
 	})
 }
 
+// renewing is a Renew that is given up after a minute.
+func renewing(t *testing.T, g *domain.Generations) (done <-chan error) {
+	patient, cancel := context.WithTimeout(ctx, time.Minute)
+	t.Cleanup(cancel)
+	answer := make(chan error, 1)
+	go func() { answer <- g.Renew(patient, 0, 0) }()
+	return answer
+}
+
 // restarted is a partition whose generation 4 has begun on another server, while instances have not flushed.
 func restarted(waiting ...string) *fakePartition {
 	p := agreed(3)
@@ -343,8 +352,7 @@ func TestAGenerationWaitsUntilEveryInstanceHasFlushed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := restarted("i2", "i3")
 		g, raised := newGenerations(p)
-		done := make(chan error, 1)
-		go func() { done <- g.Renew(ctx, 0, 0) }()
+		done := renewing(t, g)
 		time.Sleep(3 * time.Second)
 		p.set(func() { p.waiting = []string{"i3"} })
 		time.Sleep(time.Second)
@@ -368,8 +376,7 @@ func TestAGenerationThatAnotherInstanceSettlesIsNotSettledAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := restarted("i2")
 		g, _ := newGenerations(p)
-		done := make(chan error, 1)
-		go func() { done <- g.Renew(ctx, 0, 0) }()
+		done := renewing(t, g)
 		time.Sleep(time.Second)
 		p.set(func() { p.row.Settled = 4 })
 		require.NoError(t, <-done)
@@ -383,8 +390,7 @@ func TestAGenerationThatIsOvertakenWhileItWaitsStartsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := restarted("i2")
 		g, raised := newGenerations(p)
-		done := make(chan error, 1)
-		go func() { done <- g.Renew(ctx, 0, 0) }()
+		done := renewing(t, g)
 		time.Sleep(time.Second)
 		p.set(func() { // another instance found yet another server
 			p.row.Gen, p.row.Server, p.waiting = 5, "replid-c", nil
