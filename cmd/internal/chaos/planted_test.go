@@ -20,7 +20,7 @@ type defect struct {
 	red     string       // the check that must fail
 	also    []string     // checks that may fail with it
 	env     map[string]string
-	changes []change     // none: its sources are not there yet
+	changes []change // none: its sources are not there yet
 }
 
 var defects = []defect{
