@@ -47,7 +47,7 @@ func (s *stack) replicaOf(server *testserver.Server, master string) {
 	if master != "" {
 		host, port, _ = net.SplitHostPort(master)
 	}
-	if err := s.client(server).SlaveOf(context.Background(), host, port).Err(); err != nil {
+	if err := s.client(server).ReplicaOf(context.Background(), host, port).Err(); err != nil {
 		s.t.Fatal(err)
 	}
 }
