@@ -92,7 +92,7 @@ func (r *reading) push(s *Step) {
 // resync takes back everything behind the seq to go on from.
 func (r *reading) resync(s *Step) {
 	delete(r.pushed, s.Conn)
-	if s.After == 0 || s.After >= r.cursor {
+	if s.After >= r.cursor {
 		return
 	}
 	r.cursor = s.After

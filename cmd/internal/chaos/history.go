@@ -77,7 +77,7 @@ type Step struct {
 type StepKind int
 
 // Page is the answer of subscribe, sync or pull. Push is the event of a message. Resync tells that the view is not
-// subscribed any more and goes on from After, or from its cursor if that is 0.
+// subscribed any more and goes on from After.
 const (
 	Page StepKind = iota
 	Push

@@ -267,10 +267,12 @@ func (v *visit) resync(f *frame) error {
 		if view == nil {
 			continue
 		}
-		view.Steps = append(view.Steps, Step{Kind: Resync, At: v.run.now(), Conn: v.sock.conn, After: g.AfterSeq})
-		if g.AfterSeq > 0 {
-			view.cursor = min(view.cursor, g.AfterSeq)
+		from := view.cursor
+		if g.AfterSeq != nil {
+			from = min(from, *g.AfterSeq)
 		}
+		view.cursor = from
+		view.Steps = append(view.Steps, Step{Kind: Resync, At: v.run.now(), Conn: v.sock.conn, After: from})
 		if err := v.askPage("subscribe", view); err != nil {
 			return err
 		}

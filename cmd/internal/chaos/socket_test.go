@@ -30,7 +30,7 @@ type frame struct {
 	Body    body   `json:"body"`
 	Groups  []struct {
 		Group    string `json:"group"`
-		AfterSeq int64  `json:"after_seq"`
+		AfterSeq *int64 `json:"after_seq"`
 	} `json:"groups"`
 }
 
