@@ -12,7 +12,7 @@ import (
 // The checks, each named for the promise that it finds broken.
 const (
 	Lost        = "lost"         // acknowledged, and not stored
-	Vanished    = "vanished"     // shown to somebody, and not stored
+	Vanished    = "vanished"     // shown to somebody, and not stored with that seq
 	StoredTwice = "stored_twice" // one message in two rows
 	WrongSeq    = "wrong_seq"    // stored with another seq than was acknowledged
 	Reused      = "reused"       // one seq was given to two messages
@@ -172,19 +172,24 @@ func (c *checker) checkSeqs() {
 			see(a.Group, Message{a.Seq, a.ClientID})
 		}
 	}
-	vanished := make(map[messageID]struct{})
+	vanished := make(map[place]struct{})
 	for _, v := range c.Views {
 		for _, s := range v.Steps {
 			for _, m := range s.Messages {
 				see(v.Group, m)
-				id := messageID{v.Group, m.ID}
-				if _, told := vanished[id]; !told && len(c.byID[id]) == 0 {
-					vanished[id] = struct{}{}
+				at := place{v.Group, m.Seq}
+				if _, told := vanished[at]; !told && !c.stored(v.Group, m) {
+					vanished[at] = struct{}{}
 					c.failed(Vanished, "%s/%d (%s) was shown to %s and is not stored", v.Group, m.Seq, m.ID, v.User)
 				}
 			}
 		}
 	}
+}
+
+// stored tells that a message is stored with its seq.
+func (c *checker) stored(group string, m Message) bool {
+	return slices.ContainsFunc(c.byID[messageID{group, m.ID}], func(r Row) bool { return r.Seq == m.Seq })
 }
 
 // lane is a connection's way into a group: what goes there keeps its order.

@@ -17,12 +17,13 @@ import (
 // fault is one way in which things go wrong.
 type fault struct {
 	name  string
-	text  string // for the report
-	short bool   // also in the short form
-	two   bool   // two faults at once: what it costs is told, and forbidden is only what costs must never include
-	calm  bool   // no deadlock is due to it, so one is the writers' own
-	once  bool   // it cannot be repeated within a run
-	last  bool   // nothing is sent behind it
+	text  string   // for the report
+	short bool     // also in the short form
+	two   bool     // two faults at once: they may cost what mayCost says
+	keeps []string // of that, what must hold all the same
+	calm  bool     // no deadlock is due to it, so one is the writers' own
+	once  bool     // it cannot be repeated within a run
+	last  bool     // nothing is sent behind it
 	setup setup
 	// strike does it and puts everything right again: when it returns, hearth may be expected to recover.
 	strike func(r *run)
@@ -193,13 +194,14 @@ var faults = []fault{
 		r.goOn(length(3*time.Second, 10*time.Second))
 	}},
 
-	{name: "emptied-and-killed", text: "two at once: Redis emptied while an instance is killed", two: true, strike: func(r *run) {
-		i := r.anyInstance()
-		r.must(i.Kill())
-		r.flushAll()
-		r.goOn(blink)
-		r.must(i.Restart())
-	}},
+	{
+		name: "emptied-and-killed", text: "two at once: Redis emptied while an instance is killed; nobody reads there", two: true,
+		setup: setup{readElsewhere: true, env: slowPersister}, keeps: []string{Vanished}, strike: (*run).emptyAndKill,
+	},
+	{
+		name: "emptied-and-frozen", text: "two at once: Redis emptied while an instance stands still for 7 s", two: true,
+		setup: setup{env: slowPersister}, strike: (*run).emptyAndFreeze,
+	},
 	{name: "power-loss-and-killed", text: "two at once: Redis loses its last second while an instance is killed", two: true, strike: func(r *run) {
 		tape := startTape(r.redis.Dir())
 		r.goOn(powerLoss + 2*tapeEvery)
@@ -217,6 +219,27 @@ var faults = []fault{
 		r.goOn(3 * time.Second)
 		r.must(r.mysql.Restart())
 	}},
+}
+
+// slowPersister makes what only Redis has more than a few messages.
+var slowPersister = map[string]string{"HEARTH_PERSIST_INTERVAL": "300ms"}
+
+// emptyAndKill takes what an instance acknowledged from both its homes. What other instances have shown has another.
+func (r *run) emptyAndKill() {
+	i := r.instances[0]
+	r.must(i.Kill())
+	r.flushAll()
+	r.goOn(blink)
+	r.must(i.Restart())
+}
+
+// emptyAndFreeze leaves what an instance acknowledged to its journal, which the others do not wait for.
+func (r *run) emptyAndFreeze() {
+	i := r.anyInstance()
+	r.must(i.Pause())
+	r.flushAll()
+	r.goOn(absence)
+	r.must(i.Resume())
 }
 
 func (r *run) anyInstance() *instance { return r.instances[r.rand.IntN(len(r.instances))] }

@@ -65,7 +65,9 @@ func newReader(r *run, user string, kind habit, at int, groups []string) *reader
 func (r *reader) work(ctx context.Context, settled <-chan struct{}) {
 	for ctx.Err() == nil {
 		i := r.run.instances[r.at%len(r.run.instances)]
-		r.at++
+		if r.at++; i == r.run.instances[0] && r.run.setup.readElsewhere {
+			continue
+		}
 		sock, err := dial(i.ws(), r.user, false)
 		if err != nil {
 			pause(ctx, retryPause)

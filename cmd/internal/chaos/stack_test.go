@@ -38,6 +38,8 @@ type setup struct {
 	env      map[string]string
 	binary   func(t testing.TB, instance int) string // nil: the plain one
 	broken   bool                                    // what cannot come back is not waited for
+
+	readElsewhere bool // nobody reads on the first instance
 }
 
 // stack is hearth's instances and everything below them. Each reaches Redis and MySQL through proxies of its own, except
