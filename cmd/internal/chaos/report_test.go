@@ -34,6 +34,14 @@ func TestReportSaysWhatTheFaultsHaveCost(t *testing.T) {
 	require.Equal(t, []string{"a"}, r.Broken())
 }
 
+func TestReportNamesTheVersions(t *testing.T) {
+	list := versions(t)
+	require.Len(t, list, 3)
+	require.Regexp(t, `^hearth \S+, go1\.`, list[0])
+	require.Regexp(t, `^Redis [0-9]+\.[0-9]`, list[1])
+	require.Regexp(t, `^MariaDB or MySQL [0-9]+\.[0-9]`, list[2])
+}
+
 // writeReport writes domain/RELIABILITY.md when the whole ring has run.
 func writeReport(t *testing.T) {
 	t.Helper()
