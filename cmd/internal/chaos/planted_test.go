@@ -182,6 +182,17 @@ func TestPlantedDefects(t *testing.T) {
 	writeReport(t)
 }
 
+// TestPlantedDefectsFitTheSources: a change of the sources that takes a defect its place is noticed at once.
+func TestPlantedDefectsFitTheSources(t *testing.T) {
+	t.Parallel()
+	for n, d := range defects {
+		b := binaries{dir: t.TempDir()}
+		b.overlay(t, fmt.Sprint("defect-", n), d.changes)
+	}
+	b := binaries{dir: t.TempDir()}
+	b.overlay(t, "clock", clockOff(t, 1))
+}
+
 // refuseRows makes the database refuse every other row for a while.
 func refuseRows(r *run) {
 	r.t.Helper()
