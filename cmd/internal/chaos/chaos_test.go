@@ -123,8 +123,8 @@ func (f *fault) run(t *testing.T, seed uint64) Figures {
 
 func (f Figures) log(t *testing.T) {
 	t.Helper()
-	t.Logf("%d sent, %d acknowledged, %d unknown on the way; a group silent for %v at most, back after %v; %d holes, %d resyncs, %d deadlocks",
-		f.Sent, f.Acked, f.Unknown, f.Silence.Round(time.Millisecond), f.Back.Round(time.Millisecond), f.Holes, f.Resyncs, f.Deadlocks)
+	t.Logf("%d sent, %d acknowledged, %d unknown on the way; a group silent for %v at most, back after %v, all stored after %v; %d holes, %d resyncs, %d deadlocks",
+		f.Sent, f.Acked, f.Unknown, f.Silence.Round(time.Millisecond), f.Back.Round(time.Millisecond), f.Stored.Round(time.Millisecond), f.Holes, f.Resyncs, f.Deadlocks)
 }
 
 // mayCost is what two faults at once may cost: messages, and what follows from it when their senders repeat them.

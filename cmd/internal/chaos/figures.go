@@ -12,6 +12,7 @@ type Figures struct {
 	Violations    map[string]int
 	Silence       time.Duration // the longest time in which a group took no message, from the first fault on
 	Back          time.Duration // from the end of the last fault to the next message that was accepted, in the slowest group
+	Stored        time.Duration // from the last answer to the last row
 	Holes         int           // rows of holes in MySQL
 	Resyncs       int
 	Deadlocks     int // that the database has counted

@@ -34,8 +34,8 @@ var defects = []defect{
 		},
 	},
 	{
-		name: "the counter starts again at MAX(msg_seq), without a jump", fault: "two-masters",
-		red: Reused, also: []string{Lost, Vanished, WrongSeq, WentBack, Reordered, Gap, Duplicate, Unread, Heat, HoleLies},
+		name: "the counter starts again at MAX(msg_seq), without a jump", fault: "emptied-and-frozen",
+		red: Reused, also: []string{Lost, Vanished, WrongSeq, WentBack, Reordered, Gap, Duplicate, Unread, Heat, HoleLies, DurableLie},
 		changes: []change{{"mysqlrepo/seed.go", "starts[g] = tops[g].seq() + d.seqJump", "starts[g] = tops[g].seq()"}},
 	},
 	{
@@ -58,8 +58,8 @@ var defects = []defect{
 		red: Lost, also: []string{Vanished, DurableLie, Heat, Unread, Gap},
 		changes: []change{{
 			"jobs/persist.go",
-			"	if err := w.insert(ctx, batches); err != nil {\n		if len(batches) == 1 {",
-			"	if _, err := w.committed(ctx, batches); err != nil {\n		return 0, false, err\n	}\n	if err := w.insert(ctx, batches); err != nil {\n		if len(batches) == 1 {",
+			"	if err := w.insert(ctx, batches); err != nil {\n		if _, refused",
+			"	if _, err := w.committed(ctx, batches); err != nil {\n		return 0, false, err\n	}\n	if err := w.insert(ctx, batches); err != nil {\n		if _, refused",
 		}},
 	},
 	{
@@ -91,7 +91,7 @@ var defects = []defect{
 		name: "batches in no order", fault: "two-persisters", red: Deadlocked,
 		env: map[string]string{"HEARTH_PERSIST_INTERVAL": "100ms"}, // larger batches
 		changes: []change{
-			{"mysqlrepo/messages.go", "	if !slices.IsSortedFunc(list, order) {\n		slices.SortStableFunc(list, order)\n	}\n", "	_ = order\n	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })\n"},
+			{"mysqlrepo/messages.go", "	if !slices.IsSortedFunc(list, bySeq) {\n		slices.SortStableFunc(list, bySeq)\n	}\n", "	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })\n"},
 			{"mysqlrepo/messages.go", "	\"fmt\"\n", "	\"fmt\"\n	\"math/rand/v2\"\n"},
 		},
 	},

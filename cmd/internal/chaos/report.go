@@ -68,6 +68,7 @@ var columns = []column{
 	{"other", count(WrongSeq, Unread, Heat, DurableLie, Duplicate, Refused)},
 	{"silent s", func(r Result) string { return seconds(r.Silence) }},
 	{"back s", func(r Result) string { return seconds(r.Back) }},
+	{"stored s", func(r Result) string { return seconds(r.Stored) }},
 	{"holes", func(r Result) string { return fmt.Sprint(r.Holes) }},
 	{"deadlocks", func(r Result) string { return fmt.Sprint(r.Deadlocks) }},
 }
@@ -100,7 +101,7 @@ const legend = `*Out of order*: accepted or pushed in another order than sent, p
 *Not delivered*: shown to some and not to all, or told as a hole. *Other*: acknowledged with another seq than stored, wrong
 unread count or heat, durable and not stored, a repeat answered as new, a good send refused. *Silent*: the longest time in
 which a group took no message, the fault included. *Back*: from the end of the fault to the next message, in the slowest
-group. *Holes*: ranges of seqs that were skipped. *Deadlocks*: that the database broke up, those of the provoker included.
+group. *Stored*: from the last answer to the last row in MySQL. *Holes*: ranges of seqs that were skipped. *Deadlocks*: that the database broke up, those of the provoker included.
 `
 
 func writeTable(b *strings.Builder, list []Result, two bool) {

@@ -9,6 +9,10 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"hearth/domain/testserver"
 )
 
 // size is how much load a run has.
@@ -49,6 +53,7 @@ type run struct {
 	sendCtx, readCtx        context.Context
 	stopReading             context.CancelFunc
 	firstFault, healed, end time.Duration
+	stored                  time.Duration // from the last answer to the last row
 }
 
 // startRun makes the groups and starts the clients, but for those who come late.
@@ -256,23 +261,45 @@ func (r *run) patience() time.Duration {
 	return patience
 }
 
-// awaitRows waits until MySQL has everything that was acknowledged, or nothing comes any more.
+// awaitRows waits until MySQL has everything that was acknowledged, or nothing is on the way to it any more.
 func (r *run) awaitRows(ctx context.Context) {
 	r.mu.Lock()
 	want := len(r.acks)
 	r.mu.Unlock()
-	last, since := -1, time.Now()
+	last, begun, since := -1, time.Now(), time.Now()
 	for ctx.Err() == nil {
 		n, err := r.countRows(ctx)
 		if err != nil || n != last {
 			last, since = n, time.Now()
 		}
 		still := time.Since(since)
-		if n >= want && still > 500*time.Millisecond || still > 4*time.Second {
-			return
+		if n >= want && still > 500*time.Millisecond {
+			break
+		}
+		if still > 4*time.Second && (r.backlog(ctx) == 0 || still > r.patience()) {
+			break
 		}
 		pause(ctx, 50*time.Millisecond)
 	}
+	r.stored = since.Sub(begun)
+}
+
+// backlog is how many messages lie in the logs of all Redis servers that answer.
+func (s *stack) backlog(ctx context.Context) (n int64) {
+	servers := s.nodes
+	if !s.setup.cluster {
+		servers = []*testserver.Server{s.redis}
+	}
+	for _, server := range servers {
+		c := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1})
+		keys, _ := c.Keys(ctx, "hearth:{*}:log:*").Result() // a server that does not answer has none
+		for _, key := range keys {
+			length, _ := c.XLen(ctx, key).Result()
+			n += length
+		}
+		_ = c.Close()
+	}
+	return n
 }
 
 // awaitReaders waits until all readers have got as far as MySQL; who does not is found by the checks.
@@ -371,6 +398,7 @@ func (r *run) marksOf(i *instance, user string, groups []string) (marks []Mark, 
 // figures counts what happened.
 func (r *run) figures(h *History) Figures {
 	f := FiguresOf(h, r.firstFault, r.healed, r.end)
+	f.Stored = max(0, r.stored)
 	f.Resyncs = int(r.resyncs.Load())
 	f.Notes = slices.Clone(r.notes)
 	return f
