@@ -81,11 +81,17 @@ func (d *DB) addSeeds(ctx context.Context, tx *sql.Tx, gen int64, groups []strin
 	if err != nil {
 		return err
 	}
+	var floor int64
+	if len(young) > 0 {
+		if floor, err = youngFloor(ctx, tx); err != nil {
+			return err
+		}
+	}
 	for _, g := range groups {
-		if !young[g] {
+		if young[g] && tops[g].seq() == 0 {
+			starts[g] = floor
+		} else { // also a young group's, when one of this id was there before a backup was restored
 			starts[g] = tops[g].seq() + d.seqJump
-		} else {
-			starts[g] = 0
 		}
 	}
 	if err := d.insertSeeds(ctx, tx, gen, groups, starts); err != nil {

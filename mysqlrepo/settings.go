@@ -53,6 +53,19 @@ func (d *DB) CheckPartitions(ctx context.Context, n domain.Partitions) error {
 	if err != nil {
 		return err
 	}
+	return samePartitions(stored, n)
+}
+
+// SamePartitions is CheckPartitions for those who only look: it stores nothing.
+func (d *DB) SamePartitions(ctx context.Context, n domain.Partitions) error {
+	stored, err := d.Setting(ctx, partitionsSetting)
+	if err != nil || stored == "" {
+		return err
+	}
+	return samePartitions(stored, n)
+}
+
+func samePartitions(stored string, n domain.Partitions) error {
 	if stored != strconv.Itoa(int(n)) {
 		return fmt.Errorf("this installation was made with %s partitions, the configuration says %d: the number is fixed for life, set it back to %s",
 			stored, n, stored)
