@@ -71,6 +71,16 @@ func userChannel(p int, user string) string { return partitionKey(p, "u:"+user) 
 // canaryChannel is where an instance hears itself.
 func canaryChannel(instance string) string { return "hearth:canary:" + instance }
 
+// keysOf is the pattern of all keys of a kind, such as "recent", in all partitions.
+func keysOf(kind string) string { return "hearth:{*}:" + kind + ":*" }
+
+// splitKey takes a key of a kind apart: its partition and what stands behind the kind.
+func splitKey(key, kind string) (partition int, rest string, ok bool) {
+	tag, rest, ok := strings.Cut(strings.TrimPrefix(key, "hearth:{"), "}:"+kind+":")
+	partition, err := strconv.Atoi(tag)
+	return partition, rest, ok && err == nil
+}
+
 // channelGroup is the group whose channel this is.
 func channelGroup(channel string) (string, bool) {
 	_, group, ok := strings.Cut(channel, "}:g:")

@@ -66,6 +66,7 @@ func useAll(t *testing.T, e *env) {
 	scores, _, err := e.store.Heat(ctx)
 	require.NoError(t, err)
 	require.Len(t, scores, testPartitions, "direct conversations are not ranked")
+	auditAll(t, e, groups, scores)
 	useHeat(t, e, groups)
 	require.NoError(t, e.store.SaveSnapshot(ctx, "room", snapshot("s", 3), time.Minute, time.Minute))
 	id, err := e.store.CurrentSnapshot(ctx, "room")
@@ -320,6 +321,7 @@ func scripts() []*redis.Script {
 		appendScript, signalScript, generationScript, forgetScript, seedScript, fillScript, changeScript, readScript, markedScript,
 		commitScript, expireScript, heatScript, enterScript, leaveScript, sweepScript, noteScript,
 		commitScript, expireScript, holesScript, expiringScript, enterScript, leaveScript, sweepScript, noteScript,
+		rankedScript,
 	}
 }
 
@@ -472,6 +474,18 @@ func TestMethodsFailWithoutRedis(t *testing.T) {
 		"Committed":    func(ctx context.Context) error { return s.Committed(ctx, []domain.LogBatch{{LogRange: log}}) },
 		"Backlog":      func(ctx context.Context) error { _, err := s.Backlog(ctx, []domain.LogRange{log}); return err },
 		"DirtyMarks":   func(ctx context.Context) error { _, err := s.DirtyMarks(ctx, log); return err },
+		"AuditGroups": func(ctx context.Context) error {
+			_, err := s.AuditGroups(ctx, e.allGens(), []string{"a"})
+			return err
+		},
+		"AuditSeqs":    func(ctx context.Context) error { _, err := s.AuditSeqs(ctx, e.allGens(), []string{"a"}); return err },
+		"AuditHeat":    func(ctx context.Context) error { _, err := s.AuditHeat(ctx, 1); return err },
+		"SetAsideLogs": func(ctx context.Context) error { _, err := s.SetAsideLogs(ctx); return err },
+		"Living":       func(ctx context.Context) error { _, err := s.Living(ctx); return err },
+		"Remaining":    func(ctx context.Context) error { _, err := s.Remaining(ctx); return err },
+		"RemainsOf":    func(ctx context.Context) error { _, err := s.RemainsOf(ctx, "a", []int64{1}); return err },
+		"Logs":         func(ctx context.Context) error { _, err := s.Logs(ctx); return err },
+		"ForgetGroups": func(ctx context.Context) error { return s.ForgetGroups(ctx) },
 		"MarksWritten": func(ctx context.Context) error { return s.MarksWritten(ctx, log, nil) },
 		"Lease":        func(ctx context.Context) error { _, err := s.Lease(ctx, 1, "i", time.Second); return err },
 		"Unlease":      func(ctx context.Context) error { return s.Unlease(ctx, 1, "i") },

@@ -28,9 +28,11 @@ func TestExpiryIsBoundByTheWatermark(t *testing.T) {
 		got, err := e.store.Expiring(t.Context(), append(names, other))
 		require.NoError(t, err)
 		require.ElementsMatch(t, []domain.Expiry{
-			{Group: waiting, Gen: 1, UpTo: marks[waiting]}, {Group: committed, Gen: 1, UpTo: marks[committed]},
+			{Group: waiting, Gen: 1, UpTo: marks[waiting]},
+			{Group: committed, Gen: 1, UpTo: marks[committed]},
 			{Group: seeded, Gen: 1, UpTo: 50},
-			{Group: unknown, Gen: 1, UpTo: notWaiting}, {Group: other, Gen: 2, UpTo: notWaiting},
+			{Group: unknown, Gen: 1, UpTo: notWaiting},
+			{Group: other, Gen: 2, UpTo: notWaiting},
 		}, got)
 		e.commit(t, waiting, all[8:])
 		got, err = e.store.Expiring(t.Context(), []string{waiting})

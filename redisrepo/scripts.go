@@ -56,6 +56,9 @@ var expireSource string
 //go:embed heat.lua
 var heatSource string
 
+//go:embed ranked.lua
+var rankedSource string
+
 //go:embed mine.lua
 var mineSource string
 
@@ -87,6 +90,7 @@ var (
 	commitScript     = redis.NewScript(commitSource)
 	expireScript     = redis.NewScript(expireSource)
 	heatScript       = redis.NewScript(heatSource)
+	rankedScript     = redis.NewScript(rankedSource)
 	mineScript       = redis.NewScript(mineSource)
 	enterScript      = redis.NewScript(enterSource)
 	leaveScript      = redis.NewScript(leaveSource)
