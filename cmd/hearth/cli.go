@@ -17,6 +17,7 @@ const (
 	exitOK      = 0
 	exitRuntime = 1
 	exitConfig  = 2 // configuration or command line
+	exitWrong   = 5 // what was looked at is not as it should be
 )
 
 // CLI is the command line. Commands have a method Run(ctx context.Context, p *Process) error; ctx ends with the first
@@ -35,6 +36,7 @@ type CLI struct {
 	Pull        PullCmd        `cmd:"" group:"look" help:"Print messages of a group."`
 	Dead        DeadCmd        `cmd:"" group:"look" help:"List and retry messages that MySQL has refused."`
 	Bench       bench.Cmd      `cmd:"" group:"look" help:"Put load on running instances over the public API, and check what they promise."`
+	Verify      VerifyCmd      `cmd:"" group:"look" help:"Audit a live system: Redis against MySQL."`
 	Healthcheck HealthcheckCmd `cmd:"" group:"look" help:"Ask an instance whether it is well; for containers."`
 	Version     VersionCmd     `cmd:"" group:"look" help:"Print the version."`
 }

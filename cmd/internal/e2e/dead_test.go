@@ -48,9 +48,9 @@ func (s *stack) does(status int, args []string, words ...string) string {
 	return stdout
 }
 
-func (s *stack) exec(statement string) {
+func (s *stack) exec(statement string, args ...any) {
 	s.t.Helper()
-	if _, err := s.db.ExecContext(s.t.Context(), statement); err != nil {
+	if _, err := s.db.ExecContext(s.t.Context(), statement, args...); err != nil {
 		s.t.Fatalf("%s: %v", statement, err)
 	}
 }
@@ -138,6 +138,7 @@ func TestDeadLetters(t *testing.T) {
 	s.does(0, []string{"dead", "list"}, fmt.Sprint("g ", silent.Seq, "  from evil"))
 	s.does(1, []string{"dead", "retry"}, fmt.Sprint("g ", silent.Seq, "  refused again: "), "1644", "0 stored, 2 not")
 	pages(2)
+	s.sound()
 
 	s.exec("DROP TRIGGER no_evil")
 	everybody := []*client{ann, bob, evil}
@@ -179,6 +180,7 @@ func TestDeadLetters(t *testing.T) {
 	if out := s.does(0, []string{"dead", "list"}); out != "" {
 		t.Errorf("dead list at the end: got %s, want nothing", out)
 	}
+	s.sound()
 }
 
 // awaitMatchingPush waits for the message with this seq.

@@ -49,6 +49,7 @@ func TestRedisLoss(t *testing.T) {
 	}
 	acks = slices.Concat(acks, after)
 	s.exactlyOnce(acks)
+	s.sound()
 	s.wholeHistory(t, acks, groups, 2)
 	s.complete(t, followers, acks)
 	for _, f := range followers {

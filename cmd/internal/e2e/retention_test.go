@@ -192,6 +192,7 @@ func TestSendsGoOnWhileMessagesExpire(t *testing.T) {
 				top = max(last, p.MinSeq)
 			}
 		}
+		s.sound()
 	}
 	acks := l.stop()
 	for n, g := range groups {
@@ -221,5 +222,6 @@ func TestSendsGoOnWhileMessagesExpire(t *testing.T) {
 			t.Errorf("%s in the end: got %+v, want nothing left", g, p)
 		}
 	}
+	s.sound()
 	t.Logf("%d messages came and went", len(acks))
 }
