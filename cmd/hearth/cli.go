@@ -30,6 +30,7 @@ type CLI struct {
 	Keys    KeysCmd    `cmd:"" group:"setup" help:"Make API keys for app servers."`
 	Token   TokenCmd   `cmd:"" group:"setup" help:"Make and check user tokens."`
 	Migrate MigrateCmd `cmd:"" group:"setup" help:"Bring the MySQL schema up to date, or show where it is."`
+	Repair  RepairCmd  `cmd:"" group:"setup" help:"Mend what a restored backup has broken."`
 
 	Send        SendCmd        `cmd:"" group:"look" help:"Send a text to a group, or to a user."`
 	Tail        TailCmd        `cmd:"" group:"look" help:"Print a group's messages as they come."`

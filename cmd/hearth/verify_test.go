@@ -13,10 +13,10 @@ import (
 	"hearth/domain"
 )
 
-func TestVerifyNeedsTheStores(t *testing.T) {
+func TestVerifyAndRepairNeedTheStores(t *testing.T) {
 	t.Parallel()
 	away := append(servable()[:2:2], "HEARTH_MYSQL_DSN=u:hunter2@tcp(127.0.0.1:1)/hearth")
-	for _, line := range []string{"verify"} {
+	for _, line := range []string{"verify", "repair floors --yes"} {
 		got := hearth(t, nil, strings.Fields(line)...)
 		require.Equal(t, exitConfig, got.status, line)
 		require.Contains(t, got.stderr, "mysql.dsn: is required")
