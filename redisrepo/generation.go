@@ -87,12 +87,61 @@ func (s *Store) identity(ctx context.Context, node redis.Cmdable) (string, error
 	if err != nil {
 		return "", fmt.Errorf("info replication: %w", err)
 	}
-	for line := range strings.Lines(info) {
-		if id, ok := strings.CutPrefix(line, "master_replid:"); ok {
-			return strings.TrimSpace(id), nil
-		}
+	if id := replid(info); id != "" {
+		return id, nil
 	}
 	return "", fmt.Errorf("info replication names no master_replid")
+}
+
+func replid(info string) string {
+	for line := range strings.Lines(info) {
+		if id, ok := strings.CutPrefix(line, "master_replid:"); ok {
+			return strings.TrimSpace(id)
+		}
+	}
+	return ""
+}
+
+// vouch asks, within a pipeline of reads, whether what they answer is of a generation: an older copy of its server says
+// the same number, and is not to be believed either.
+type vouch struct {
+	store *Store
+	info  *redis.StringCmd // of the one server there is; nil where there are several
+}
+
+// generationCheck is the answer about one partition.
+type generationCheck struct {
+	known    *redis.SliceCmd
+	identity func() string
+}
+
+func (s *Store) newVouch() *vouch { return &vouch{store: s} }
+
+// tellIdentity is for servers of a cluster, which a command reaches by a key only.
+const tellIdentity = "return redis.call('INFO', 'replication')"
+
+func (v *vouch) check(ctx context.Context, pipe redis.Pipeliner, partition int) *generationCheck {
+	c := &generationCheck{known: pipe.HMGet(ctx, genKey(partition), "gen", "server")}
+	switch {
+	case v.store.cfg.Identity != "":
+		c.identity = func() string { return v.store.cfg.Identity }
+	case v.store.cfg.Mode == "cluster":
+		info := pipe.Eval(ctx, tellIdentity, []string{genKey(partition)})
+		c.identity = func() string { text, _ := info.Text(); return replid(text) }
+	default:
+		if v.info == nil {
+			v.info = pipe.Info(ctx, "replication")
+		}
+		info := v.info
+		c.identity = func() string { return replid(info.Val()) }
+	}
+	return c
+}
+
+// is reports whether the server is in a generation.
+func (c *generationCheck) is(gen int64) bool {
+	known := c.known.Val()
+	return field(known, 0) == strconv.FormatInt(gen, 10) && field(known, 1) == c.identity()
 }
 
 // SetGeneration sets the generation if it is higher and the server is still the one it was raised on.

@@ -72,6 +72,8 @@ func TestGenerationOfAnotherServerIsStale(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
 		p := e.cfg.Partitions.Of("a")
 		require.NoError(t, e.store.rdb.HSet(t.Context(), genKey(p), "server", strings.Repeat("b", 40)).Err())
+		_, err := e.store.Heads(t.Context(), "", []string{"a"})
+		require.ErrorContains(t, err, "generation 1 is over", "reads do not believe it either")
 		r := e.recovery(group("a", domain.Room))
 		s := e.sender(t, r, AppendConfig{})
 		require.Equal(t, int64(2), s.must(t, domain.Draft{Group: "a", From: "u"}).Gen)

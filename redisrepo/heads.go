@@ -30,7 +30,7 @@ type headCmds struct {
 // partitionNumbers reads one field of each hash for each group of a partition.
 type partitionNumbers struct {
 	gen                    int64
-	known                  *redis.StringCmd // the generation that Redis is in
+	standing               *generationCheck
 	groups                 []string
 	seqs, persisted, holes *redis.SliceCmd
 }
@@ -75,9 +75,10 @@ func (s *Store) readHeads(ctx context.Context, user string, groups []string) (he
 		c.index = len(c.numbers.groups)
 		c.numbers.groups = append(c.numbers.groups, group)
 	}
+	vouch := s.newVouch()
 	for p, n := range partitions {
 		gen := n.gen
-		n.known = pipe.HGet(ctx, genKey(p), "gen")
+		n.standing = vouch.check(ctx, pipe, p)
 		n.seqs = pipe.HMGet(ctx, seqKey(p, gen), n.groups...)
 		n.persisted = pipe.HMGet(ctx, persistedKey(p, gen), n.groups...)
 		n.holes = pipe.HMGet(ctx, holesKey(p, gen), n.groups...)
@@ -86,7 +87,7 @@ func (s *Store) readHeads(ctx context.Context, user string, groups []string) (he
 		return nil, nil, fmt.Errorf("read %d heads: %w", len(groups), err)
 	}
 	for p, n := range partitions {
-		if n.known.Val() != strconv.FormatInt(n.gen, 10) {
+		if !n.standing.is(n.gen) {
 			return nil, &domain.LogRange{Partition: p, Gen: n.gen}, nil
 		}
 	}
