@@ -32,7 +32,7 @@ test: servers ## Vet and run every test, on real servers too (installs them when
 	go test $(TEST_FLAGS) ./...
 
 .PHONY: chaos
-chaos: servers ## Break hearth in every way and check its promises (an hour; SEED=n, FAULTS=a,b)
+chaos: servers ## Break hearth in every way and check its promises (half an hour; SEED=n, FAULTS=a,b)
 	HEARTH_TEST_LONG=1 HEARTH_CHAOS_SEED=$(SEED) HEARTH_CHAOS_FAULTS=$(FAULTS) \
 		go test -race -count=1 -v -timeout 2h -run '^Test(Faults|Mixtures|PlantedDefects)$$' ./cmd/internal/chaos
 

@@ -40,7 +40,7 @@ var defects = []defect{
 	},
 	{
 		name: "the append client repeats by itself, and sends without client_id have no id", fault: "replies-lost", short: true,
-		red: StoredTwice, also: []string{WrongSeq, Reordered},
+		red: StoredTwice, also: []string{WrongSeq, Reordered, WentBack},
 		changes: []change{
 			{"redisrepo/client.go", "once.MaxRetries = -1", "once.MaxRetries = 3"},
 			{"redisrepo/append.lua", "local first = redis.call('GET', dedupe)", "local first = ARGV[a + 5] ~= '60000' and redis.call('GET', dedupe)"},
