@@ -100,8 +100,8 @@ func addSoundView(h *History, r *rand.Rand, user, group string, conn int, end ti
 		for _, row := range rows[:n] {
 			page.Messages = append(page.Messages, Message{row.Seq, row.ClientID})
 		}
-		if n > 0 && page.More && r.IntN(3) > 0 { // the others were sent later
-			page.Asked, page.MaxSeq, page.More = 0, rows[n-1].Seq, false
+		if n > 0 && page.More && r.IntN(3) > 0 { // the others are on their way
+			page.Joins, page.MaxSeq, page.More = true, rows[n-1].Seq, false
 		}
 		if n > 0 {
 			if last := rows[n-1].Seq; cursor < hole.From && hole.To < last {

@@ -66,6 +66,7 @@ type Step struct {
 	Asked    time.Duration // Page: when
 	After    int64         // Page: asked for what is behind this seq; Resync: to go on from
 	MaxSeq   int64         // Page
+	Joins    bool          // Page: of subscribe, whose max_seq is where pushes go on, and may be behind the group's
 	Messages []Message     // Page: ascending; Push: one
 	Holes    []Hole        // Page
 	More     bool          // Page

@@ -298,7 +298,7 @@ func (v *visit) answered(q *question, f *frame) error {
 		q.mark.Answer = p.ReadSeq
 		return nil
 	}
-	v.page(q.view, &p, q.after, q.at)
+	v.page(q.view, &p, q)
 	switch {
 	case p.More:
 		return v.askPage(q.op, q.view)
@@ -332,7 +332,7 @@ func (v *visit) synced(q *question, ok json.RawMessage) error {
 	for i := range answer.Results {
 		p := &answer.Results[i]
 		if view := v.views[p.Group]; view != nil && p.Error == nil {
-			v.page(view, p, view.cursor, q.at)
+			v.page(view, p, &question{op: q.op, after: view.cursor, at: q.at})
 		}
 	}
 	for _, f := range v.views {
@@ -343,8 +343,10 @@ func (v *visit) synced(q *question, ok json.RawMessage) error {
 	return nil
 }
 
-func (v *visit) page(view *following, p *page, after int64, asked time.Duration) {
-	s := Step{Kind: Page, At: v.run.now(), Conn: v.sock.conn, Asked: asked, After: after, MaxSeq: p.MaxSeq, More: p.More}
+func (v *visit) page(view *following, p *page, q *question) {
+	s := Step{
+		Kind: Page, At: v.run.now(), Conn: v.sock.conn, Asked: q.at, After: q.after, MaxSeq: p.MaxSeq, Joins: q.op == "subscribe", More: p.More,
+	}
 	for _, m := range p.Messages {
 		s.Messages = append(s.Messages, Message{m.Seq, m.Body.id()})
 		view.cursor = max(view.cursor, m.Seq)
