@@ -69,6 +69,7 @@ type DB struct {
 	partitions domain.Partitions
 	seqJump    int64
 	now        func() time.Time
+	beats      beats
 
 	insertPlain, insertFull *batch // messages
 	raiseReads              *batch // read marks

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"hearth/domain"
 )
@@ -12,6 +14,8 @@ import (
 const (
 	// liveMS is how old the heartbeat of a living instance may be. One that stands still for longer is not waited for.
 	liveMS = 5000
+	// graceTime is how long after an outage of the database those are waited for who lived when it began.
+	graceTime = 2 * time.Second
 	// forgetMS is when an instance that ended without a word is forgotten.
 	forgetMS = 3_600_000
 )
@@ -37,7 +41,41 @@ func (d *DB) Heartbeat(ctx context.Context, instance string) (map[int]domain.Gen
 	if err != nil {
 		return nil, fmt.Errorf("heartbeat of %s: %w", instance, err)
 	}
+	d.beats.told(time.Now())
 	return gens, nil
+}
+
+// beats knows for how long the database was not there: nobody could tell then that he lives.
+type beats struct {
+	mu     sync.Mutex // guards what follows
+	last   time.Time
+	outage time.Duration // the last one
+	over   time.Time     // when it ended
+}
+
+// told notes that a heartbeat has arrived.
+func (b *beats) told(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if silence := now.Sub(b.last); !b.last.IsZero() && silence > graceTime {
+		b.outage, b.over = silence, now
+	}
+	b.last = now
+}
+
+// silence is for how long nobody could be heard, until just now.
+func (b *beats) silence(now time.Time) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.last.IsZero():
+		return 0
+	case now.Sub(b.last) > graceTime:
+		return now.Sub(b.last)
+	case now.Sub(b.over) < graceTime:
+		return b.outage
+	}
+	return 0
 }
 
 // Depart forgets an instance whose journal is written, and those that have been dead for long.
@@ -82,7 +120,8 @@ func (d *DB) Flushed(ctx context.Context, instance string, partition int, gen in
 	return nil
 }
 
-// Unflushed names the living instances that have not reported gen; see domain.GenerationStore.
+// Unflushed names the living instances that have not reported gen; see domain.GenerationStore. Just after an outage of the
+// database those still count as living who did when it began.
 func (d *DB) Unflushed(ctx context.Context, partition int, gen int64) (row domain.Generation, instances []string, err error) {
 	err = d.view(ctx, func(tx *sql.Tx) error {
 		var err error
@@ -92,7 +131,8 @@ func (d *DB) Unflushed(ctx context.Context, partition int, gen int64) (row domai
 		query := "SELECT i.instance_id FROM instance AS i LEFT JOIN instance_flushed AS f" +
 			" ON f.instance_id=i.instance_id AND f.partition_id=?" +
 			" WHERE i.heartbeat_time>=" + d.dialect.nowMS + "-? AND COALESCE(f.gen, 0)<? ORDER BY i.instance_id"
-		return each(ctx, tx, query, []any{partition, liveMS, gen}, func(rows *sql.Rows) error {
+		live := liveMS + d.beats.silence(time.Now()).Milliseconds()
+		return each(ctx, tx, query, []any{partition, live, gen}, func(rows *sql.Rows) error {
 			var id string
 			err := rows.Scan(&id)
 			instances = append(instances, id)

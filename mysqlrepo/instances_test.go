@@ -3,6 +3,7 @@ package mysqlrepo
 import (
 	"database/sql"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -101,5 +102,30 @@ func TestDepartForgetsAnInstanceAndTheLongDead(t *testing.T) {
 			require.Equal(t, []string{"b"}, ids, table)
 		}
 		require.NoError(t, db.Depart(ctx, "a"), "again")
+	})
+}
+
+func TestJustAfterAnOutageTheLivingStillLive(t *testing.T) {
+	onEach(t, func(t *testing.T, db *DB) {
+		ctx := t.Context()
+		for _, instance := range []string{"a", "b", "dead"} {
+			_, err := db.Heartbeat(ctx, instance)
+			require.NoError(t, err)
+		}
+		age(t, db, "dead", 10*liveMS)
+		require.Equal(t, []string{"a", "b"}, unflushed(t, db, 1, 7))
+		outage := 20 * time.Second // nobody was heard
+		age(t, db, "a", outage.Milliseconds())
+		age(t, db, "b", outage.Milliseconds())
+		require.Empty(t, unflushed(t, db, 1, 7))
+		db.beats.last = db.beats.last.Add(-outage)
+		require.Equal(t, []string{"a", "b"}, unflushed(t, db, 1, 7), "before anybody was heard again")
+		_, err := db.Heartbeat(ctx, "a")
+		require.NoError(t, err)
+		_, err = db.Heartbeat(ctx, "a")
+		require.NoError(t, err)
+		require.Equal(t, []string{"a", "b"}, unflushed(t, db, 1, 7), "b has some time to be heard")
+		db.beats.over = db.beats.over.Add(-graceTime)
+		require.Equal(t, []string{"a"}, unflushed(t, db, 1, 7), "and has not used it")
 	})
 }

@@ -31,6 +31,7 @@ var defects = []defect{
 			{"redisrepo/standing.lua", "local stale = known[1] ~= ARGV[1] or known[2] ~= identity", "local stale = known[1] ~= ARGV[1]"},
 			{"domain/generation.go", "o.Gen == g.Gen && o.Server == g.Server && o.Identity == g.Server", "o.Gen == g.Gen"},
 			{"jobs/generations.go", "if current > 0 && o.Gen == current && o.Server == o.Identity {", "if current > 0 && o.Gen == current {"},
+			{"redisrepo/generation.go", " && field(known, 1) == c.identity()", ""},
 		},
 	},
 	{
