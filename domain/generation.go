@@ -141,11 +141,12 @@ const (
 	overtakeWait = 20 * time.Millisecond
 )
 
-// quarrel is what makes generations follow on each other quickly: as long as there are two masters, those who speak to
-// one raise what those of the other have raised.
+// quarrel is what goes on as long as there are two masters: those who speak to one raise what those of the other have raised.
 type quarrel struct {
-	last  time.Time // when the newest generation became current
-	pause time.Duration
+	gen    int64 // the newest one that became current here, when, and on which server
+	last   time.Time
+	server string
+	pause  time.Duration
 }
 
 const (
@@ -154,17 +155,20 @@ const (
 	calm     = 10 * time.Second // without a new generation, until it is over
 )
 
-// raised takes note of a new generation.
-func (q *quarrel) raised() {
-	if time.Since(q.last) < calm {
+// raised takes note of a new generation. One on the same server as the last, with others between them, answers to another
+// master; a server that was restarted is another one, and one that was emptied has the next generation.
+func (q *quarrel) raised(row Generation) {
+	answers := row.Server == q.server && row.Gen > q.gen+1
+	switch {
+	case answers && time.Since(q.last) < calm:
 		q.pause = min(max(2*q.pause, minPause), maxPause)
-	} else {
+	default:
 		q.pause = 0
 	}
-	q.last = time.Now()
+	q.gen, q.server, q.last = row.Gen, row.Server, time.Now()
 }
 
-// wait keeps the next generation off for as long as the last ones have come too quickly.
+// wait keeps the next generation off for a while.
 func (q *quarrel) wait(ctx context.Context) error {
 	left := q.pause - time.Since(q.last)
 	if left <= 0 {
@@ -176,7 +180,7 @@ func (q *quarrel) wait(ctx context.Context) error {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
-		return Unavailable(fmt.Errorf("generations follow on each other: %w", ctx.Err()), "Redis")
+		return Unavailable(fmt.Errorf("two masters raise generations: %w", ctx.Err()), "Redis")
 	}
 }
 
@@ -224,7 +228,7 @@ func (g *Generations) renewOnce(ctx context.Context, partition int) error {
 	}
 	if row.Gen > g.Of(partition) {
 		g.current[partition].Store(row.Gen)
-		g.quarrels[partition].raised()
+		g.quarrels[partition].raised(row)
 		if g.raised != nil {
 			g.raised(partition, row.Gen)
 		}
