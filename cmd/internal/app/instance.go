@@ -245,6 +245,11 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 	if err := i.heartbeat.Begin(ctx); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil { // or others would wait for this instance's journal
+			err = errors.Join(err, i.heartbeat.End(context.WithoutCancel(ctx)))
+		}
+	}()
 	if err := i.gens.RenewAll(ctx); err != nil {
 		return nil, err
 	}
