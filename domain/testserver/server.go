@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -136,12 +137,15 @@ func (s *Server) launch() error {
 		if s.port, err = freePort(); err != nil {
 			return err
 		}
-		if err = s.start(); err == nil || !taken(s.port) {
+		if err = s.start(); err == nil || !taken(s.port) && !saysTaken(err) {
 			return err
 		}
 	}
 	return err
 }
+
+// saysTaken tells that the server had another port in mind, too, as a node of a cluster has.
+func saysTaken(err error) bool { return strings.Contains(err.Error(), "Address already in use") }
 
 func taken(port int) bool {
 	l, err := net.Listen("tcp", addrOf(port))
