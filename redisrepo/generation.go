@@ -102,7 +102,7 @@ func replid(info string) string {
 	return ""
 }
 
-// vouch asks, within a pipeline of reads, whether what they answer is of a generation: an older copy of its server says
+// vouch asks, in a pipeline behind its reads, whether what they answer is of a generation: an older copy of its server says
 // the same number, and is not to be believed either.
 type vouch struct {
 	store *Store

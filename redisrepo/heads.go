@@ -75,13 +75,14 @@ func (s *Store) readHeads(ctx context.Context, user string, groups []string) (he
 		c.index = len(c.numbers.groups)
 		c.numbers.groups = append(c.numbers.groups, group)
 	}
-	vouch := s.newVouch()
 	for p, n := range partitions {
-		gen := n.gen
+		n.seqs = pipe.HMGet(ctx, seqKey(p, n.gen), n.groups...)
+		n.persisted = pipe.HMGet(ctx, persistedKey(p, n.gen), n.groups...)
+		n.holes = pipe.HMGet(ctx, holesKey(p, n.gen), n.groups...)
+	}
+	vouch := s.newVouch() // behind all reads: a server that is emptied among them has no generation then
+	for p, n := range partitions {
 		n.standing = vouch.check(ctx, pipe, p)
-		n.seqs = pipe.HMGet(ctx, seqKey(p, gen), n.groups...)
-		n.persisted = pipe.HMGet(ctx, persistedKey(p, gen), n.groups...)
-		n.holes = pipe.HMGet(ctx, holesKey(p, gen), n.groups...)
 	}
 	if err := execIgnoringNil(ctx, pipe); err != nil {
 		return nil, nil, fmt.Errorf("read %d heads: %w", len(groups), err)

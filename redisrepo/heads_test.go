@@ -1,10 +1,12 @@
 package redisrepo
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"hearth/domain"
@@ -452,5 +454,54 @@ func TestHolesThatChangedAreTakenOver(t *testing.T) {
 		e.raiseRedis(t, 3, 3)
 		_, err := e.store.Heads(ctx, "", []string{seeded})
 		require.ErrorContains(t, err, "generation 2 is over", "Redis is in another one, and nobody renews")
+	})
+}
+
+// flushAmong empties Redis within every pipeline of its clients, behind so many commands.
+type flushAmong struct {
+	behind  int
+	flush   func()
+	flushed *bool
+}
+
+func (flushAmong) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (flushAmong) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (f flushAmong) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if *f.flushed || f.behind >= len(cmds) {
+			return next(ctx, cmds)
+		}
+		*f.flushed = true
+		if f.behind > 0 {
+			if err := next(ctx, cmds[:f.behind]); err != nil {
+				return err
+			}
+		}
+		f.flush()
+		return next(ctx, cmds[f.behind:])
+	}
+}
+
+// A pipeline is not one step: others come between its commands.
+func TestHeadsAreNotBelievedOfARedisThatIsEmptiedAmongTheReads(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		for behind := 0; ; behind++ {
+			gen := int64(1 + behind)
+			e.raise(t, gen)
+			p := e.cfg.Partitions.Of("a")
+			require.NoError(t, e.store.SetSeeds(t.Context(), p, gen, map[string]domain.Seed{"a": {Start: 100}}))
+			flushed := false
+			emptied := e.open(t, e.addr)
+			emptied.rdb.AddHook(flushAmong{behind, func() { require.NoError(t, e.store.rdb.FlushAll(t.Context()).Err()) }, &flushed})
+			heads, err := emptied.Heads(t.Context(), "ann", []string{"a"})
+			if err == nil {
+				require.EqualValues(t, 100, heads[0].MaxSeq, "emptied behind %d commands", behind)
+			}
+			if !flushed { // there were no more commands
+				require.NoError(t, err)
+				return
+			}
+		}
 	})
 }
