@@ -111,7 +111,9 @@ func (f *feed) repaired(after int64) {
 }
 
 // lookAt compares the group's holes with those of the last look: where messages came back, the word of it got lost with
-// a break of pub/sub. A head from before what was handed out may lack newer holes and tells nothing. f.mu is held.
+// a break of pub/sub. A head from before what was handed out may lack newer holes and tells nothing; nor does it that
+// expired ones are missing, which never come back: heads may overtake each other, and the cached holes may for a while be
+// from before the last expiry. f.mu is held.
 func (f *feed) lookAt(head *domain.Head) {
 	if head.MaxSeq < f.last {
 		return
@@ -119,6 +121,9 @@ func (f *feed) lookAt(head *domain.Head) {
 	before, holes := f.holes, head.Holes
 	f.holes = holes
 	for _, h := range before {
+		if h.Reason == domain.HoleExpired {
+			continue
+		}
 		for next := h.From; next <= min(h.To, f.last); {
 			now, still := holes.At(next)
 			if !still {

@@ -106,6 +106,25 @@ func TestARepairOfWhichTheWordGotLostIsSeenInTheHoles(t *testing.T) {
 	})
 }
 
+// A head that was read before the one of the last look, or holes that were read in MySQL before and written to Redis
+// behind those of now, lack what has expired meanwhile.
+func TestExpiredMessagesDoNotComeBack(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		s.b.skip("g", 3)
+		s.b.accept("g", 1)
+		c := s.dial(t, "ann").ready()
+		for _, holes := range []domain.Holes{
+			{{From: 1, To: 2, Reason: domain.HoleExpired}, {From: 3, To: 3, Reason: domain.HoleLost}},
+			{{From: 3, To: 3, Reason: domain.HoleLost}},
+		} {
+			s.b.change(func(b *backend) { b.groups["g"].holes = holes })
+			s.looks(t, 10*time.Second)
+		}
+		c.alive()
+	})
+}
+
 func TestARepairThatWasToldIsNotToldAgain(t *testing.T) {
 	t.Parallel()
 	inBubble(t, nil, func(t *testing.T, s *piped) {
