@@ -113,12 +113,12 @@ type Persist struct {
 	// Messages that may wait for MySQL, per partition; further sends are refused with overloaded. An entry takes
 	// about 1 kB of Redis memory: the limit must fit into what Redis has.
 	BacklogLimit int64 `yaml:"backlog_limit" validate:"min=1000"`
-	// Memory, in bytes, in which an instance remembers what it has acknowledged or shown until MySQL has it. That is what
-	// Redis may lose without a message being lost; filled up (MySQL away for long), the oldest are given up.
-	JournalBytes int64 `yaml:"journal_bytes" validate:"min=1048576"`
 	// Bytes of Redis memory that these messages may take, per partition, as Redis estimates it; further sends are
 	// refused likewise. All partitions together must leave Redis room for what else it holds.
 	BacklogBytes int64 `yaml:"backlog_bytes" validate:"min=1048576"`
+	// Memory, in bytes, in which an instance remembers what it has acknowledged or shown until MySQL has it. That is what
+	// Redis may lose without a message being lost; filled up (MySQL away for long), the oldest are given up.
+	JournalBytes int64 `yaml:"journal_bytes" validate:"min=1048576"`
 }
 
 // Seq is how seqs go on after a loss.
