@@ -144,16 +144,22 @@ func (f *feed) resyncFrom(c *Conn, sub *subscription, after int64) {
 	c.reply(wire.AppendResync(nil, []wire.Resync{{Group: f.group, AfterSeq: after, FromStart: true}}))
 }
 
-// repairsOf counts the repairs of a group's history that this instance has heard of; -1 while it follows the group not
-// at all.
-func (h *Hub) repairsOf(group string) int {
+// heard is what an instance has heard of repairs of a group's history. The zero value: nothing, it does not follow the
+// group. It is another one behind every repair, and where a feed may have missed one: two feeds count each for itself.
+type heard struct {
+	feed    *feed
+	repairs int
+}
+
+// repairsOf is what this instance has heard of repairs of a group.
+func (h *Hub) repairsOf(group string) heard {
 	f := h.feed(group)
 	if f == nil {
-		return -1
+		return heard{}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.repairs
+	return heard{f, f.repairs}
 }
 
 // fetch reads the head and one page from the feed's position on. moved tells that the position has changed, done that

@@ -197,3 +197,18 @@ func TestARepairBehindTheLookAtTheHeadIsInThePage(t *testing.T) {
 		require.Equal(t, []int64{1, 2, 3}, p.seqs())
 	})
 }
+
+// Between the head and the subscription the last follower may leave, and with him the feed that is told of a repair.
+func TestAFeedDoesNotKnowTheRepairsOfTheOneBefore(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		follow := func() *feed { return s.hub.follow(t.Context(), []string{"r"})[0] }
+		first := follow()
+		before := s.hub.repairsOf("r")
+		s.hub.unfollow(first)
+		s.Hub().Noticed("r", domain.Notice{Repaired: true, After: 1})
+		second := follow()
+		require.False(t, before == s.hub.repairsOf("r")) // as the subscriber compares
+		s.hub.unfollow(second)
+	})
+}

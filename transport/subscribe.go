@@ -130,7 +130,7 @@ func (c *Conn) subscribe(ctx context.Context, r wire.Request) error {
 }
 
 // answerSubscribe reads the page and sends the reply. repairs is what repairsOf said before the head was read.
-func (c *Conn) answerSubscribe(ctx context.Context, id wire.ID, f *feed, head *domain.Head, repairs int, after *int64, limit int) error {
+func (c *Conn) answerSubscribe(ctx context.Context, id wire.ID, f *feed, head *domain.Head, repairs heard, after *int64, limit int) error {
 	sub, top := f.hold(c, head.Version)
 	head.MaxSeq = top
 	var page domain.Page
@@ -150,7 +150,7 @@ func (c *Conn) answerSubscribe(ctx context.Context, id wire.ID, f *feed, head *d
 
 // renewHoles reads the holes again if messages may have come back since the head was read: before its subscription, a
 // client is not told to resync.
-func (c *Conn) renewHoles(ctx context.Context, head *domain.Head, repairs int) error {
+func (c *Conn) renewHoles(ctx context.Context, head *domain.Head, repairs heard) error {
 	if c.server.hub.repairsOf(head.Group) == repairs {
 		return nil
 	}
