@@ -40,7 +40,9 @@ func useAll(t *testing.T, e *env) {
 		}
 	}
 	heard := e.subscribe(t, e.store, groups...)
-	s := e.sender(t, r, AppendConfig{UserRate: 1000, UserBurst: 1000, GroupRate: 1000})
+	s := e.sender(t, r, AppendConfig{
+		UserRate: 1000, UserBurst: 1000, GroupRate: 1000, BacklogBytes: 1 << 20, MessageBytes: 1 << 20, // a log is measured from its first entry on
+	})
 	for turn := range 3 {
 		var answers []<-chan result
 		for _, g := range groups {
@@ -107,6 +109,16 @@ func useAll(t *testing.T, e *env) {
 		require.NoError(t, e.store.Changed(ctx, c))
 	}
 	require.NoError(t, e.store.FillReads(ctx, marks))
+	sends := make(map[string][]domain.RecentSend)
+	for _, g := range groups {
+		sends[g] = []domain.RecentSend{{Dedupe: "late" + g, Seq: 1, TimeMS: time.Now().UnixMilli(), Hash: "00"}}
+	}
+	require.NoError(t, e.store.RememberSends(ctx, sends))
+	require.NoError(t, e.store.RememberGroups(ctx, "newcomer", groups, "0-0"))
+	mine, _, known, err := e.store.OwnGroups(ctx, "newcomer")
+	require.NoError(t, err)
+	require.True(t, known)
+	require.ElementsMatch(t, groups, mine)
 	var logs []domain.LogRange
 	for p := range testPartitions {
 		logs = append(logs, domain.LogRange{Partition: p, Gen: 1})
@@ -119,6 +131,11 @@ func useAll(t *testing.T, e *env) {
 	require.NoError(t, err)
 	for i, log := range logs {
 		require.Len(t, entries[i], 4)
+		group := entries[i][0].Group
+		watermarks, written, err := e.store.Reached(ctx, log, []string{group}, []domain.GroupUser{{Group: group, User: "v"}})
+		require.NoError(t, err)
+		require.Equal(t, map[string]int64{group: 1}, watermarks)
+		require.Empty(t, written, "the mark waits")
 		require.NoError(t, e.store.Committed(ctx, []domain.LogBatch{{LogRange: log, Entries: entries[i], Dead: entries[i][:1]}}))
 		dirty, err := e.store.DirtyMarks(ctx, log)
 		require.NoError(t, err)
@@ -282,7 +299,7 @@ func TestScriptsTouchDeclaredKeysOfOneSlotOnly(t *testing.T) {
 			commands = append(commands, line)
 		}
 	}()
-	for _, s := range scripts() { // known, so that each call is one EVALSHA
+	for _, s := range scripts(t) { // known, so that each call is one EVALSHA
 		require.NoError(t, s.Load(t.Context(), e.store.rdb).Err())
 	}
 	useAll(t, e)
@@ -311,18 +328,23 @@ func TestScriptsTouchDeclaredKeysOfOneSlotOnly(t *testing.T) {
 			require.Contains(t, keys, key, "script %s: %s", script, line)
 		}
 	}
-	for _, s := range scripts() {
+	for _, s := range scripts(t) {
 		require.Positive(t, calls[s.Hash()], "script %s was not called", s.Hash())
 	}
 }
 
-func scripts() []*redis.Script {
-	return []*redis.Script{
-		appendScript, signalScript, generationScript, forgetScript, seedScript, fillScript, changeScript, readScript, markedScript,
-		commitScript, expireScript, heatScript, enterScript, leaveScript, sweepScript, noteScript,
-		commitScript, expireScript, holesScript, expiringScript, enterScript, leaveScript, sweepScript, noteScript,
-		rankedScript,
+// scripts are all there are.
+func scripts(t *testing.T) []*redis.Script {
+	t.Helper()
+	list := []*redis.Script{
+		appendScript, signalScript, generationScript, forgetScript, seedScript, reachedScript, holesScript, expiringScript,
+		fillScript, changeScript, readScript, markedScript, commitScript, expireScript, heatScript, rankedScript, mineScript,
+		enterScript, leaveScript, sweepScript, noteScript,
 	}
+	sources, err := filepath.Glob("*.lua")
+	require.NoError(t, err)
+	require.Len(t, list, len(sources)-1, "standing.lua is a part of others")
+	return list
 }
 
 var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
@@ -344,6 +366,8 @@ func touched(command string, args []string) []string {
 		return nil
 	case "del":
 		return args
+	case "memory": // USAGE key
+		return args[1:2]
 	}
 	return args[:1]
 }
@@ -487,10 +511,14 @@ func TestMethodsFailWithoutRedis(t *testing.T) {
 		"Logs":         func(ctx context.Context) error { _, err := s.Logs(ctx); return err },
 		"ForgetGroups": func(ctx context.Context) error { return s.ForgetGroups(ctx) },
 		"MarksWritten": func(ctx context.Context) error { return s.MarksWritten(ctx, log, nil) },
-		"Lease":        func(ctx context.Context) error { _, err := s.Lease(ctx, 1, "i", time.Second); return err },
-		"Unlease":      func(ctx context.Context) error { return s.Unlease(ctx, 1, "i") },
-		"ObserveAll":   func(ctx context.Context) error { _, err := s.ObserveAll(ctx); return err },
-		"SetAside":     func(ctx context.Context) error { return s.SetAside(ctx, 1, 1) },
+		"Reached":      func(ctx context.Context) error { _, _, err := s.Reached(ctx, log, []string{"a"}, nil); return err },
+		"RememberSends": func(ctx context.Context) error {
+			return s.RememberSends(ctx, map[string][]domain.RecentSend{"a": {{Dedupe: "d", TimeMS: time.Now().UnixMilli()}}})
+		},
+		"Lease":      func(ctx context.Context) error { _, err := s.Lease(ctx, 1, "i", time.Second); return err },
+		"Unlease":    func(ctx context.Context) error { return s.Unlease(ctx, 1, "i") },
+		"ObserveAll": func(ctx context.Context) error { _, err := s.ObserveAll(ctx); return err },
+		"SetAside":   func(ctx context.Context) error { return s.SetAside(ctx, 1, 1) },
 		"Announce": func(ctx context.Context) error {
 			_, err := s.Announce(ctx, "i", map[string]int{"a": 1})
 			return err
