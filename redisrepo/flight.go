@@ -190,7 +190,8 @@ func (a *Appender) settle(ctx context.Context, c *call) error {
 		a.failed(ctx, c, err)
 		return err
 	}
-	var back, over []*pendingSend
+	var back []*pendingSend // in one go, or they would change places
+	over := false
 	load, seed := map[string]bool{}, map[string]struct{}{}
 	for i, s := range c.sends {
 		switch words[i] {
@@ -203,15 +204,16 @@ func (a *Appender) settle(ctx context.Context, c *call) error {
 			back = append(back, s)
 		default:
 			if !a.answer(s, words[i], c.gen) {
-				over = append(over, s)
+				over = true
+				back = append(back, s)
 			}
 		}
 	}
 	if len(back) > 0 {
-		a.recover(ctx, c, back, load, seed)
+		a.putBack(c.partition, back, nil)
+		a.recover(ctx, c, load, seed)
 	}
-	if len(over) > 0 {
-		a.putBack(c.partition, over, nil)
+	if over {
 		a.renew(ctx, c)
 	}
 	return nil

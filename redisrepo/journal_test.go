@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
@@ -435,4 +436,32 @@ func TestTheSubscriberDoubtsOnANewGenerationAndANewConnection(t *testing.T) {
 		doubted("a new connection")
 		until(t, "confirmation", func() bool { return l.confirmations("a") > confirmed })
 	})
+}
+
+// Of two sends of a group one waits for its seed, and the refusal of the other is not believed: a rate may let it pass by
+// the time it goes again, and it must not overtake the first.
+func TestWhatIsPutBackForTwoReasonsKeepsItsOrder(t *testing.T) {
+	t.Parallel()
+	e := newMini(t)
+	j, p := e.journaled(), e.cfg.Partitions.Of("a")
+	s := idleSender(e.store, e.recovery(group("a", domain.Room)), AppendConfig{}, zerolog.Nop())
+	for _, id := range []string{"first", "second"} {
+		s.post(domain.Draft{Group: "a", From: "u", ClientID: id})
+	}
+	calls, late := s.take(time.Now())
+	require.Empty(t, late)
+	require.Len(t, calls, 1)
+	calls[0].cmd = redis.NewCmd(t.Context())
+	calls[0].cmd.SetVal([]any{"RESEED", "GROUP_RATE 5"})
+	_, err := j.Close(p, 2)
+	require.NoError(t, err)
+	require.NoError(t, s.settle(t.Context(), calls[0]))
+	s.jobs.Wait()
+	var order []string
+	for _, send := range s.queues[p].sends {
+		order = append(order, send.ClientID)
+	}
+	require.Equal(t, []string{"first", "second"}, order)
+	require.Empty(t, s.queues[p].held)
+	require.Equal(t, 2, s.queued)
 }

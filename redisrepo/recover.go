@@ -63,15 +63,17 @@ func (a *Appender) renew(ctx context.Context, c *call) {
 
 // recover loads groups (true: opens them if need be) and seeds others while their sends wait; sends of other groups
 // pass.
-func (a *Appender) recover(ctx context.Context, c *call, back []*pendingSend, load map[string]bool, seed map[string]struct{}) {
-	a.putBack(c.partition, back, nil)
+func (a *Appender) recover(ctx context.Context, c *call, load map[string]bool, seed map[string]struct{}) {
 	a.mu.Lock()
 	q := &a.queues[c.partition]
 	if q.held == nil {
 		q.held = make(map[string]struct{})
 	}
-	for _, s := range back {
-		q.held[s.Group] = struct{}{}
+	for group := range load {
+		q.held[group] = struct{}{}
+	}
+	for group := range seed {
+		q.held[group] = struct{}{}
 	}
 	a.mu.Unlock()
 	for group, open := range load {
