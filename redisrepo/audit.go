@@ -351,7 +351,10 @@ func (s *Store) AuditSeqs(ctx context.Context, gens []int64, groups []string) (m
 // AuditHeat reads a partition's speakers and heat in one step.
 func (s *Store) AuditHeat(ctx context.Context, partition int) (h domain.AuditedHeat, err error) {
 	reply, err := s.run(ctx, rankedScript, []string{genKey(partition), speakersKey(partition), heatKey(partition)}).Slice()
-	if err != nil || len(reply) != 4 {
+	if err == nil && len(reply) != 4 {
+		err = fmt.Errorf("an answer of %d parts", len(reply))
+	}
+	if err != nil {
 		return h, fmt.Errorf("heat of partition %d: %w", partition, err)
 	}
 	now, _ := reply[0].(string)
