@@ -85,7 +85,8 @@ func (r *Results) WriteReport(w io.Writer, about About) error {
 	b.WriteString("\n" + legend)
 	b.WriteString("\n## One fault at a time\n\nThe promise: nothing acknowledged is lost, and every column from *lost* to *other* is 0.\n\n")
 	writeTable(&b, r.list, false)
-	b.WriteString("\n## Two faults at once\n\nNothing is promised but that seqs are not reused and nothing is stored twice.\n\n")
+	b.WriteString("\n## Two faults at once\n\nMessages may be lost, and what follows from it when their senders repeat them: another seq, a wrong unread count, a\n" +
+		"hole that fills again. Seqs are not reused, nothing is stored twice or in another order, and durable is no lie.\n\n")
 	writeTable(&b, r.list, true)
 	if len(about.Planted) > 0 {
 		b.WriteString("\n## The checks are tested\n\nEach defect was built into a hearth, and exactly its checks failed:\n\n")
