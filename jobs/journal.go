@@ -40,6 +40,8 @@ type JournalMarks interface {
 type Waiters interface {
 	// Stored tells that a message's row is committed.
 	Stored(group string, gen, seq int64)
+	// Fail tells that a message was refused.
+	Fail(group string, gen, seq int64)
 }
 
 // Repairer lets Redis and clients follow when messages came back.
@@ -136,7 +138,7 @@ func (j *Journal) write(ctx context.Context, partition int, u domain.Unwritten) 
 }
 
 func (j *Journal) insert(ctx context.Context, partition int, messages []domain.Message) error {
-	err := j.writer.Store(ctx, domain.LogRange{Partition: partition, Gen: messages[0].Gen}, messages)
+	dead, err := j.writer.Store(ctx, domain.LogRange{Partition: partition, Gen: messages[0].Gen}, messages)
 	if isFenced(err) {
 		return j.insertLate(ctx, partition, messages)
 	}
@@ -144,7 +146,13 @@ func (j *Journal) insert(ctx context.Context, partition int, messages []domain.M
 		return fmt.Errorf("insert %d messages of the journal: %w", len(messages), err)
 	}
 	for i := range messages {
-		j.waiters.Stored(messages[i].Group, messages[i].Gen, messages[i].Seq)
+		m := &messages[i]
+		if len(dead) > 0 && dead[0].Group == m.Group && dead[0].Seq == m.Seq { // they are in the order of messages
+			j.waiters.Fail(m.Group, m.Gen, m.Seq)
+			dead = dead[1:]
+		} else {
+			j.waiters.Stored(m.Group, m.Gen, m.Seq)
+		}
 	}
 	return nil
 }

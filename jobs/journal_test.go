@@ -26,6 +26,7 @@ type stores struct {
 	flushed  map[domain.LogRange]bool
 	repaired []map[string]int64
 	answered []place // messages that a durable ack may be given for
+	failed   []place // and those that there are no rows of
 	known    map[string][]domain.RecentSend
 }
 
@@ -72,6 +73,12 @@ func (s *stores) Stored(group string, _, seq int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.answered = append(s.answered, place{group, seq})
+}
+
+func (s *stores) Fail(group string, _, seq int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = append(s.failed, place{group, seq})
 }
 
 func (s *stores) Repaired(ctx context.Context, filled map[string]int64) error {
@@ -191,6 +198,24 @@ func TestAFlushReportsWhenEverythingIsWritten(t *testing.T) {
 	require.NoError(t, k.job.Flush(t.Context(), 2, 4))
 	require.Zero(t, k.kept.Bytes())
 	require.Equal(t, 3*(70+71+72)+5, w.stored())
+	w.requireKept(t)
+}
+
+func TestADurableAckIsNotGivenForWhatAFlushPutsAside(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	k := w.keeper(10)
+	g := groupIn(1, 0)
+	k.accept(t, logOf(1, 1), g, 25)
+	w.refuse(g, 3, 4, 25)
+	require.NoError(t, k.job.Flush(t.Context(), 1, 2))
+	require.Equal(t, []place{{g, 3}, {g, 4}, {g, 25}}, k.failed)
+	require.Len(t, k.answered, 22)
+	for _, at := range k.answered {
+		require.Contains(t, w.rows, at)
+	}
+	require.Len(t, w.letters, 3)
+	require.Zero(t, k.kept.Bytes())
 	w.requireKept(t)
 }
 

@@ -159,8 +159,9 @@ func (w *Writer) store(ctx context.Context, b domain.LogBatch) (n int, err error
 	return n, errors.Join(err, commitErr)
 }
 
-// Store stores messages of one generation that do not come from a log. What MySQL refuses becomes a dead letter.
-func (w *Writer) Store(ctx context.Context, log domain.LogRange, messages []domain.Message) error {
+// Store stores messages of one generation that do not come from a log. What MySQL refuses becomes a dead letter, and is
+// returned.
+func (w *Writer) Store(ctx context.Context, log domain.LogRange, messages []domain.Message) (dead []domain.LogEntry, err error) {
 	entries := make([]domain.LogEntry, len(messages))
 	for i := range messages {
 		entries[i].Message = messages[i]
@@ -168,11 +169,11 @@ func (w *Writer) Store(ctx context.Context, log domain.LogRange, messages []doma
 	for len(entries) > 0 {
 		var d division
 		if err := w.divide(ctx, log, entries, &d); err != nil {
-			return err
+			return nil, err
 		}
-		entries = entries[d.done:]
+		dead, entries = append(dead, d.dead...), entries[d.done:]
 	}
-	return nil
+	return dead, nil
 }
 
 // Drain writes what older generations of a partition left in this Redis, messages and read marks, and deletes
