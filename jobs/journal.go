@@ -219,12 +219,16 @@ func (j *Journal) sweep(ctx context.Context, partition int) error {
 	return nil
 }
 
-// Last writes everything that is left, at shutdown: what cannot be written is in Redis as long as nothing else fails.
+// Last writes everything that is left, at shutdown, and tells what came late: what cannot be written is in Redis as long as
+// nothing else fails. Run has ended.
 func (j *Journal) Last(ctx context.Context) error {
 	var failed []error
 	for p := range int(j.partitions) {
 		unwritten, err := j.journal.All(p)
 		failed = append(failed, err, j.write(ctx, p, unwritten))
+	}
+	if err := j.repair(ctx); err != nil {
+		j.log.Error().Err(err).Msg("Redis and clients not told of messages that came late")
 	}
 	return errors.Join(failed...)
 }

@@ -395,3 +395,24 @@ func TestTheEndWritesEverything(t *testing.T) {
 	require.Len(t, w.storedMarks(), partitions)
 	w.requireKept(t)
 }
+
+func TestTheEndTellsOfWhatCameLate(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	k := w.keeper(10)
+	k.accept(t, logOf(1, 1), groupIn(1, 0), 5)
+	k.accept(t, logOf(2, 1), groupIn(2, 0), 5)
+	w.settled[1], w.settled[2] = 2, 2
+	require.NoError(t, k.job.Flush(t.Context(), 1, 2)) // the job has no time any more to tell of it
+	require.NoError(t, k.job.Last(t.Context()))
+	require.Equal(t, []map[string]int64{{groupIn(1, 0): 1, groupIn(2, 0): 1}}, k.repaired)
+
+	w = newWorld()
+	k = w.keeper(10)
+	k.accept(t, logOf(1, 1), groupIn(1, 0), 5)
+	w.settled[1] = 2
+	k.through(lose("repaired", requestLost))
+	require.NoError(t, k.job.Last(t.Context()), "everything is written")
+	require.Equal(t, 5, w.stored())
+	require.Contains(t, k.log.String(), "not told of messages that came late")
+}
