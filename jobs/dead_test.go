@@ -170,6 +170,43 @@ func TestTheStartOfABatchLeavesTheLogAlthoughTheRestFails(t *testing.T) {
 	w.requireKept(t)
 }
 
+// A slow MySQL leaves no time for all of a batch: what was done must not be done again and again.
+func TestASlowBatchWithRefusedRowsGetsFurther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		g, logs := groupIn(0, 0), []domain.LogRange{logOf(0, 1)}
+		w.send(logs[0], g, 300)
+		var dead []int64
+		for seq := int64(5); seq <= 300; seq += 10 {
+			dead = append(dead, seq)
+		}
+		w.refuse(g, dead...)
+		client := w.client("a")
+		client.through(func(ctx context.Context, name string, _ []domain.LogRange) outcome {
+			if name != "insert" && name != "dead letter" {
+				return answered
+			}
+			select {
+			case <-time.After(200 * time.Millisecond):
+				return answered
+			case <-ctx.Done():
+				return requestLost
+			}
+		})
+		writer := newWriter(client, batchRows)
+		for tries := 0; w.backlog() > 0; tries++ {
+			require.Less(t, tries, 20)
+			before := w.backlog()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			_, _, _ = writer.Write(ctx, logs)
+			cancel()
+			require.Less(t, w.backlog(), before)
+		}
+		w.requireAllButDead(t, g, dead...)
+	})
+}
+
 func TestAMessageThatIsStoredMeanwhileIsNoDeadLetter(t *testing.T) {
 	t.Parallel()
 	w := newWorld()

@@ -16,6 +16,7 @@ import (
 const (
 	maxBackoff   = 5 * time.Second
 	writeTimeout = 10 * time.Second
+	tellTimeout  = 5 * time.Second        // to tell Redis of what a batch has got done
 	maxIdle      = 100 * time.Millisecond // between looks at logs that are empty
 	observeEvery = time.Second
 	countEvery   = 10 * time.Second // of what changes seldom, and has to be asked of MySQL
@@ -151,6 +152,9 @@ func (w *Writer) store(ctx context.Context, b domain.LogBatch) (n int, err error
 	if d.done == 0 {
 		return 0, err
 	}
+	// What was done counts, also when the time ended before all was: the next try would get no further.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTimeout)
+	defer cancel()
 	if holesErr := w.takeHoles(ctx, d.dead); holesErr != nil {
 		return 0, errors.Join(err, holesErr)
 	}
