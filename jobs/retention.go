@@ -20,7 +20,7 @@ type OldRows interface {
 	// Expire deletes up to limit messages from the start of a group that are older than beforeMS, and puts a hole in
 	// their place. It returns how many.
 	Expire(ctx context.Context, e domain.Expiry, beforeMS int64, limit int) (int, error)
-	Holes(ctx context.Context, group string) (domain.Holes, error)
+	domain.HoleStore
 }
 
 // OldCache is the Redis side of retention.
@@ -28,8 +28,7 @@ type OldCache interface {
 	NowMS(ctx context.Context) (int64, error)
 	// Expiring notes groups and tells how much of each may be deleted.
 	Expiring(ctx context.Context, groups []string) ([]domain.Expiry, error)
-	// SetHoles takes over a group's holes, and lets its recent messages start where its history does.
-	SetHoles(ctx context.Context, group string, holes domain.Holes) error
+	domain.HoleCache // lets the recent messages of a group start where its history does, too
 	// Expired lists the groups that were noted, and not again after that time; ForgetExpired forgets them.
 	Expired(ctx context.Context, untilMS int64) ([]string, error)
 	ForgetExpired(ctx context.Context, untilMS int64) error
@@ -169,9 +168,5 @@ func (r *Retention) expireOne(ctx context.Context, e domain.Expiry, beforeMS int
 func (r *Retention) takeOver(ctx context.Context, group string) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	holes, err := r.rows.Holes(ctx, group)
-	if err != nil {
-		return err
-	}
-	return r.cache.SetHoles(ctx, group, holes)
+	return domain.TakeHoles(ctx, r.rows, r.cache, group)
 }

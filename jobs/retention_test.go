@@ -239,6 +239,28 @@ func sleep(d time.Duration) {
 	synctest.Wait()
 }
 
+// What another instance does to the holes of a group while they are taken over must not be undone by what was read before:
+// behind the second time the group is forgotten, and nobody would look again.
+func TestHolesThatChangeWhileTheyAreTakenOverAreReadAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newArchive()
+		a.post("g", 3)
+		a.through(func(step string) error {
+			if step == "set holes g" && a.count("forget") == 0 && a.count(step) > 1 {
+				a.mu.Lock()
+				defer a.mu.Unlock()
+				a.gone["g"] = 2 // a message came back
+			}
+			return nil
+		})
+		retains(t, newWorld(), "first", a, keepFor, 10)
+		sleep(2 * keepFor)
+		require.NotZero(t, a.count("forget"))
+		a.requireTold(t, map[string]int64{"g": 2})
+	})
+}
+
 func TestMessagesGoWhenTheyAreOldByTheClockOfRedis(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
