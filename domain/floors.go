@@ -16,7 +16,9 @@ type Remains struct {
 	Messages []Message // recent ones, by seq; without GroupType where that is not known
 	Holes    Holes     // of the latest generation: what lies in them was given up
 	Marks    map[string]int64
-	LostGens int64 // generations that Redis has seen and MySQL has not: in each the group may have begun a jump higher
+	// LostGens are the generations that Redis has seen and MySQL may not have: in each the group may have begun a jump higher.
+	// Where its floor was raised before, they are in it.
+	LostGens int64
 }
 
 // RaisedFloor is what was done for a group.
@@ -158,6 +160,8 @@ func (f *FloorRepair) raiseGenerations(ctx context.Context) (err error) {
 		f.gens[p], f.lostGens[p] = after.Gen, max(0, observed[p].Gen-before.Gen)
 		if before != after {
 			f.Generation(p, before, after)
+		} else { // by a run that was broken off: what MySQL had before is gone, and may have been nothing
+			f.lostGens[p] = observed[p].Gen
 		}
 	}
 	return nil

@@ -16,7 +16,8 @@ type backedUp struct {
 	domain.RemainsCache
 	domain.FloorStore
 	living []string
-	left   int // messages of the log that cannot be stored
+	left   int  // messages of the log that cannot be stored
+	again  bool // a run before was broken off
 	did    []string
 }
 
@@ -75,6 +76,9 @@ func (b *backedUp) KnownGroups(context.Context, []string) (map[string]bool, erro
 
 func (b *backedUp) RaiseGeneration(_ context.Context, _ int, redis int64, dry bool) (before, after domain.Generation, err error) {
 	b.note("generation above %d dry %v", redis, dry)
+	if b.again {
+		return domain.Generation{Gen: redis + 1}, domain.Generation{Gen: redis + 1}, nil
+	}
 	return domain.Generation{Gen: 2}, domain.Generation{Gen: redis + 1}, nil
 }
 
@@ -121,6 +125,12 @@ func TestFloorRepair(t *testing.T) {
 	require.NoError(t, f.Run(t.Context()))
 	require.Equal(t, floors(true), b.did)
 	require.Len(t, *told, 3)
+
+	b = &backedUp{again: true}
+	f, told = b.repair()
+	require.NoError(t, f.Run(t.Context()))
+	require.Contains(t, b.did, "floor of a in 5 from 4 lost 4 dry false", "all of them may be lost")
+	require.Equal(t, []string{"a false", "b true"}, *told)
 
 	b = &backedUp{}
 	f, _ = b.repair()

@@ -196,10 +196,11 @@ func (d *DB) raiseFloor(ctx context.Context, tx *sql.Tx, gen int64, r domain.Rem
 	}
 	known := max(tops[r.Group].row, tops[r.Group].seed, r.Top)
 	floor, repaired := own[r.Group]
-	if !repaired { // otherwise the highest hole is the repair's own
-		known = max(known, tops[r.Group].hole)
+	jumps := int64(1)
+	if !repaired { // otherwise the highest hole is the repair's own, and above the jumps of the generations that are lost
+		known, jumps = max(known, tops[r.Group].hole), 1+r.LostGens
 	}
-	raised.Floor = max(floor, known+d.seqJump*(1+r.LostGens))
+	raised.Floor = max(floor, known+d.seqJump*jumps)
 	if raised.Floor == floor {
 		return raised, nil
 	}

@@ -1,6 +1,9 @@
 package mysqlrepo
 
 import (
+	"context"
+	"errors"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -102,7 +105,9 @@ func TestRaiseFloorGoesHigherWhenMoreIsKnown(t *testing.T) {
 		require.Equal(t, int64(70), raiseFloor(t, db, 7, domain.Remains{Group: "g", Top: 20}, false).Floor)
 		require.Equal(t, int64(70), raiseFloor(t, db, 7, domain.Remains{Group: "g", Top: 10}, false).Floor)
 		require.Equal(t, domain.Holes{{From: 1, To: 70, Reason: domain.HoleLost}}, holesIn(t, db, "g"))
-		require.Equal(t, int64(160), raiseFloor(t, db, 7, domain.Remains{Group: "g", Top: 10, LostGens: 2}, false).Floor)
+		require.Equal(t, int64(70), raiseFloor(t, db, 7, domain.Remains{Group: "g", Top: 10, LostGens: 2}, false).Floor, "they were counted")
+		create(t, db, "h")
+		require.Equal(t, int64(160), raiseFloor(t, db, 7, domain.Remains{Group: "h", Top: 10, LostGens: 2}, false).Floor)
 	})
 }
 
@@ -128,6 +133,56 @@ func TestAGroupThatIsMadeAgainStartsAboveTheLostOne(t *testing.T) {
 		seed := seedOne(t, db, gen, younger)
 		require.Equal(t, int64(50), seed.Start, "nobody knows")
 		require.Equal(t, domain.Holes{{From: 1, To: 50, Reason: domain.HoleLost}}, seed.Holes)
+	})
+}
+
+// remainsOf is a Redis in generation 5 that knows of no group any more; its first answers fail.
+type remainsOf struct {
+	domain.RemainsCache
+	failures int
+}
+
+func (r *remainsOf) Living(context.Context) ([]string, error)        { return nil, nil }
+func (r *remainsOf) Logs(context.Context) ([]domain.LogRange, error) { return nil, nil }
+func (r *remainsOf) ForgetGroups(context.Context) error              { return nil }
+
+func (r *remainsOf) ObserveAll(context.Context) ([]domain.Observed, error) {
+	return slices.Repeat([]domain.Observed{{Gen: 5}}, int(testConfig.Partitions)), nil
+}
+
+func (r *remainsOf) Remaining(context.Context) (map[string][]int64, error) {
+	if r.failures--; r.failures >= 0 {
+		return nil, errors.New("cut off")
+	}
+	return nil, nil
+}
+
+// In each generation that the backup lacks a group may have begun a jump higher; how many they were is only seen the first time.
+func TestARepairThatWasBrokenOffGoesAsHigh(t *testing.T) {
+	onEach(t, func(t *testing.T, db *DB) {
+		p := db.partitions.Of("g")
+		gen := raise(t, db, p)
+		create(t, db, "g")
+		seedOne(t, db, gen, "g")
+		insert(t, db, messages("g", 1, 5, gen)...)
+		cache := &remainsOf{failures: 1}
+		var raised []domain.RaisedFloor
+		repair := func() error {
+			f := &domain.FloorRepair{
+				Store: db, Cache: cache, Partitions: db.partitions, Force: true,
+				Raised: func(r domain.RaisedFloor) { raised = append(raised, r) }, Generation: func(int, domain.Generation, domain.Generation) {},
+			}
+			return f.Run(t.Context())
+		}
+		require.ErrorContains(t, repair(), "cut off")
+		require.NoError(t, repair())
+		require.Len(t, raised, 1)
+		given := 5 + 50*(5-gen) + 7 // the last generation's
+		require.Greater(t, seedOne(t, db, raise(t, db, p), "g").Start, given)
+		require.NoError(t, repair())
+		raised = nil
+		require.NoError(t, repair())
+		require.Empty(t, raised, "again: nothing")
 	})
 }
 
