@@ -3,6 +3,7 @@ package mysqlrepo
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -21,15 +22,31 @@ type Migration struct {
 }
 
 // Migrate brings the schema to what this binary needs. Instances that start together do it one after another.
-func (d *DB) Migrate(ctx context.Context) error {
+func (d *DB) Migrate(ctx context.Context) (failed error) {
 	provider, err := d.migrator()
 	if err != nil {
 		return err
+	}
+	// Before goose takes a connection: while it waited for the lock, the server would end the silent session (silentSeconds).
+	if d.dialect.goose == goose.DialectMySQL {
+		locker, err := newMigrationLock()
+		if err == nil {
+			err = locker.Lock(ctx, d.sql)
+		}
+		if err != nil {
+			return fmt.Errorf("migration lock: %w", err)
+		}
+		defer func() { failed = errors.Join(failed, locker.Unlock(context.WithoutCancel(ctx), d.sql)) }()
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil
+}
+
+// newMigrationLock asks every 100 ms, for 5 minutes: goose's 5 s would make each instance wait that long for the one before.
+func newMigrationLock() (lock.Locker, error) {
+	return lock.NewMySQLTableLocker(lock.WithTableLockTimeout(100*time.Millisecond, 3000), lock.WithTableLogger(slog.New(slog.DiscardHandler)))
 }
 
 func (d *DB) migrator() (*goose.Provider, error) {
@@ -38,16 +55,6 @@ func (d *DB) migrator() (*goose.Provider, error) {
 		return nil, fmt.Errorf("migrations: %w", err)
 	}
 	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger())}
-	if d.dialect.goose == goose.DialectMySQL {
-		// Asking every 100 ms, for 5 minutes: goose's 5 s would make each instance wait that long for the one before.
-		locker, err := lock.NewMySQLTableLocker(
-			lock.WithTableLockTimeout(100*time.Millisecond, 3000),
-			lock.WithTableLogger(slog.New(slog.DiscardHandler)))
-		if err != nil {
-			return nil, fmt.Errorf("migration lock: %w", err)
-		}
-		options = append(options, goose.WithLocker(locker))
-	}
 	provider, err := goose.NewProvider(d.dialect.goose, d.sql, files, options...)
 	if err != nil {
 		return nil, fmt.Errorf("migrations: %w", err)

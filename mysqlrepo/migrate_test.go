@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"hearth/domain/testserver"
 )
@@ -126,5 +127,40 @@ func TestSchemaDoesNotDependOnTheServersCollation(t *testing.T) {
 	}
 	if rows.Err() != nil || n < 20 {
 		t.Errorf("looked at %d columns, %v, want more than 20", n, rows.Err())
+	}
+}
+
+// Whoever waits for the migrations of another instance waits longer than the server lets a session be silent.
+func TestWaitingForMigrationsTakesLong(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig
+	cfg.DSN = testserver.MySQL(t)
+	db, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	other, err := newMigrationLock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Lock(t.Context(), db.sql); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { done <- db.Migrate(t.Context()) }()
+	select {
+	case err := <-done:
+		t.Fatalf("migrated beside another: %v", err)
+	case <-time.After((silentSeconds + 1) * time.Second): // nothing tells when the server would have ended a session
+	}
+	if err := other.Unlock(t.Context(), db.sql); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Check(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
