@@ -17,6 +17,7 @@ import (
 type Journal struct {
 	limit      int64 // bytes; beyond it the oldest of a group give way
 	bytes      atomic.Int64
+	markBytes  atomic.Int64 // of bytes
 	dropped    atomic.Int64
 	partitions []journalPartition
 }
@@ -45,6 +46,12 @@ const journalEntryBytes = 112
 func (e *journalEntry) size() int64 {
 	return int64(journalEntryBytes + len(e.header) + len(e.body) + len(e.tail))
 }
+
+// Marks have a part of the limit: one that is lost is a message that somebody reads again, no message.
+const (
+	journalMarkBytes = 192
+	journalMarkPart  = 4
+)
 
 // ReadMark is a read mark set in a generation.
 type ReadMark struct{ Gen, Seq int64 }
@@ -95,10 +102,7 @@ func (j *Journal) keep(group string, persisted int64, e journalEntry) bool {
 		g = &journalGroup{}
 		p.groups[group] = g
 	}
-	at := len(g.entries)
-	for at > 0 && g.entries[at-1].seq > e.seq {
-		at--
-	}
+	at := sort.Search(len(g.entries), func(i int) bool { return g.entries[i].seq > e.seq })
 	if at > 0 && g.entries[at-1].seq == e.seq {
 		return true
 	}
@@ -124,7 +128,7 @@ func (j *Journal) Over(group string, gen int64) bool {
 	return gen < p.open
 }
 
-// KeepMark keeps a read mark that was acknowledged; false as with KeepSend.
+// KeepMark keeps a read mark that was acknowledged, if there is room; false as with KeepSend.
 func (j *Journal) KeepMark(who GroupUser, mark ReadMark) bool {
 	p := j.of(who.Group)
 	p.mu.Lock()
@@ -132,9 +136,25 @@ func (j *Journal) KeepMark(who GroupUser, mark ReadMark) bool {
 	if mark.Gen < p.open {
 		return false
 	}
-	if mark.Seq > p.marks[who].Seq {
-		p.marks[who] = mark
+	before, known := p.marks[who]
+	if mark.Seq <= before.Seq {
+		return true
 	}
+	if !known && !j.addMark() {
+		j.dropped.Add(1)
+		return true
+	}
+	p.marks[who] = mark
+	return true
+}
+
+// addMark reports whether there is room for one mark more.
+func (j *Journal) addMark() bool {
+	if j.markBytes.Add(journalMarkBytes) > j.limit/journalMarkPart {
+		j.markBytes.Add(-journalMarkBytes)
+		return false
+	}
+	j.bytes.Add(journalMarkBytes)
 	return true
 }
 
@@ -268,6 +288,8 @@ func (j *Journal) Written(partition int, u Unwritten) {
 	for who, mark := range u.Marks {
 		if p.marks[who] == mark {
 			delete(p.marks, who)
+			j.bytes.Add(-journalMarkBytes)
+			j.markBytes.Add(-journalMarkBytes)
 		}
 	}
 }
@@ -304,5 +326,5 @@ func (j *Journal) Lingering(partition int, gen int64) (groups []string, marks ma
 // Bytes is about how much memory the journal holds.
 func (j *Journal) Bytes() int64 { return j.bytes.Load() }
 
-// Dropped counts the messages that were forgotten for lack of room.
+// Dropped counts the messages and read marks that were forgotten for lack of room.
 func (j *Journal) Dropped() int64 { return j.dropped.Load() }

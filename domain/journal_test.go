@@ -185,6 +185,34 @@ func TestTheJournalHoldsTheHighestMarkUntilItIsWritten(t *testing.T) {
 	require.Empty(t, u.Marks)
 }
 
+// While MySQL is away nothing is written, and everybody goes on reading.
+func TestMarksLeaveRoomForMessages(t *testing.T) {
+	t.Parallel()
+	j := domain.NewJournal(1, 100_000)
+	who := func(n int) domain.GroupUser { return domain.GroupUser{Group: "g", User: fmt.Sprint("u", n)} }
+	for n := range 10_000 {
+		require.True(t, j.KeepMark(who(n), domain.ReadMark{Gen: 1, Seq: 5}))
+	}
+	u, err := j.All(0)
+	require.NoError(t, err)
+	require.Greater(t, len(u.Marks), 50)
+	require.EqualValues(t, 10_000-len(u.Marks), j.Dropped())
+	require.LessOrEqual(t, j.Bytes(), int64(25_000))
+	require.True(t, j.KeepMark(who(0), domain.ReadMark{Gen: 1, Seq: 6}))
+	dropped := j.Dropped()
+	require.True(t, keptMessage("g", 1, 7).send(j))
+	require.Equal(t, dropped, j.Dropped(), "one that is there moves on, and there is room for messages")
+
+	u, err = j.All(0)
+	require.NoError(t, err)
+	require.Equal(t, domain.ReadMark{Gen: 1, Seq: 6}, u.Marks[who(0)])
+	require.Len(t, u.Messages, 1)
+	j.Written(0, u)
+	require.Zero(t, j.Bytes())
+	require.True(t, j.KeepMark(who(1), domain.ReadMark{Gen: 1, Seq: 9}))
+	require.Equal(t, dropped, j.Dropped())
+}
+
 func TestWhatLiesForARoundIsLingering(t *testing.T) {
 	t.Parallel()
 	j := domain.NewJournal(1, plenty)

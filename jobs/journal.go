@@ -1,9 +1,11 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -81,7 +83,7 @@ func NewJournal(j *domain.Journal, w *Writer, rows JournalRows, marks JournalMar
 			Name: "hearth_journal_bytes", Help: "Memory of what was acknowledged or shown and MySQL is not known to have.",
 		}, func() float64 { return float64(j.Bytes()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "hearth_journal_dropped_total", Help: "Messages that the journal had no room for: only Redis has them.",
+			Name: "hearth_journal_dropped_total", Help: "Messages and read marks that the journal had no room for: only Redis has them.",
 		}, func() float64 { return float64(j.Dropped()) }),
 	)
 	return &Journal{
@@ -114,7 +116,7 @@ func (j *Journal) write(ctx context.Context, partition int, u domain.Unwritten) 
 		return err
 	}
 	messages := slices.Clone(u.Messages)
-	slices.SortStableFunc(messages, func(a, b domain.Message) int { return int(a.Gen - b.Gen) })
+	slices.SortStableFunc(messages, func(a, b domain.Message) int { return cmp.Compare(a.Gen, b.Gen) })
 	for len(messages) > 0 {
 		n := 1
 		for n < min(len(messages), j.batch) && messages[n].Gen == messages[0].Gen {
@@ -126,14 +128,21 @@ func (j *Journal) write(ctx context.Context, partition int, u domain.Unwritten) 
 		j.journal.Written(partition, domain.Unwritten{Messages: messages[:n]})
 		messages = messages[n:]
 	}
-	marks := make(map[domain.GroupUser]int64, len(u.Marks))
-	for who, mark := range u.Marks {
-		marks[who] = mark.Seq
+	return j.writeMarks(ctx, partition, u.Marks)
+}
+
+// writeMarks writes some at a time: after an outage they are many, and what is written stays so when time runs out.
+func (j *Journal) writeMarks(ctx context.Context, partition int, all map[domain.GroupUser]domain.ReadMark) error {
+	for chunk := range slices.Chunk(slices.Collect(maps.Keys(all)), j.batch) {
+		marks, written := make(map[domain.GroupUser]int64, len(chunk)), make(map[domain.GroupUser]domain.ReadMark, len(chunk))
+		for _, who := range chunk {
+			marks[who], written[who] = all[who].Seq, all[who]
+		}
+		if err := j.rows.SaveReadMarks(ctx, marks); err != nil {
+			return fmt.Errorf("save %d read marks of the journal: %w", len(marks), err)
+		}
+		j.journal.Written(partition, domain.Unwritten{Marks: written})
 	}
-	if err := j.rows.SaveReadMarks(ctx, marks); err != nil {
-		return fmt.Errorf("save %d read marks of the journal: %w", len(marks), err)
-	}
-	j.journal.Written(partition, domain.Unwritten{Marks: u.Marks})
 	return nil
 }
 

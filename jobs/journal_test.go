@@ -201,6 +201,32 @@ func TestAFlushReportsWhenEverythingIsWritten(t *testing.T) {
 	w.requireKept(t)
 }
 
+func TestManyMarksAreWrittenInSteps(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	k := w.keeper(10)
+	for n := range 25 {
+		k.mark(t, logOf(1, 1), markOf(1, n), 7)
+	}
+	saved := 0
+	k.through(func(_ context.Context, name string, _ []domain.LogRange) outcome {
+		if name == "save marks" {
+			if saved++; saved == 3 {
+				return requestLost
+			}
+		}
+		return answered
+	})
+	require.ErrorIs(t, k.job.Flush(t.Context(), 1, 2), errCut)
+	require.Len(t, w.storedMarks(), 20)
+	left, err := k.kept.All(1)
+	require.NoError(t, err)
+	require.Len(t, left.Marks, 5, "what is written is not written again")
+	require.NoError(t, k.job.Flush(t.Context(), 1, 2))
+	require.Len(t, w.storedMarks(), 25)
+	require.Zero(t, k.kept.Bytes())
+}
+
 func TestADurableAckIsNotGivenForWhatAFlushPutsAside(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
