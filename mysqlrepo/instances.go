@@ -24,6 +24,7 @@ const (
 // have one.
 func (d *DB) Heartbeat(ctx context.Context, instance string) (map[int]domain.Generation, error) {
 	gens := make(map[int]domain.Generation)
+	d.beats.begun(time.Now())
 	err := d.tx(ctx, func(tx *sql.Tx) error {
 		query := "INSERT INTO instance (instance_id, heartbeat_time) VALUES (?, " + d.dialect.nowMS + ")" + d.dialect.raiseHeartbeat
 		_, err := tx.ExecContext(ctx, query, instance)
@@ -45,22 +46,38 @@ func (d *DB) Heartbeat(ctx context.Context, instance string) (map[int]domain.Gen
 	return gens, nil
 }
 
-// beats knows for how long the database was not there: nobody could tell then that he lives.
+// beats knows for how long the database was not there: nobody could tell then that he lives. Only a heartbeat that was tried
+// says so: an instance that starts tries none while it waits for others.
 type beats struct {
 	mu     sync.Mutex // guards what follows
-	last   time.Time
-	outage time.Duration // the last one
-	over   time.Time     // when it ended
+	last   time.Time  // when one arrived
+	trying time.Time  // since when they do not; zero: the last one did
+	outage time.Duration
+	over   time.Time // when that ended
 }
 
-// told notes that a heartbeat has arrived.
+// begun notes that a heartbeat is on its way.
+func (b *beats) begun(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.trying.IsZero() {
+		b.trying = now
+	}
+}
+
+// told notes that it has arrived.
 func (b *beats) told(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if silence := now.Sub(b.last); !b.last.IsZero() && silence > graceTime {
-		b.outage, b.over = silence, now
+	if b.away(now) {
+		b.outage, b.over = now.Sub(b.last), now
 	}
-	b.last = now
+	b.last, b.trying = now, time.Time{}
+}
+
+// away tells whether the database has been asked in vain for longer than is usual; mu is held.
+func (b *beats) away(now time.Time) bool {
+	return !b.last.IsZero() && !b.trying.IsZero() && now.Sub(b.trying) > graceTime
 }
 
 // silence is for how long nobody could be heard, until just now.
@@ -68,9 +85,7 @@ func (b *beats) silence(now time.Time) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case b.last.IsZero():
-		return 0
-	case now.Sub(b.last) > graceTime:
+	case b.away(now):
 		return now.Sub(b.last)
 	case now.Sub(b.over) < graceTime:
 		return b.outage

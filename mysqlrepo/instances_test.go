@@ -119,6 +119,7 @@ func TestJustAfterAnOutageTheLivingStillLive(t *testing.T) {
 		age(t, db, "b", outage.Milliseconds())
 		require.Empty(t, unflushed(t, db, 1, 7))
 		db.beats.last = db.beats.last.Add(-outage)
+		db.beats.begun(db.beats.last.Add(time.Second))
 		require.Equal(t, []string{"a", "b"}, unflushed(t, db, 1, 7), "before anybody was heard again")
 		_, err := db.Heartbeat(ctx, "a")
 		require.NoError(t, err)
@@ -127,5 +128,25 @@ func TestJustAfterAnOutageTheLivingStillLive(t *testing.T) {
 		require.Equal(t, []string{"a", "b"}, unflushed(t, db, 1, 7), "b has some time to be heard")
 		db.beats.over = db.beats.over.Add(-graceTime)
 		require.Equal(t, []string{"a"}, unflushed(t, db, 1, 7), "and has not used it")
+	})
+}
+
+// An instance that starts has said once that it lives, and then renews generations before it says so again. What it waits
+// for must end meanwhile.
+func TestAStartingInstanceDoesNotWaitForTheDeadForEver(t *testing.T) {
+	onEach(t, func(t *testing.T, db *DB) {
+		ctx := t.Context()
+		for _, instance := range []string{"dead", "starting"} {
+			_, err := db.Heartbeat(ctx, instance)
+			require.NoError(t, err)
+		}
+		require.NoError(t, db.Flushed(ctx, "starting", 1, 7))
+		require.Equal(t, []string{"dead"}, unflushed(t, db, 1, 7))
+		for _, waited := range []time.Duration{time.Minute, time.Hour} {
+			age(t, db, "dead", waited.Milliseconds())
+			age(t, db, "starting", waited.Milliseconds())
+			db.beats.last = time.Now().Add(-waited)
+			require.Empty(t, unflushed(t, db, 1, 7), "after %v", waited)
+		}
 	})
 }
