@@ -2,7 +2,6 @@ package domain
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -240,21 +239,4 @@ func (f *FloorRepair) raise(ctx context.Context, groups []string, unknown bool) 
 		}
 	}
 	return nil
-}
-
-// MessageOf takes a record apart again; its generation and group type are not in it.
-func MessageOf(r Record) (Message, error) {
-	m := Message{Group: r.Group, Seq: r.Seq}
-	fields := struct {
-		TimeMS int64 `json:"time_ms"`
-		*Header
-		Body json.RawMessage `json:"body"`
-	}{Header: &m.Header}
-	object := append([]byte{'{'}, r.Tail...)
-	if err := json.Unmarshal(object, &fields); err != nil {
-		return m, fmt.Errorf("message %s/%d: %w", r.Group, r.Seq, err)
-	}
-	m.TimeMS, m.Body = fields.TimeMS, fields.Body
-	m.Hash = ContentHash(m.Body, m.Mentions, m.ReplyTo)
-	return m, nil
 }

@@ -1,8 +1,6 @@
 package domain
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -249,24 +247,6 @@ func (e *journalEntry) message(group string) (m Message, err error) {
 	}
 	m.Hash = ContentHash(m.Body, m.Mentions, m.ReplyTo)
 	return m, err
-}
-
-// readTail reads a message's JSON from its time on; what stands before it is skipped.
-func (m *Message) readTail(tail []byte) error {
-	at := bytes.Index(tail, tailTime) // ids before it have no quotes
-	if at < 0 {
-		return errors.New("a tail without a time")
-	}
-	var fields struct {
-		TimeMS int64 `json:"time_ms"`
-		Header
-		Body json.RawMessage `json:"body"`
-	}
-	if err := json.Unmarshal(slices.Concat([]byte{'{'}, tail[at:]), &fields); err != nil {
-		return err
-	}
-	m.TimeMS, m.Header, m.Body = fields.TimeMS, fields.Header, fields.Body
-	return nil
 }
 
 // Written forgets what has been brought to MySQL.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -148,6 +150,34 @@ func (m *Message) Record() Record {
 	}
 	tail = append(tail, '}')
 	return Record{Group: m.Group, Seq: m.Seq, TimeMS: m.TimeMS, Tail: tail}
+}
+
+// MessageOf takes a record apart again; its generation and group type are not in it.
+func MessageOf(r Record) (Message, error) {
+	m := Message{Group: r.Group, Seq: r.Seq}
+	if err := m.readTail(r.Tail); err != nil {
+		return m, fmt.Errorf("message %s/%d: %w", r.Group, r.Seq, err)
+	}
+	m.Hash = ContentHash(m.Body, m.Mentions, m.ReplyTo)
+	return m, nil
+}
+
+// readTail reads a message's JSON from its time on; what stands before it is skipped.
+func (m *Message) readTail(tail []byte) error {
+	at := bytes.Index(tail, tailTime) // ids before it have no quotes
+	if at < 0 {
+		return errors.New("a tail without a time")
+	}
+	var fields struct {
+		TimeMS int64 `json:"time_ms"`
+		Header
+		Body json.RawMessage `json:"body"`
+	}
+	if err := json.Unmarshal(slices.Concat([]byte{'{'}, tail[at:]), &fields); err != nil {
+		return err
+	}
+	m.TimeMS, m.Header, m.Body = fields.TimeMS, fields.Header, fields.Body
+	return nil
 }
 
 // CompareMessages orders by group and seq: transactions that lock overlapping rows in different orders deadlock.

@@ -173,3 +173,21 @@ func TestBrokenStoredFormsAreErrors(t *testing.T) {
 		require.Error(t, err, "ParseHeader(%q) = %+v", fields, got)
 	}
 }
+
+func TestMessageOfIsTheInverseOfRecord(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		body := rapid.SampledFrom([]string{`[]`, `[{"type":"text","text":"a \"b\" \u00e9 <&>"}]`, `[{"type":"custom","data":{"body":1,"from":2}}]`}).Draw(t, "body")
+		want := domain.Message{Group: "g", Seq: rapid.Int64Range(1, 1<<50).Draw(t, "seq"), TimeMS: rapid.Int64Range(1, 1<<50).Draw(t, "time"), Body: []byte(body)}
+		want.From, want.ClientID = "ann", rapid.SampledFrom([]string{"", "c"}).Draw(t, "client_id")
+		want.ReplyTo = rapid.Int64Range(0, 5).Draw(t, "reply_to")
+		want.Mentions = rapid.SampledFrom([][]string{nil, {"*"}, {"ann", "bob"}}).Draw(t, "mentions")
+		want.Operator = rapid.SampledFrom([]string{"", "key"}).Draw(t, "operator")
+		want.Hash = domain.ContentHash(want.Body, want.Mentions, want.ReplyTo)
+		got, err := domain.MessageOf(want.Record())
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	})
+	_, err := domain.MessageOf(domain.Record{Group: "g", Seq: 1, Tail: []byte(`"time_ms":x}`)})
+	require.Error(t, err)
+}

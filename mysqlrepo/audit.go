@@ -12,22 +12,6 @@ import (
 
 var _ domain.AuditStore = (*DB)(nil)
 
-// AllGenerations has the partitions that were ever raised.
-func (d *DB) AllGenerations(ctx context.Context) (map[int]domain.Generation, error) {
-	gens := make(map[int]domain.Generation)
-	err := each(ctx, d.sql, "SELECT partition_id, gen, server, settled FROM generation", nil, func(rows *sql.Rows) error {
-		var p int
-		var g domain.Generation
-		err := rows.Scan(&p, &g.Gen, &g.Server, &g.Settled)
-		gens[p] = g
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read generations: %w", err)
-	}
-	return gens, nil
-}
-
 // AuditPage goes by member_count, which an audit may find wrong: it only keeps pages small.
 func (d *DB) AuditPage(ctx context.Context, after string, limit, maxMembers int) ([]string, error) {
 	var groups []string

@@ -157,9 +157,8 @@ func (d *DB) writeBack(ctx context.Context, tx *sql.Tx, group string, messages [
 			}
 		}
 	}
-	lengths := plan(len(back), d.dialect.maxInsert, func(i int) int { return len(back[i].Body) + 512 })
 	if len(back) > 0 {
-		if err := d.insertRows(ctx, tx, d.insertFull, lengths, back); err != nil {
+		if err := d.insertRows(ctx, tx, d.insertFull, d.lengthsOf(back), back); err != nil {
 			return nil, 0, err
 		}
 	}

@@ -54,6 +54,22 @@ func (d *DB) readGeneration(ctx context.Context, tx *sql.Tx, partition int, lock
 	return g, err
 }
 
+// AllGenerations has the partitions that were ever raised.
+func (d *DB) AllGenerations(ctx context.Context) (map[int]domain.Generation, error) {
+	gens := make(map[int]domain.Generation)
+	err := each(ctx, d.sql, "SELECT partition_id, gen, server, settled FROM generation", nil, func(rows *sql.Rows) error {
+		var p int
+		var g domain.Generation
+		err := rows.Scan(&p, &g.Gen, &g.Server, &g.Settled)
+		gens[p] = g
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read generations: %w", err)
+	}
+	return gens, nil
+}
+
 // Settle fails with ErrGeneration when gen is not the row's. It waits for insertions that were let in before.
 func (d *DB) Settle(ctx context.Context, partition int, gen int64) error {
 	err := d.tx(ctx, func(tx *sql.Tx) error {

@@ -23,21 +23,15 @@ const (
 // Heartbeat tells that an instance lives, by the database's clock, and returns the generations of all partitions that
 // have one.
 func (d *DB) Heartbeat(ctx context.Context, instance string) (map[int]domain.Generation, error) {
-	gens := make(map[int]domain.Generation)
 	d.beats.begun(time.Now())
 	err := d.tx(ctx, func(tx *sql.Tx) error {
 		query := "INSERT INTO instance (instance_id, heartbeat_time) VALUES (?, " + d.dialect.nowMS + ")" + d.dialect.raiseHeartbeat
 		_, err := tx.ExecContext(ctx, query, instance)
 		return err
 	})
+	var gens map[int]domain.Generation
 	if err == nil {
-		err = each(ctx, d.sql, "SELECT partition_id, gen, server, settled FROM generation", nil, func(rows *sql.Rows) error {
-			var partition int
-			var g domain.Generation
-			err := rows.Scan(&partition, &g.Gen, &g.Server, &g.Settled)
-			gens[partition] = g
-			return err
-		})
+		gens, err = d.AllGenerations(ctx)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("heartbeat of %s: %w", instance, err)

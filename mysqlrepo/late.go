@@ -32,7 +32,7 @@ func (d *DB) InsertLate(ctx context.Context, messages []domain.Message) (filled 
 // It keeps seeds and inserts of the messages' partitions waiting: what looks for gaps beside it would make holes of the
 // rows it cannot see yet.
 func (d *DB) insertLate(ctx context.Context, tx *sql.Tx, msgs []*domain.Message) (filled map[string]int64, err error) {
-	msgs = slices.SortedStableFunc(slices.Values(msgs), bySeq)
+	msgs = slices.SortedStableFunc(slices.Values(msgs), domain.CompareMessages)
 	settled, err := d.lockSettled(ctx, tx, msgs)
 	if err != nil {
 		return nil, err

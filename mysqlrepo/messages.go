@@ -1,7 +1,6 @@
 package mysqlrepo
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -44,23 +43,16 @@ func (d *DB) InsertMessages(ctx context.Context, partitionGens map[int]int64, ms
 	return nil
 }
 
-// sorted orders by (group, seq): transactions that lock overlapping rows in different orders deadlock.
+// sorted orders by (group, seq).
 func sorted(msgs []domain.Message) []*domain.Message {
 	list := make([]*domain.Message, len(msgs))
 	for i := range msgs {
 		list[i] = &msgs[i]
 	}
-	if !slices.IsSortedFunc(list, bySeq) {
-		slices.SortStableFunc(list, bySeq)
+	if !slices.IsSortedFunc(list, domain.CompareMessages) {
+		slices.SortStableFunc(list, domain.CompareMessages)
 	}
 	return list
-}
-
-func bySeq(a, b *domain.Message) int {
-	if a.Group != b.Group {
-		return strings.Compare(a.Group, b.Group)
-	}
-	return cmp.Compare(a.Seq, b.Seq)
 }
 
 func (d *DB) insertMessages(ctx context.Context, gens map[int]int64, msgs []*domain.Message) error {

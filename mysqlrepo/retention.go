@@ -72,16 +72,9 @@ func (d *DB) Expire(ctx context.Context, e domain.Expiry, beforeMS int64, limit 
 func (d *DB) lockHistory(ctx context.Context, tx *sql.Tx, group string) (holes domain.Holes, err error) {
 	query := "SELECT group_id FROM chat_group WHERE group_id=?" + d.dialect.forUpdate
 	if err := each(ctx, tx, query, []any{group}, func(*sql.Rows) error { return nil }); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("lock group: %w", err)
 	}
-	query = "SELECT from_seq, to_seq, reason FROM seq_hole WHERE group_id=? ORDER BY from_seq" + d.dialect.forUpdate
-	err = each(ctx, tx, query, []any{group}, func(rows *sql.Rows) error {
-		var h domain.Hole
-		err := rows.Scan(&h.From, &h.To, &h.Reason)
-		holes = append(holes, h)
-		return err
-	})
-	return holes, err
+	return d.lockHoles(ctx, tx, group)
 }
 
 // oldest is what goes of a group.
@@ -134,8 +127,7 @@ func expireHoles(ctx context.Context, tx *sql.Tx, group string, known domain.Hol
 		return err
 	}
 	for _, h := range holes {
-		insert := "INSERT INTO seq_hole (group_id, from_seq, to_seq, reason) VALUES (?, ?, ?, ?)"
-		if _, err := tx.ExecContext(ctx, insert, group, h.From, h.To, h.Reason); err != nil {
+		if err := insertHole(ctx, tx, group, h); err != nil {
 			return err
 		}
 	}
