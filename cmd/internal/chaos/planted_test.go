@@ -92,7 +92,7 @@ var defects = []defect{
 		name: "batches in no order", fault: "two-persisters", red: Deadlocked,
 		env: map[string]string{"HEARTH_PERSIST_INTERVAL": "100ms"}, // larger batches
 		changes: []change{
-			{"mysqlrepo/messages.go", "	if !slices.IsSortedFunc(list, bySeq) {\n		slices.SortStableFunc(list, bySeq)\n	}\n", "	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })\n"},
+			{"mysqlrepo/messages.go", "	if !slices.IsSortedFunc(list, domain.CompareMessages) {\n		slices.SortStableFunc(list, domain.CompareMessages)\n	}\n", "	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })\n"},
 			{"mysqlrepo/messages.go", "	\"fmt\"\n", "	\"fmt\"\n	\"math/rand/v2\"\n"},
 		},
 	},
