@@ -10,7 +10,11 @@ import (
 	"hearth/domain"
 )
 
-const heartbeatInterval = time.Second // far below what MySQL takes for life (5 s)
+// Together well below what MySQL takes for life (5 s): one that hangs, on a connection that is gone, leaves time for another.
+const (
+	heartbeatInterval = time.Second
+	heartbeatTimeout  = 3 * time.Second
+)
 
 // Heartbeats is the MySQL side of the heartbeat.
 type Heartbeats interface {
@@ -82,7 +86,7 @@ func (h *Heartbeat) Run(ctx context.Context) error {
 }
 
 func (h *Heartbeat) beat(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
 	defer cancel()
 	gens, err := h.rows.Heartbeat(ctx, h.instance)
 	if err != nil {

@@ -85,6 +85,32 @@ func (h *heart) raise(partition int, gen int64) {
 	h.stores.gens[partition] = domain.Generation{Gen: gen, Server: "t"}
 }
 
+// A connection that a firewall has forgotten answers nothing. MySQL takes an instance for dead after 5 s.
+func TestAHeartbeatThatHangsIsTriedAgainInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHeart()
+		require.NoError(t, h.job.Begin(t.Context()))
+		tries := 0
+		h.through(func(ctx context.Context, name string, _ []domain.LogRange) outcome {
+			if name == "heartbeat" {
+				if tries++; tries%3 == 0 {
+					<-ctx.Done()
+					return requestLost
+				}
+			}
+			return answered
+		})
+		start(t, h.job.Run)
+		after(time.Minute)
+		beats := h.arrived("heartbeat")
+		require.Greater(t, len(beats), 20)
+		for n, beat := range beats[1:] {
+			require.Less(t, beat.at.Sub(beats[n].at), 5*time.Second)
+		}
+	})
+}
+
 func TestTheInstanceLivesFromBeginToEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
