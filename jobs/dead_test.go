@@ -207,6 +207,40 @@ func TestASlowBatchWithRefusedRowsGetsFurther(t *testing.T) {
 	})
 }
 
+// What is refused keeps coming, and takes all the time of a batch: the other partitions have their turn.
+func TestRefusedRowsDoNotKeepOtherPartitionsWaiting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		g, logs := groupIn(0, 0), []domain.LogRange{logOf(0, 1), logOf(1, 1)}
+		w.send(logs[1], groupIn(1, 0), 1)
+		client := w.client("a")
+		client.through(func(ctx context.Context, name string, of []domain.LogRange) outcome {
+			if name != "dead letter" {
+				return answered
+			}
+			select {
+			case <-time.After(time.Second):
+				return answered
+			case <-ctx.Done():
+				return requestLost
+			}
+		})
+		writer := newWriter(client, batchRows)
+		for next := int64(1); w.stored() == 0; next += 20 {
+			require.Less(t, next, int64(1000))
+			w.send(logs[0], g, 20)
+			for seq := next; seq < next+20; seq++ {
+				w.refuse(g, seq)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			_, _, _ = writer.Write(ctx, logs)
+			cancel()
+		}
+		w.requireKept(t)
+	})
+}
+
 func TestAMessageThatIsStoredMeanwhileIsNoDeadLetter(t *testing.T) {
 	t.Parallel()
 	w := newWorld()

@@ -132,10 +132,11 @@ func (w *Writer) committed(ctx context.Context, batches []domain.LogBatch) (n in
 	return n, nil
 }
 
-// storeEach stores the batches one by one: the trouble of one partition must not hold up the others.
+// storeEach stores the batches one by one: the trouble of one partition must not hold up the others. Any may be first, for it
+// may take all the time that there is.
 func (w *Writer) storeEach(ctx context.Context, batches []domain.LogBatch) (n int, err error) {
-	for _, b := range batches {
-		stored, storeErr := w.store(ctx, b)
+	for _, i := range rand.Perm(len(batches)) {
+		stored, storeErr := w.store(ctx, batches[i])
 		n += stored
 		if storeErr != nil {
 			err = storeErr
