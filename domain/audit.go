@@ -1,12 +1,10 @@
 package domain
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 )
 
 // Check names a rule that an audit goes by.
@@ -396,88 +394,6 @@ func (a *GroupAudit) endMembers() {
 	}
 }
 
-// sendsOnce remembers the sends of the last DedupeWindow.
-type sendsOnce struct {
-	at    map[string]int64 // time of a send
-	order []sendAt         // the same, oldest first
-}
-
-type sendAt struct {
-	ms int64
-	id string
-}
-
-// take tells whether a send is the first of its id.
-func (s *sendsOnce) take(m *Message) bool {
-	since := m.TimeMS - DedupeWindow.Milliseconds()
-	for len(s.order) > 0 && s.order[0].ms <= since {
-		if first := s.order[0]; s.at[first.id] == first.ms {
-			delete(s.at, first.id)
-		}
-		s.order = s.order[1:]
-	}
-	id := m.From + " " + m.ClientID
-	_, repeated := s.at[id]
-	s.at[id] = m.TimeMS
-	s.order = append(s.order, sendAt{m.TimeMS, id})
-	return !repeated
-}
-
-// tally counts seqs and remembers the first few.
-type tally struct {
-	n      int64
-	ranges []Hole
-}
-
-const tallyRanges = 4
-
-func (t *tally) add(seq int64) { t.addRange(seq, seq) }
-
-func (t *tally) addRange(from, to int64) {
-	t.n += to - from + 1
-	switch n := len(t.ranges); {
-	case n > 0 && t.ranges[n-1].To+1 == from:
-		t.ranges[n-1].To = to
-	case n <= tallyRanges:
-		t.ranges = append(t.ranges, Hole{From: from, To: to})
-	}
-}
-
-func (t *tally) String() string { return rangesText(t.ranges) }
-
-func rangesText(ranges []Hole) string {
-	if len(ranges) == 0 {
-		return "none"
-	}
-	var texts []string
-	for i, h := range ranges {
-		if i == tallyRanges {
-			texts = append(texts, "…")
-			break
-		}
-		texts = append(texts, rangeText(h))
-	}
-	return strings.Join(texts, ", ")
-}
-
-func rangeText(h Hole) string {
-	if h.From == h.To {
-		return fmt.Sprint(h.From)
-	}
-	return fmt.Sprintf("%d-%d", h.From, h.To)
-}
-
-// ordered goes through a map by key, so that the same is told in the same order.
-func ordered[K cmp.Ordered, V any](m map[K]V) func(yield func(K, V) bool) {
-	return func(yield func(K, V) bool) {
-		for _, k := range slices.Sorted(maps.Keys(m)) {
-			if !yield(k, m[k]) {
-				return
-			}
-		}
-	}
-}
-
 // AuditGeneration compares what Redis and MySQL say of a partition's history.
 func AuditGeneration(partition int, row Generation, o Observed) (findings []Finding) {
 	found := func(key, format string, args ...any) {
@@ -489,64 +405,6 @@ func AuditGeneration(partition int, row Generation, o Observed) (findings []Find
 		found("agree", "Redis is in generation %d of server %.8s and is server %.8s, MySQL in %d of %.8s", o.Gen, o.Server, o.Identity, row.Gen, row.Server)
 	case row.Settled != row.Gen:
 		found("settled", "generation %d is not settled, %d is", row.Gen, row.Settled)
-	}
-	return findings
-}
-
-// AuditedHeat is a partition's ranking, read in one step.
-type AuditedHeat struct {
-	NowMS    int64
-	Whole    bool // false while who spoke is brought back from MySQL
-	Heat     map[string]int
-	Speakers map[GroupUser]int64 // time of each one's last message that counted
-}
-
-// Spoke is when somebody spoke in a group.
-type Spoke struct {
-	LastMS   int64
-	BeforeMS int64 // the last time before the heat was read; 0: not since the window began
-}
-
-// Merge takes a message's time in.
-func (s Spoke) Merge(ms, readMS int64) Spoke {
-	s.LastMS = max(s.LastMS, ms)
-	if ms < readMS {
-		s.BeforeMS = max(s.BeforeMS, ms)
-	}
-	return s
-}
-
-// AuditHeat compares the ranking with who counts in it, and those with who spoke. Who spoke is learned after the ranking
-// was read.
-func AuditHeat(h AuditedHeat, spoke map[GroupUser]Spoke, windowMS int64) (findings []Finding) {
-	counts, silent, unheard := make(map[string]int), make(map[string]int), make(map[string]int)
-	groups := make(map[string]bool)
-	for who, ms := range h.Speakers {
-		groups[who.Group] = true
-		counts[who.Group]++
-		if ms > h.NowMS-windowMS && spoke[who].LastMS < ms {
-			silent[who.Group]++
-		}
-	}
-	for group := range h.Heat {
-		groups[group] = true
-	}
-	for who, at := range spoke {
-		groups[who.Group] = true
-		if _, counted := h.Speakers[who]; !counted && at.BeforeMS > h.NowMS-windowMS {
-			unheard[who.Group]++
-		}
-	}
-	for group := range ordered(groups) {
-		found := func(key, format string, args ...any) {
-			findings = append(findings, Finding{Group: group, Check: CheckHeat, What: fmt.Sprintf(format, args...), key: key})
-		}
-		if h.Heat[group] != counts[group] {
-			found("count", "it is %d, %d people count", h.Heat[group], counts[group])
-		}
-		if h.Whole && (silent[group] > 0 || unheard[group] > 0) {
-			found("people", "%d people count; %d of them did not speak, %d others did", counts[group], silent[group], unheard[group])
-		}
 	}
 	return findings
 }
