@@ -107,7 +107,7 @@ var defects = []defect{
 	},
 	{
 		name: "a new generation does not wait for the instances", fault: "two-masters",
-		red: WentBack, also: []string{Lost, Vanished, WrongSeq, Reordered, Gap, Duplicate, Unread, HoleLies, Heat},
+		red: WentBack, also: []string{Lost, Vanished, WrongSeq, Reordered, Gap, Duplicate, StoredTwice, Unread, HoleLies, Heat},
 		changes: []change{{
 			"domain/generation.go", "if settled, err := g.awaitFlushes(ctx, partition, row.Gen); err != nil || settled {", "if settled, err := false, error(nil); err != nil || settled {",
 		}},
@@ -142,6 +142,9 @@ func (c *catches) list() []string {
 	return slices.Clone(c.lines)
 }
 
+// maxTries is how often a defect's fault is run until its check fails.
+const maxTries = 5
+
 // TestPlantedDefects builds each defect into a hearth: its checks must fail.
 func TestPlantedDefects(t *testing.T) {
 	for n, d := range defects {
@@ -166,15 +169,19 @@ func TestPlantedDefects(t *testing.T) {
 			if d.env != nil {
 				f.setup.env = d.env
 			}
-			figures := f.run(t, seed())
-			figures.log(t)
-			for check, n := range figures.Violations {
-				if check != d.red && !slices.Contains(d.also, check) {
-					t.Errorf("%s: %d, and it has nothing to do with this", check, n)
+			var found map[string]int
+			for try := uint64(0); try < maxTries && found[d.red] == 0; try++ { // some take a coincidence of some milliseconds
+				figures := f.run(t, seed()+try)
+				figures.log(t)
+				for check, n := range figures.Violations {
+					if check != d.red && !slices.Contains(d.also, check) {
+						t.Errorf("%s: %d, and it has nothing to do with this", check, n)
+					}
 				}
+				found = figures.Violations
 			}
-			if figures.Violations[d.red] == 0 {
-				t.Errorf("%s: not found; found were %v", d.red, figures.Violations)
+			if found[d.red] == 0 {
+				t.Errorf("%s: not found in %d runs; the last found %v", d.red, maxTries, found)
 				return
 			}
 			caught.add(fmt.Sprintf("%s: `%s`, under *%s*", d.name, d.red, f.text))
