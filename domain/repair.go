@@ -60,8 +60,9 @@ func NewRepairer(store HoleStore, cache RepairCache) *Repairer {
 	return &Repairer{store: store, cache: cache}
 }
 
-// Repaired is to be called when the messages are committed; filled is the lowest seq that came back in each group. What
-// fails for some groups is told when the others are done; doing it again does no harm.
+// Repaired is to be called when the messages are committed; filled is the lowest seq that came back in each group. Groups that
+// are done are taken out of it: what fails for some is told when the others are done, and their clients need not begin anew when
+// it is done again.
 func (r *Repairer) Repaired(ctx context.Context, filled map[string]int64) error {
 	var errs []error
 	for _, group := range slices.Sorted(maps.Keys(filled)) {
@@ -71,7 +72,9 @@ func (r *Repairer) Repaired(ctx context.Context, filled map[string]int64) error 
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("repair %s from %d on: %w", group, filled[group], err))
+			continue
 		}
+		delete(filled, group)
 	}
 	return errors.Join(errs...)
 }

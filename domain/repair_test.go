@@ -64,10 +64,12 @@ func TestRepairTakesOverWhatChangesMeanwhile(t *testing.T) {
 func TestARepairThatFailsHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	s := &repairStores{failed: "b"}
-	err := domain.NewRepairer(s, s).Repaired(t.Context(), map[string]int64{"a": 1, "b": 2, "c": 3})
+	filled := map[string]int64{"a": 1, "b": 2, "c": 3}
+	err := domain.NewRepairer(s, s).Repaired(t.Context(), filled)
 	require.Equal(t, domain.CodeUnavailable, domain.CodeOf(err))
 	require.True(t, errors.Is(err, errDown))
 	require.Contains(t, err.Error(), "repair b")
 	require.False(t, slices.ContainsFunc(s.told, func(w string) bool { return strings.HasPrefix(w, "b ") }), "nobody is told of what is not there: %v", s.told)
 	require.Contains(t, s.told, "c repaired above 2")
+	require.Equal(t, map[string]int64{"b": 2}, filled, "what is left to be done")
 }

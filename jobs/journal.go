@@ -48,6 +48,7 @@ type Waiters interface {
 
 // Repairer lets Redis and clients follow when messages came back.
 type Repairer interface {
+	// Repaired takes those groups out of filled that it is done with.
 	Repaired(ctx context.Context, filled map[string]int64) error
 }
 
@@ -191,11 +192,12 @@ func (j *Journal) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
+		var failed []error // a node of a cluster that is away does not keep the others from being asked
 		for p := range int(j.partitions) {
-			if err := j.sweep(ctx, p); err != nil && ctx.Err() == nil {
-				j.log.Warn().Err(err).Msg("journal not compared with the watermarks")
-				break
-			}
+			failed = append(failed, j.sweep(ctx, p))
+		}
+		if err := errors.Join(failed...); err != nil && ctx.Err() == nil {
+			j.log.Warn().Err(err).Msg("journal not compared with the watermarks")
 		}
 		if err := j.repair(ctx); err != nil && ctx.Err() == nil {
 			j.log.Warn().Err(err).Msg("Redis and clients not told of messages that came late, trying again")

@@ -322,6 +322,55 @@ func TestWhatComesLateIsStoredAndTold(t *testing.T) {
 	})
 }
 
+// A full Redis refuses the sends, perhaps for long: that must not have clients begin anew every other second.
+func TestWhatCameLateIsToldOnceAlthoughItsSendsAreRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		k := w.keeper(10)
+		header := domain.Header{From: "ann", ClientID: "c"}
+		require.True(t, k.kept.KeepSend(domain.Accepted{Group: groupIn(1, 0), Gen: 1, Seq: 9, TimeMS: 5}, header.AppendJSON(nil), nil))
+		w.settled[1] = 2
+		require.NoError(t, k.job.Flush(t.Context(), 1, 2))
+		k.through(lose("remember", requestLost))
+		start(t, k.job.Run)
+		after(10 * time.Second)
+		require.Equal(t, []map[string]int64{{groupIn(1, 0): 9}}, k.repaired)
+		require.Empty(t, k.known)
+		k.through(nil)
+		after(5 * time.Second)
+		require.Len(t, k.repaired, 1)
+		require.Len(t, k.known, 1)
+	})
+}
+
+func TestOneLogThatCannotBeAskedDoesNotKeepTheOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		k := w.keeper(10)
+		k.through(func(_ context.Context, name string, of []domain.LogRange) outcome {
+			if name == "reached" && of[0].Partition == 0 {
+				return requestLost
+			}
+			return answered
+		})
+		start(t, k.job.Run)
+		for p := range partitions {
+			k.accept(t, logOf(p, 1), groupIn(p, 0), 10)
+			w.mu.Lock()
+			field(w.watermarks, logOf(p, 1))[groupIn(p, 0)] = 10
+			w.mu.Unlock()
+		}
+		after(6 * time.Second)
+		for p := range partitions {
+			u, err := k.kept.All(p)
+			require.NoError(t, err)
+			require.Equal(t, p > 0, len(u.Messages) == 0, "partition %d", p)
+		}
+	})
+}
+
 func TestTheJobFindsTheWatermarksThatWereMissed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

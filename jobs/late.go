@@ -75,15 +75,17 @@ func (j *Journal) repair(ctx context.Context) error {
 	due := j.late
 	j.late = newLate()
 	j.mu.Unlock()
-	if len(due.filled) == 0 {
-		return nil
+	if len(due.filled) > 0 {
+		if err := j.repairer.Repaired(ctx, due.filled); err != nil {
+			j.owe(due)
+			return err
+		}
 	}
-	err := j.repairer.Repaired(ctx, due.filled)
-	if err == nil {
-		err = j.marks.RememberSends(ctx, due.sends)
+	if len(due.sends) > 0 {
+		if err := j.marks.RememberSends(ctx, due.sends); err != nil {
+			j.owe(late{sends: due.sends}) // clients are not told again: a full Redis may refuse these for long
+			return err
+		}
 	}
-	if err != nil {
-		j.owe(due)
-	}
-	return err
+	return nil
 }
