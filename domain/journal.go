@@ -41,6 +41,10 @@ type journalEntry struct {
 
 const journalEntryBytes = 112
 
+// maxShift is how many entries of a group may lie behind one that comes. More do when somebody pages far back while MySQL is
+// away: the instance that acknowledged those messages has them, and moving all others for each would hold up sends.
+const maxShift = 10_000
+
 func (e *journalEntry) size() int64 {
 	return int64(journalEntryBytes + len(e.header) + len(e.body) + len(e.tail))
 }
@@ -102,6 +106,10 @@ func (j *Journal) keep(group string, persisted int64, e journalEntry) bool {
 	}
 	at := sort.Search(len(g.entries), func(i int) bool { return g.entries[i].seq > e.seq })
 	if at > 0 && g.entries[at-1].seq == e.seq {
+		return true
+	}
+	if len(g.entries)-at > maxShift {
+		j.dropped.Add(1)
 		return true
 	}
 	for j.bytes.Load()+e.size() > j.limit {

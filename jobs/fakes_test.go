@@ -45,7 +45,8 @@ type world struct {
 
 	rows    map[place]domain.Message
 	settled map[int]int64
-	refused map[place]bool // what MySQL refuses
+	refused map[place]bool  // what MySQL refuses
+	strange map[string]bool // users whose marks it refuses
 	letters map[place]domain.Message
 	holes   map[string]domain.Holes // that Redis was told of
 	marks   map[domain.GroupUser]int64
@@ -87,6 +88,7 @@ func newWorld() *world {
 		rows:       map[place]domain.Message{},
 		settled:    map[int]int64{},
 		refused:    map[place]bool{},
+		strange:    map[string]bool{},
 		letters:    map[place]domain.Message{},
 		holes:      map[string]domain.Holes{},
 		marks:      map[domain.GroupUser]int64{},
@@ -560,6 +562,11 @@ func (w *world) insert(gens map[int]int64, messages []domain.Message) error {
 
 func (c *client) SaveReadMarks(ctx context.Context, marks map[domain.GroupUser]int64) error {
 	return c.request(ctx, "save marks", nil, func() (int, error) {
+		for who := range marks {
+			if c.strange[who.User] {
+				return 0, refusedError{}
+			}
+		}
 		for who, seq := range marks {
 			c.marks[who] = max(c.marks[who], seq)
 		}

@@ -139,8 +139,8 @@ func (j *Journal) writeMarks(ctx context.Context, partition int, all map[domain.
 		for _, who := range chunk {
 			marks[who], written[who] = all[who].Seq, all[who]
 		}
-		if err := j.rows.SaveReadMarks(ctx, marks); err != nil {
-			return fmt.Errorf("save %d read marks of the journal: %w", len(marks), err)
+		if err := saveMarks(ctx, j.rows, marks, j.log); err != nil {
+			return fmt.Errorf("journal: %w", err)
 		}
 		j.journal.Written(partition, domain.Unwritten{Marks: written})
 	}

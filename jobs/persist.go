@@ -225,7 +225,7 @@ func (w *Writer) drainMessages(ctx context.Context, log domain.LogRange) error {
 
 func (w *Writer) drainMarks(ctx context.Context, log domain.LogRange) error {
 	for {
-		marks, err := writeMarks(ctx, w.log, w.rows, log)
+		marks, err := writeMarks(ctx, w.log, w.rows, log, w.logger)
 		if err != nil || len(marks) == 0 {
 			return err
 		}

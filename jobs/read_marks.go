@@ -75,7 +75,7 @@ func (r *ReadMarks) write(ctx context.Context, log domain.LogRange) error {
 	written := make(map[domain.GroupUser]bool)
 	for {
 		before := len(written)
-		marks, err := writeMarks(ctx, r.log, r.rows, log)
+		marks, err := writeMarks(ctx, r.log, r.rows, log, r.logger)
 		for who := range marks {
 			written[who] = true
 		}
@@ -86,13 +86,39 @@ func (r *ReadMarks) write(ctx context.Context, log domain.LogRange) error {
 }
 
 // writeMarks writes some of a log's marks and returns them.
-func writeMarks(ctx context.Context, log MarkLog, rows MarkRows, of domain.LogRange) (map[domain.GroupUser]int64, error) {
+func writeMarks(ctx context.Context, log MarkLog, rows MarkRows, of domain.LogRange, logger zerolog.Logger) (map[domain.GroupUser]int64, error) {
 	marks, err := log.DirtyMarks(ctx, of)
 	if err != nil || len(marks) == 0 {
 		return nil, err
 	}
-	if err := rows.SaveReadMarks(ctx, marks); err != nil {
-		return nil, fmt.Errorf("save %d read marks: %w", len(marks), err)
+	if err := saveMarks(ctx, rows, marks, logger); err != nil {
+		return nil, err
 	}
 	return marks, log.MarksWritten(ctx, of, marks)
+}
+
+// saveMarks gives up marks that MySQL refuses, by halves until they are alone: a mark is worth less than the generation that
+// would wait for it.
+func saveMarks(ctx context.Context, rows MarkRows, marks map[domain.GroupUser]int64, logger zerolog.Logger) error {
+	err := rows.SaveReadMarks(ctx, marks)
+	reason, refused := refusal(err)
+	switch {
+	case err == nil:
+		return nil
+	case !refused:
+		return fmt.Errorf("save %d read marks: %w", len(marks), err)
+	case len(marks) == 1:
+		for who := range marks {
+			logger.Error().Str("group", who.Group).Str("user", who.User).Str("reason", reason).Msg("read mark refused by MySQL, given up")
+		}
+		return nil
+	}
+	var halves [2]map[domain.GroupUser]int64
+	halves[0], halves[1] = make(map[domain.GroupUser]int64), make(map[domain.GroupUser]int64)
+	n := 0
+	for who, seq := range marks {
+		halves[n%2][who] = seq
+		n++
+	}
+	return errors.Join(saveMarks(ctx, rows, halves[0], logger), saveMarks(ctx, rows, halves[1], logger))
 }

@@ -245,3 +245,33 @@ func TestShutdownLeavesMarksThatCannotBeWritten(t *testing.T) {
 		require.Equal(t, 1, w.dirtyMarks(), "they wait in Redis")
 	})
 }
+
+// A mark that MySQL refuses is worth less than the others, and than a generation that waits for it.
+func TestMarksThatAreRefusedAreGivenUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		for n := range 9 {
+			w.read(logOf(0, 1), groupIn(0, 0), user(n), 5)
+		}
+		w.strange[user(3)], w.strange[user(4)] = true, true
+		marking(t, newInstance(w, "a", is(atGen(1))))
+		require.Len(t, w.storedMarks(), 7)
+		require.NotContains(t, w.storedMarks(), markOf(0, 3))
+		require.Zero(t, w.dirtyMarks(), "nothing waits")
+	})
+}
+
+func TestMarksThatAreRefusedHoldUpNoGeneration(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	k := w.keeper(100)
+	for n := range 5 {
+		k.mark(t, logOf(1, 1), markOf(1, n), 7)
+	}
+	w.strange[user(3)] = true
+	require.NoError(t, k.job.Flush(t.Context(), 1, 2))
+	require.True(t, k.flushed[logOf(1, 2)])
+	require.Len(t, w.storedMarks(), 4)
+	require.Contains(t, k.log.String(), "read mark refused by MySQL")
+}

@@ -245,9 +245,11 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 	if err := i.heartbeat.Begin(ctx); err != nil {
 		return nil, err
 	}
+	heartbeat := startTask(ctx, i.heartbeat.Run)
 	defer func() {
 		if err != nil { // or others would wait for this instance's journal
-			err = errors.Join(err, i.heartbeat.End(context.WithoutCancel(ctx)))
+			ctx := context.WithoutCancel(ctx)
+			err = errors.Join(err, heartbeat.stop(ctx), i.heartbeat.End(ctx))
 		}
 	}()
 	if err := i.gens.RenewAll(ctx); err != nil {
@@ -258,7 +260,6 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 	}
 	clock := startTask(ctx, i.clock.Run)
 	health := startTask(ctx, i.health.Run)
-	heartbeat := startTask(ctx, i.heartbeat.Run)
 	watch := startTask(ctx, i.watch.Run)
 	journal := startTask(ctx, i.journal.Run)
 	leases := startTask(ctx, i.leases.Run)
@@ -282,8 +283,10 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 		if ctx.Err() == nil {
 			i.leases.Release(ctx)
 		}
-		err = errors.Join(err, watch.stop(ctx), journal.stop(ctx), heartbeat.stop(ctx))
-		if lastErr := i.journal.Last(ctx); lastErr != nil {
+		err = errors.Join(err, watch.stop(ctx), journal.stop(ctx))
+		lastErr := i.journal.Last(ctx) // a generation that begins meanwhile waits for it
+		err = errors.Join(err, heartbeat.stop(ctx))
+		if lastErr != nil {
 			i.log.Warn().Err(lastErr).Msg("journal not written at shutdown, what it holds is in Redis")
 		} else if endErr := i.heartbeat.End(ctx); endErr != nil {
 			i.log.Warn().Err(endErr).Msg("not taken out of the instances, others wait some seconds")
