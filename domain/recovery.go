@@ -34,6 +34,11 @@ type RecentSend struct {
 	Hash   string
 }
 
+// RecentSend is what repeats of a message are known by; false for one without a client_id.
+func (m *Message) RecentSend() (RecentSend, bool) {
+	return RecentSend{Dedupe: DedupeID(m.Group, m.From, m.ClientID), Seq: m.Seq, TimeMS: m.TimeMS, Hash: m.Hash}, m.ClientID != ""
+}
+
 // SeedStore is the MySQL side of seeding.
 type SeedStore interface {
 	// Seed decides, in one transaction and once for all instances, where each group starts in gen: 0 if the

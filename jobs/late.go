@@ -44,11 +44,12 @@ func (j *Journal) insertLate(ctx context.Context, partition int, messages []doma
 func sendsOf(messages []domain.Message, filled map[string]int64) map[string][]domain.RecentSend {
 	sends := make(map[string][]domain.RecentSend)
 	for i := range messages {
-		m := &messages[i]
-		if _, ok := filled[m.Group]; ok && m.ClientID != "" {
-			sends[m.Group] = append(sends[m.Group], domain.RecentSend{
-				Dedupe: domain.DedupeID(m.Group, m.From, m.ClientID), Seq: m.Seq, TimeMS: m.TimeMS, Hash: m.Hash,
-			})
+		group := messages[i].Group
+		if _, ok := filled[group]; !ok {
+			continue
+		}
+		if send, ok := messages[i].RecentSend(); ok {
+			sends[group] = append(sends[group], send)
 		}
 	}
 	return sends

@@ -119,9 +119,9 @@ func scanLetter(rows *sql.Rows) (l domain.DeadLetter, err error) {
 }
 
 // RetryDeadLetter stores a dead letter's message late and forgets the letter, in one transaction; see insertLate for
-// filled. stored is false where the message is not wanted any more: its sender has repeated it, or its seq has expired.
+// filled. stored is nil where the message is not wanted any more: its sender has repeated it, or its seq has expired.
 // not_found: there is no such letter (any more). While MySQL refuses it, nothing changes.
-func (d *DB) RetryDeadLetter(ctx context.Context, group string, seq int64) (stored bool, filled map[string]int64, err error) {
+func (d *DB) RetryDeadLetter(ctx context.Context, group string, seq int64) (stored *domain.Message, filled map[string]int64, err error) {
 	err = d.tx(ctx, func(tx *sql.Tx) error {
 		letter, err := d.lockLetter(ctx, tx, group, seq)
 		if err != nil {
@@ -135,12 +135,14 @@ func (d *DB) RetryDeadLetter(ctx context.Context, group string, seq int64) (stor
 		if err != nil {
 			return err
 		}
-		_, stored = rows[storedKey{group, seq}]
+		if _, ok := rows[storedKey{group, seq}]; ok {
+			stored = &letter.Message
+		}
 		_, err = tx.ExecContext(ctx, "DELETE FROM dead_letter WHERE group_id=? AND msg_seq=?", group, seq)
 		return err
 	})
 	if err != nil {
-		return false, nil, fmt.Errorf("retry message %s/%d: %w", group, seq, err)
+		return nil, nil, fmt.Errorf("retry message %s/%d: %w", group, seq, err)
 	}
 	return stored, filled, nil
 }

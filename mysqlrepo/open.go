@@ -15,6 +15,9 @@ import (
 // dialTimeout holds unless the DSN says otherwise.
 const dialTimeout = 5 * time.Second
 
+// reachTimeout is how long a server may take to answer for the first time: one that hangs takes connections and says nothing.
+const reachTimeout = 20 * time.Second
+
 // The server ends a session that is silent for silentSeconds, and with it the transaction of an instance that stands still
 // or is cut off in the middle of it: others need what it has locked, not least to begin a generation without it. They
 // wait as long for its heartbeat (liveMS). The pool lets idle connections go before.
@@ -38,6 +41,8 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	pool.SetMaxIdleConns(cfg.MaxIdle)
 	pool.SetConnMaxLifetime(cfg.ConnLifetime)
 	pool.SetConnMaxIdleTime(maxIdleTime)
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
 	return newDB(ctx, pool, &mysqlDialect, cfg)
 }
 

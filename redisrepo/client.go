@@ -40,6 +40,13 @@ type Store struct {
 	reseeds prometheus.Counter // registered by the Appender
 }
 
+// What the library has to say of its connections it also returns as errors, which are logged in their places.
+func init() { redis.SetLogger(silent{}) }
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
 // Open makes the clients; it connects with the first command. gens tells the generation that a partition is in.
 func Open(cfg Config) (*Store, error) {
 	options := redis.UniversalOptions{

@@ -10,6 +10,7 @@ import (
 	"hearth/cmd/internal/app"
 	"hearth/domain"
 	"hearth/mysqlrepo"
+	"hearth/redisrepo"
 )
 
 const (
@@ -28,6 +29,16 @@ type DeadListCmd struct {
 	ConfigFlag
 	Group string `placeholder:"GROUP" help:"Only of this group."`
 	JSON  bool   `help:"One JSON object a line."`
+}
+
+// Validate refuses what is no group; kong calls it.
+func (c *DeadListCmd) Validate() error { return checkGroupFlag(c.Group) }
+
+func checkGroupFlag(group string) error {
+	if group == "" {
+		return nil
+	}
+	return domain.CheckGroup("--group", group)
 }
 
 // listedLetter is a dead letter in the list: everything but what it says.
@@ -93,6 +104,9 @@ func (c *DeadRetryCmd) Validate() error {
 	case n == 1:
 		return errors.New("which seqs? For all of a group: --group " + c.Letters[0])
 	}
+	if err := checkGroupFlag(c.Group); err != nil {
+		return err
+	}
 	for i, word := range c.Letters {
 		if i == 0 {
 			continue
@@ -121,7 +135,7 @@ func (c *DeadRetryCmd) Run(ctx context.Context, p *Process) error {
 			return err
 		}
 		defer func() { err = errors.Join(err, redis.Close()) }()
-		r := &retry{p: p, db: db, repairer: domain.NewRepairer(db, redis)}
+		r := &retry{p: p, db: db, redis: redis, repairer: domain.NewRepairer(db, redis)}
 		if len(c.letters) > 0 {
 			err = r.some(ctx, c.letters)
 		} else {
@@ -141,6 +155,7 @@ func (c *DeadRetryCmd) Run(ctx context.Context, p *Process) error {
 type retry struct {
 	p               *Process
 	db              *mysqlrepo.DB
+	redis           *redisrepo.Store
 	repairer        *domain.Repairer
 	stored, refused int
 }
@@ -157,8 +172,10 @@ func (r *retry) some(ctx context.Context, letters []groupSeq) (err error) {
 	}()
 	for _, l := range letters {
 		first, err := r.one(ctx, l)
-		if err != nil {
+		if err != nil && first == 0 {
 			return err
+		} else if err != nil {
+			fmt.Fprintln(r.p.Stderr, "stored, but repeats are not known:", err)
 		}
 		if first > 0 && (filled[l.group] == 0 || first < filled[l.group]) {
 			filled[l.group] = first
@@ -180,13 +197,16 @@ func (r *retry) one(ctx context.Context, l groupSeq) (first int64, err error) {
 		return r.again(ctx, l)
 	case err != nil:
 		return 0, err
-	case !stored:
+	case stored == nil:
 		r.say(l, "not needed any more: its sender has repeated it, or it has expired")
 	default:
 		r.stored++
 		r.say(l, "stored")
+		if send, ok := stored.RecentSend(); ok { // its sender was told to repeat it
+			err = r.redis.RememberSends(ctx, map[string][]domain.RecentSend{l.group: {send}})
+		}
 	}
-	return filled[l.group], nil
+	return filled[l.group], err
 }
 
 // again tells once more of a message that a former retry has stored: it may have failed behind that.

@@ -229,7 +229,7 @@ func TestARefusedMessageHoldsUpNobodyAndComesBack(t *testing.T) {
 	} {
 		stored, filled, err := p.db.RetryDeadLetter(t.Context(), "tea", retry.seq)
 		require.NoError(t, err)
-		require.Equal(t, retry.stored, stored)
+		require.Equal(t, retry.stored, stored != nil)
 		require.NoError(t, repairer.Repaired(t.Context(), filled))
 		if retry.stored {
 			p.until("the repair is told", func() bool { return len(p.repaired) > 0 })

@@ -71,8 +71,10 @@ func TestDeadLetters(t *testing.T) {
 	durably := func(text string) fields {
 		return fields{"group": "g", "body": textBody(text), "ack": "durable", "timeout_ms": 10_000}
 	}
+	repeatable := durably(say("refused"))
+	repeatable["client_id"] = "again"
 	begun := time.Now()
-	refused, err := evil.ask("send", durably(say("refused")))
+	refused, err := evil.ask("send", repeatable)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,6 +161,10 @@ func TestDeadLetters(t *testing.T) {
 	s.does(0, []string{"dead", "retry", "g", fmt.Sprint(second)}, fmt.Sprint("g ", second, "  stored"))
 	toldFrom(second - 1)
 	pages(1)
+	var repeated sent // internal is retryable, and its sender goes on
+	if evil.do("send", repeatable, &repeated); !repeated.Duplicate || repeated.Seq != second || !repeated.Durable {
+		t.Errorf("repeat of what came back: got %+v, want a durable duplicate of %d", repeated, second)
+	}
 	s.does(0, []string{"dead", "retry"}, fmt.Sprint("g ", silent.Seq, "  stored"), "1 stored.")
 	toldFrom(silent.Seq - 1)
 	p := pages(0)
