@@ -361,7 +361,7 @@ func (a *GroupAudit) endMembers() {
 	count := 0
 	stored := make(map[string]Membership, len(a.rows.Members))
 	for _, m := range a.rows.Members {
-		if m.Role != BlockedIn {
+		if m.Role.IsMember() {
 			count++
 		}
 		m.JoinedMS = 0

@@ -16,9 +16,12 @@ type Bus interface {
 // Changes that a GroupEvent tells of.
 const (
 	ChangeCreated   = "created"
+	ChangeUpdated   = "updated"
 	ChangeJoined    = "joined"
 	ChangeLeft      = "left"
 	ChangeRemoved   = "removed"
+	ChangeRole      = "role"
+	ChangeMuted     = "muted"
 	ChangeDismissed = "dismissed"
 )
 
@@ -28,6 +31,9 @@ type GroupEvent struct {
 	Change string
 	User   string // whom it concerns; "" for the group as a whole
 	By     string // user or key that did it; "" when it was User himself
+	Role   Role   // with ChangeRole
+
+	MuteUntilMS *int64 // with ChangeMuted; 0: not muted any more
 }
 
 // JSON is the event's encoded form. Ids need no escaping, but encoding/json costs little here.
@@ -38,7 +44,9 @@ func (e GroupEvent) JSON() []byte {
 		Change string `json:"change"`
 		User   string `json:"user,omitempty"`
 		By     string `json:"by,omitempty"`
-	}{"group", e.Group, e.Change, e.User, e.By})
+		Role   Role   `json:"role,omitempty"`
+		Until  *int64 `json:"mute_until_ms,omitempty"`
+	}{"group", e.Group, e.Change, e.User, e.By, e.Role, e.MuteUntilMS})
 }
 
 // ReadEvent is the event read: how far a user has read in a group.

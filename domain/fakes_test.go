@@ -1,7 +1,9 @@
 package domain_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
@@ -224,7 +226,7 @@ func (f *fakeMySQL) AddMembers(_ context.Context, group string, users []string, 
 		case domain.BlockedIn:
 			return nil, domain.Errorf(domain.CodeForbidden, "the user is blocked")
 		case domain.Outsider:
-			m = domain.Membership{User: user, Role: domain.Member}
+			m.User, m.Role = user, domain.Member
 			f.members[group][user] = m
 			f.reads[domain.GroupUser{Group: group, User: user}] = readSeq
 			change.Joined = append(change.Joined, user)
@@ -240,12 +242,71 @@ func (f *fakeMySQL) RemoveMember(_ context.Context, group, user string) (*domain
 	if err != nil {
 		return nil, err
 	}
-	if m, ok := f.members[group][user]; !ok || m.Role == domain.BlockedIn {
+	his := f.members[group][user]
+	if !his.Role.IsMember() {
 		return &domain.GroupChange{Group: *f.groups[group]}, nil
 	}
-	delete(f.members[group], user)
-	f.groups[group].Version++
-	return &domain.GroupChange{Group: *f.groups[group], Raised: true, Removed: []string{user}}, nil
+	his.Role = domain.Outsider
+	return f.move(group, his), nil
+}
+
+func (f *fakeMySQL) ChangeMember(
+	_ context.Context, group, actor, user string,
+	decide func(g *domain.Group, mine, his domain.Membership) (domain.Membership, error),
+) (*domain.GroupChange, error) {
+	unlock, err := f.enter("ChangeMember")
+	defer unlock()
+	if err != nil {
+		return nil, err
+	}
+	was := f.members[group][user]
+	is, err := decide(f.groups[group], f.members[group][actor], was)
+	if err != nil {
+		return nil, err
+	}
+	was.User = is.User
+	if is == was {
+		return &domain.GroupChange{Group: *f.groups[group], Put: []domain.Membership{is}}, nil
+	}
+	return f.move(group, is), nil
+}
+
+// move writes a place that has changed.
+func (f *fakeMySQL) move(group string, is domain.Membership) *domain.GroupChange {
+	g, c := f.groups[group], &domain.GroupChange{Raised: true, Put: []domain.Membership{is}}
+	f.members[group][is.User] = is
+	if is.Role == domain.Owner && g.Owner != is.User {
+		if former, ok := f.members[group][g.Owner]; ok {
+			former.Role = domain.Admin
+			f.members[group][g.Owner] = former
+			c.Put = append(c.Put, former)
+		}
+		g.Owner = is.User
+	}
+	if is.Role == domain.Outsider && is.MuteUntilMS == 0 {
+		delete(f.members[group], is.User)
+		c.Put, c.Removed = nil, []string{is.User}
+	}
+	g.Version++
+	c.Group = *g
+	return c
+}
+
+func (f *fakeMySQL) Update(_ context.Context, group string, change func(*domain.Group)) (*domain.GroupChange, error) {
+	unlock, err := f.enter("Update")
+	defer unlock()
+	if err != nil {
+		return nil, err
+	}
+	g := f.groups[group]
+	before, _ := json.Marshal(g)
+	change(g)
+	after, _ := json.Marshal(g)
+	raised := !bytes.Equal(before, after)
+	if raised {
+		g.Version++
+	}
+	return &domain.GroupChange{Group: *g, Raised: raised}, nil
 }
 
 func (f *fakeMySQL) Dismiss(_ context.Context, group string) (*domain.GroupChange, error) {
@@ -263,7 +324,7 @@ func (f *fakeMySQL) Members(_ context.Context, group, after string, limit int) (
 	unlock, err := f.enter("Members")
 	defer unlock()
 	for _, m := range f.sortedMembers(group) {
-		if m.User > after && m.Role != domain.BlockedIn && len(list) < limit {
+		if m.User > after && m.Role.IsMember() && len(list) < limit {
 			list = append(list, m)
 		}
 	}
@@ -510,6 +571,13 @@ func (f *fakeRedis) Changed(_ context.Context, c *domain.GroupChange) error {
 		delete(f.groups, c.ID)
 	}
 	return err
+}
+
+// NowMS is a time of its own.
+func (f *fakeRedis) NowMS(context.Context) (int64, error) {
+	unlock, err := f.enter("NowMS")
+	defer unlock()
+	return timeOf(1000), err
 }
 
 func (f *fakeRedis) Online(_ context.Context, groups []string) (map[string]int, error) {

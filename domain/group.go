@@ -22,6 +22,9 @@ const (
 	BlockedIn Role = "blocked" // kept out, also of an open group
 )
 
+// IsMember tells whether one is in.
+func (r Role) IsMember() bool { return r != Outsider && r != BlockedIn }
+
 // Who may join without being added.
 const (
 	JoinOpen   = "open"
@@ -49,12 +52,12 @@ type Group struct {
 	CreatedGen  int64 // generation of its partition at creation: its first seed there is 0
 }
 
-// Membership is one user's place in a group.
+// Membership is one user's place in a group. A mute outlives leaving and being blocked: then it has no role, or BlockedIn.
 type Membership struct {
 	User        string
 	Role        Role
 	MuteUntilMS int64 // 0: not muted; MuteForever
-	JoinedMS    int64
+	JoinedMS    int64 // 0 for who is not in
 }
 
 // GroupSnapshot is a group with all its members at one version, as a cache fill needs it.
@@ -79,64 +82,3 @@ func (a Actor) name() string {
 
 // IsServer reports whether an app server asks: it may do everything, for anyone.
 func (a Actor) IsServer() bool { return a.Key != "" }
-
-// Action is something one may or may not do in a group.
-type Action string
-
-const (
-	Read          Action = "read" // pull, subscribe, read marks
-	Send          Action = "send"
-	AddMembers    Action = "add members"
-	RemoveMembers Action = "remove members"
-	ListMembers   Action = "list members"
-	SeeGroup      Action = "see the group"
-	Dismiss       Action = "dismiss"
-	Leave         Action = "leave"
-)
-
-// Allow is the permission table of PROTOCOL.md §4 for what does not depend on a second member: nil, or the error
-// that tells why not.
-func Allow(actor Actor, do Action, typ GroupType, join string, role Role) error {
-	var fixed error
-	if typ == Direct && (do == AddMembers || do == RemoveMembers || do == Leave || do == Dismiss) {
-		fixed = Errorf(CodeForbidden, "a direct conversation has its two members for good")
-	}
-	if actor.IsServer() {
-		return fixed
-	}
-	if role == BlockedIn {
-		return Errorf(CodeForbidden, "you are blocked in this group")
-	}
-	if role == Outsider {
-		if typ == Room && (do == Read || do == Send || do == ListMembers || do == SeeGroup) {
-			return nil
-		}
-		return Errorf(CodeNotMember, "you are not a member of this group")
-	}
-	if fixed != nil {
-		return fixed
-	}
-	switch do {
-	case Read, Send, ListMembers, SeeGroup:
-		return nil
-	case Leave:
-		if role == Owner {
-			return Errorf(CodeConflict, "the owner leaves after handing the group over")
-		}
-		return nil
-	case AddMembers:
-		if role == Member && typ != Room && join != JoinOpen {
-			return Errorf(CodeForbidden, "members may add others to rooms and open groups only")
-		}
-		return nil
-	case RemoveMembers:
-		if role == Owner || role == Admin {
-			return nil
-		}
-	case Dismiss:
-		if role == Owner {
-			return nil
-		}
-	}
-	return Errorf(CodeForbidden, "your role does not allow this")
-}

@@ -10,6 +10,7 @@ import (
 const (
 	MaxMembersACall    = 500
 	DefaultMemberLimit = 100_000
+	MaxMemberLimit     = 1_000_000
 	MaxNameBytes       = 256
 	MaxURLBytes        = 2048
 	MaxAttributeBytes  = 4 << 10
@@ -19,11 +20,11 @@ const (
 // GroupChange is what one transaction did to a group; Group carries the version it raised.
 type GroupChange struct {
 	Group
-	Put     []Membership // members as they are now: new, changed, or asked for
+	Put     []Membership // places as they are now: new, changed, or asked for; also of who has gone and stays muted
 	Raised  bool         // the version is one higher than before; otherwise nothing was changed
 	Joined  []string     // those of Put who were not in before; their read marks were set anew
-	Removed []string
-	Notices []Notice // what the group's subscribers are told with it
+	Removed []string     // who have no place any more
+	Notices []Notice     // what the group's subscribers are told with it
 }
 
 // GroupStore is the MySQL side of groups. Each change is one transaction that raises the version.
@@ -37,10 +38,15 @@ type GroupStore interface {
 	// AddMembers puts users in with the role member and the read mark readSeq; who is in stays as he is. Blocked
 	// users: forbidden. Over the limit: too_large.
 	AddMembers(ctx context.Context, group string, users []string, readSeq int64) (*GroupChange, error)
-	// RemoveMember takes one out, if he is in and not blocked.
+	// RemoveMember takes one out, if he is in and not blocked; a mute stays.
 	RemoveMember(ctx context.Context, group, user string) (*GroupChange, error)
+	// ChangeMember lets decide say what a user's place is to be, seeing his and the actor's as nobody changes them
+	// meanwhile; it may be asked more than once. Somebody made owner takes the group over: the former one is an admin then.
+	ChangeMember(ctx context.Context, group, actor, user string, decide func(g *Group, mine, his Membership) (Membership, error)) (*GroupChange, error)
+	// Update lets change set what a group's owner may set of it; nothing is raised if that is as it was.
+	Update(ctx context.Context, group string, change func(*Group)) (*GroupChange, error)
 	Dismiss(ctx context.Context, group string) (*GroupChange, error)
-	// Members lists the members of a group above the user after, by user id; blocked ones are left out.
+	// Members lists the members of a group above the user after, by user id; who has gone or is blocked is left out.
 	Members(ctx context.Context, group, after string, limit int) ([]Membership, error)
 	// Member is one user's place; the zero Membership if he has none.
 	Member(ctx context.Context, group, user string) (Membership, error)
@@ -52,6 +58,10 @@ type GroupCache interface {
 	// Changed brings a change to the cached group, or drops what is cached when it does not follow on it, and tells
 	// the notices.
 	Changed(ctx context.Context, c *GroupChange) error
+	// ToUser is that of Bus.
+	ToUser(ctx context.Context, user, except string, event []byte) error
+	// NowMS is the time by which mutes end.
+	NowMS(ctx context.Context) (int64, error)
 }
 
 // Groups are the use cases around groups and their members: MySQL first, then Redis.
@@ -173,20 +183,8 @@ func (n *NewGroup) check() error {
 	default:
 		return BadField("type", "must be room or group")
 	}
-	if n.Join != JoinOpen && n.Join != JoinInvite {
-		return BadField("join", "must be open or invite")
-	}
-	if n.Name == "" {
-		return BadField("name", "is required")
-	}
-	if len(n.Name) > MaxNameBytes {
-		return TooLarge("name", "at most %d bytes", MaxNameBytes)
-	}
-	if len(n.Avatar) > MaxURLBytes {
-		return TooLarge("avatar", "at most %d bytes", MaxURLBytes)
-	}
-	if len(n.Attributes) > MaxAttributeBytes {
-		return TooLarge("attributes", "at most %d bytes", MaxAttributeBytes)
+	if err := (GroupPatch{Name: &n.Name, Avatar: &n.Avatar, Join: &n.Join, Attributes: n.Attributes}).check(); err != nil {
+		return err
 	}
 	if n.Owner != "" {
 		if err := CheckUser("owner", n.Owner); err != nil {
@@ -276,15 +274,19 @@ func (g *Groups) Get(ctx context.Context, actor Actor, group string) (*GroupView
 	if err != nil {
 		return nil, err
 	}
-	head, err := g.heads.One(ctx, "", group)
+	return g.view(ctx, got)
+}
+
+func (g *Groups) view(ctx context.Context, group *Group) (*GroupView, error) {
+	head, err := g.heads.One(ctx, "", group.ID)
 	if err != nil {
 		return nil, err
 	}
-	online, err := g.cache.Online(ctx, []string{group})
+	online, err := g.cache.Online(ctx, []string{group.ID})
 	if err != nil {
-		return nil, Unavailable(fmt.Errorf("viewers of %s: %w", group, err), "Redis")
+		return nil, Unavailable(fmt.Errorf("viewers of %s: %w", group.ID, err), "Redis")
 	}
-	return &GroupView{Group: *got, MaxSeq: head.MaxSeq, Online: online[group]}, nil
+	return &GroupView{Group: *group, MaxSeq: head.MaxSeq, Online: online[group.ID]}, nil
 }
 
 // List is a user's groups, or all for an app server that acts for nobody, by id; next is "" at the end.

@@ -449,6 +449,12 @@ var groupCalls = map[string]func(w *world) error{
 	"leave":   func(w *world) error { return w.groups.Leave(ctx, user("mia"), "club") },
 	"remove":  func(w *world) error { return w.groups.RemoveMember(ctx, server, "club", "mia") },
 	"dismiss": func(w *world) error { return w.groups.Dismiss(ctx, server, "club") },
+	"update":  func(w *world) error { return update(w, server, "club", domain.GroupPatch{Name: new("New")}) },
+	"mute": func(w *world) error {
+		return updateMember(w, server, "club", "mia", domain.MemberPatch{MuteMS: new(int64(5))})
+	},
+	"block":   func(w *world) error { return w.groups.Block(ctx, server, "club", "mia") },
+	"unblock": func(w *world) error { return w.groups.Unblock(ctx, server, "club", "eve") },
 	"members": func(w *world) error { _, _, err := w.groups.Members(ctx, user("mia"), "club", "", 0); return err },
 }
 

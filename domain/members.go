@@ -13,13 +13,18 @@ func (g *Groups) Join(ctx context.Context, actor Actor, group string) (*Membersh
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case member.Role == BlockedIn:
-		return nil, Errorf(CodeForbidden, "you are blocked in this group")
-	case member.Role != Outsider:
-		return &member, nil
-	case got.Type == Direct, got.Join != JoinOpen && !actor.IsServer():
-		return nil, Errorf(CodeForbidden, "this group is entered by being added")
+	if member.Role == BlockedIn { // an app server does not get him in either
+		return nil, errBlocked()
+	}
+	if err := Allow(actor, Join, got.Type, got.Join, member.Role); err != nil {
+		return nil, err
+	}
+	if member.Role.IsMember() {
+		list, err := g.endedMutes(ctx, []Membership{member})
+		if err != nil {
+			return nil, err
+		}
+		return &list[0], nil
 	}
 	members, err := g.add(ctx, actor, group, []string{actor.User})
 	if err != nil {
@@ -64,7 +69,10 @@ func (g *Groups) add(ctx context.Context, actor Actor, group string, users []str
 	if err := g.changed(ctx, change); err != nil {
 		return nil, err
 	}
-	return change.Put, g.tell(ctx, notes)
+	if err := g.tell(ctx, notes); err != nil {
+		return nil, err
+	}
+	return g.endedMutes(ctx, change.Put)
 }
 
 // Leave takes the actor's user out.
@@ -96,20 +104,14 @@ func (g *Groups) RemoveMember(ctx context.Context, actor Actor, group, user stri
 		return asStoreError(err, "read member of "+group)
 	}
 	event := g.event(actor, group, ChangeRemoved, user)
-	if target.Role == Outsider || target.Role == BlockedIn {
+	if !target.Role.IsMember() {
 		if err := g.remove(ctx, group, user, event); err != nil { // tells the cache, if a former removal did not get there
 			return err
 		}
-		return Errorf(CodeNotFound, "this user is not a member")
+		return errNotIn()
 	}
-	if actor.IsServer() {
-		if target.Role == Owner {
-			return Errorf(CodeConflict, "the owner goes after handing the group over")
-		}
-		return g.remove(ctx, group, user, event)
-	}
-	if target.Role == Owner || target.Role == Admin && mine.Role != Owner {
-		return Errorf(CodeForbidden, "your role does not allow removing this member")
+	if err := AllowOver(actor, RemoveMembers, mine.Role, target.Role); err != nil {
+		return err
 	}
 	return g.remove(ctx, group, user, event)
 }
@@ -120,17 +122,25 @@ func (g *Groups) remove(ctx context.Context, group, user string, event GroupEven
 	if err != nil {
 		return asStoreError(err, "remove member of "+group)
 	}
-	notice := Notice{Gone: user, Version: change.Version}
-	note := Note{Kind: NoteLeft, Group: group, Version: change.Version}
+	return g.tellGone(ctx, change, event, true)
+}
+
+// tellGone ends the subscriptions of the user whom the event names. He is told it if he was taken out just now, and so is
+// the group if he was a member.
+func (g *Groups) tellGone(ctx context.Context, change *GroupChange, event GroupEvent, wasMember bool) error {
+	notice := Notice{Gone: event.User, Version: change.Version}
+	note := Note{Kind: NoteLeft, Group: change.ID, Version: change.Version}
 	if change.Raised {
-		notice.Event = event.JSON()
-		note.Event = notice.Event
+		note.Event = event.JSON()
+	}
+	if change.Raised && wasMember {
+		notice.Event = note.Event
 	}
 	change.Notices = []Notice{notice}
 	if err := g.changed(ctx, change); err != nil {
 		return err
 	}
-	return g.tell(ctx, map[string]Note{user: note})
+	return g.tell(ctx, map[string]Note{event.User: note})
 }
 
 // Members lists members by user id; next is "" at the end.
@@ -152,5 +162,6 @@ func (g *Groups) Members(ctx context.Context, actor Actor, group, cursor string,
 		list = list[:limit]
 		next = list[limit-1].User
 	}
-	return list, next, nil
+	list, err = g.endedMutes(ctx, list)
+	return list, next, err
 }

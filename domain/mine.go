@@ -37,7 +37,7 @@ func (h *History) Mine(ctx context.Context, user, lastNote string) ([]Head, erro
 			return nil, err
 		}
 		for i := range results {
-			if results[i].Err == nil && results[i].Role != Outsider && results[i].Role != BlockedIn {
+			if results[i].Err == nil && results[i].Role.IsMember() {
 				heads = append(heads, results[i].Head)
 			}
 		}

@@ -142,7 +142,7 @@ func (d *DB) Groups(ctx context.Context, user, after string, limit int) ([]domai
 	q := d.gorm.WithContext(ctx).Where("chat_group.group_id > ? AND NOT dismissed", after).Order("chat_group.group_id")
 	if user != "" {
 		q = q.Joins("JOIN group_member m ON m.group_id = chat_group.group_id").
-			Where("m.user_id = ? AND m.role <> ?", user, string(domain.BlockedIn))
+			Where("m.user_id = ? AND m.role NOT IN ?", user, notIn)
 	}
 	if limit > 0 {
 		q = q.Limit(limit)
@@ -158,10 +158,10 @@ func (d *DB) Groups(ctx context.Context, user, after string, limit int) ([]domai
 	return groups, nil
 }
 
-// GroupsOf lists the ids of a user's groups, without those that blocked him and those that were dismissed.
+// GroupsOf lists the ids of the groups that a user is in and that were not dismissed.
 func (d *DB) GroupsOf(ctx context.Context, user, after string, limit int) ([]string, error) {
 	q := d.gorm.WithContext(ctx).Table("group_member m").Joins("JOIN chat_group g ON g.group_id = m.group_id").
-		Where("m.user_id = ? AND m.group_id > ? AND m.role <> ? AND NOT g.dismissed", user, after, string(domain.BlockedIn)).
+		Where("m.user_id = ? AND m.group_id > ? AND m.role NOT IN ? AND NOT g.dismissed", user, after, notIn).
 		Order("m.group_id")
 	if limit > 0 {
 		q = q.Limit(limit)
@@ -173,7 +173,7 @@ func (d *DB) GroupsOf(ctx context.Context, user, after string, limit int) ([]str
 	return groups, nil
 }
 
-// Snapshot reads a group and all its members, blocked ones too, at one version.
+// Snapshot reads a group and all who have a place in it, the blocked and the muted too, at one version.
 func (d *DB) Snapshot(ctx context.Context, group string) (*domain.GroupSnapshot, error) {
 	var s domain.GroupSnapshot
 	err := d.view(ctx, func(tx *sql.Tx) error {
@@ -192,7 +192,7 @@ func (d *DB) Snapshot(ctx context.Context, group string) (*domain.GroupSnapshot,
 }
 
 // change locks a group that is not dismissed, lets do work on it, and, if do reports that it changed something,
-// raises and stores the version, the member count and dismissed.
+// raises the version and stores the group.
 func (d *DB) change(ctx context.Context, group string, do func(tx *sql.Tx, c *domain.GroupChange) (changed bool, err error)) (*domain.GroupChange, error) {
 	var c *domain.GroupChange
 	err := d.tx(ctx, func(tx *sql.Tx) error {
@@ -211,11 +211,26 @@ func (d *DB) change(ctx context.Context, group string, do func(tx *sql.Tx, c *do
 		}
 		c.Version++
 		c.Raised = true
-		return orm.Model(row).Select("version", "member_count", "dismissed").
-			Updates(groupRow{Version: c.Version, MemberCount: c.MemberCount, Dismissed: c.Dismissed}).Error
+		return orm.Model(row).Select(changeable[0], changeable[1:]...).Updates(newGroupRow(&c.Group)).Error
 	})
 	if err != nil {
 		return nil, err
+	}
+	return c, nil
+}
+
+// changeable are the columns of a group that are not fixed at its creation.
+var changeable = []any{"name", "avatar", "join_mode", "owner", "attributes", "muted", "dismissed", "member_limit", "member_count", "version"}
+
+// Update lets set change what may be changed of a group.
+func (d *DB) Update(ctx context.Context, group string, set func(*domain.Group)) (*domain.GroupChange, error) {
+	c, err := d.change(ctx, group, func(_ *sql.Tx, c *domain.GroupChange) (bool, error) {
+		before := *newGroupRow(&c.Group)
+		set(&c.Group)
+		return *newGroupRow(&c.Group) != before, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("update group %s: %w", group, err)
 	}
 	return c, nil
 }

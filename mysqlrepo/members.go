@@ -6,12 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"hearth/domain"
 )
 
+// memberRow is a place in a group. A role of notIn is none of a member: its row keeps a user out, or keeps his mute until
+// he is in again.
 type memberRow struct {
 	GroupID    string `gorm:"primaryKey"`
 	UserID     string `gorm:"primaryKey"`
@@ -22,15 +26,22 @@ type memberRow struct {
 
 func (memberRow) TableName() string { return "group_member" }
 
+// notIn are the roles of those who are no members.
+var notIn = []string{string(domain.Outsider), string(domain.BlockedIn)}
+
+func newMemberRow(group string, m domain.Membership) *memberRow {
+	return &memberRow{GroupID: group, UserID: m.User, Role: string(m.Role), MuteUntil: m.MuteUntilMS, JoinedTime: m.JoinedMS}
+}
+
 func (r *memberRow) membership() domain.Membership {
 	return domain.Membership{User: r.UserID, Role: domain.Role(r.Role), MuteUntilMS: r.MuteUntil, JoinedMS: r.JoinedTime}
 }
 
 // createMembers inserts members of whom none is in.
 func createMembers(orm *gorm.DB, group string, members []domain.Membership) error {
-	rows := make([]memberRow, len(members))
+	rows := make([]*memberRow, len(members))
 	for i, m := range members {
-		rows[i] = memberRow{GroupID: group, UserID: m.User, Role: string(m.Role), MuteUntil: m.MuteUntilMS, JoinedTime: m.JoinedMS}
+		rows[i] = newMemberRow(group, m)
 	}
 	if len(rows) == 0 {
 		return nil
@@ -60,7 +71,7 @@ func (d *DB) AddMembers(ctx context.Context, group string, users []string, readS
 		if c.MemberCount > c.MemberLimit {
 			return false, domain.TooLarge("members", "at most %d in this group", c.MemberLimit)
 		}
-		if err := createMembers(d.orm(ctx, tx), group, joined); err != nil {
+		if err := d.putMembers(ctx, tx, group, joined); err != nil {
 			return false, err
 		}
 		marks := make([]readMark, len(joined))
@@ -73,6 +84,23 @@ func (d *DB) AddMembers(ctx context.Context, group string, users []string, readS
 		return nil, fmt.Errorf("add %d members to group %s: %w", len(users), group, err)
 	}
 	return c, nil
+}
+
+// putMembers inserts members of whom some may have left muted.
+func (d *DB) putMembers(ctx context.Context, tx *sql.Tx, group string, members []domain.Membership) error {
+	var muted []string
+	for _, m := range members {
+		if m.MuteUntilMS != 0 {
+			muted = append(muted, m.User)
+		}
+	}
+	orm := d.orm(ctx, tx)
+	for chunk := range slices.Chunk(muted, 500) {
+		if err := orm.Delete(&memberRow{}, "group_id = ? AND user_id IN ?", group, chunk).Error; err != nil {
+			return err
+		}
+	}
+	return createMembers(orm, group, members)
 }
 
 // join fills c.Put with all the users as they will be and returns those who are new.
@@ -89,12 +117,12 @@ func (d *DB) join(ctx context.Context, tx *sql.Tx, c *domain.GroupChange, users 
 	}
 	now := d.now().UnixMilli()
 	for _, user := range users {
-		m, ok := in[user]
+		m := in[user]
 		if m.Role == domain.BlockedIn {
 			return nil, &domain.Error{Code: domain.CodeForbidden, Field: "members", Message: "members: one of the users is blocked in this group"}
 		}
-		if !ok {
-			m = domain.Membership{User: user, Role: domain.Member, JoinedMS: now}
+		if m.Role == domain.Outsider { // his mute, if there is one, goes on
+			m.User, m.Role, m.JoinedMS = user, domain.Member, now
 			joined = append(joined, m)
 		}
 		c.Put = append(c.Put, m)
@@ -102,26 +130,103 @@ func (d *DB) join(ctx context.Context, tx *sql.Tx, c *domain.GroupChange, users 
 	return joined, nil
 }
 
+// longOver is how long a mute has to be over before it is forgotten: it ends by Redis' clock, not by this one.
+const longOver = time.Hour
+
 // RemoveMember takes a user out. It changes nothing, also not the version, when he is not in or is blocked.
 func (d *DB) RemoveMember(ctx context.Context, group, user string) (*domain.GroupChange, error) {
-	c, err := d.change(ctx, group, func(tx *sql.Tx, c *domain.GroupChange) (bool, error) {
-		removed := d.orm(ctx, tx).Delete(&memberRow{}, "group_id = ? AND user_id = ? AND role <> ?", group, user, string(domain.BlockedIn))
-		if removed.Error != nil || removed.RowsAffected == 0 {
-			return false, removed.Error
+	return d.ChangeMember(ctx, group, "", user, func(_ *domain.Group, _, his domain.Membership) (domain.Membership, error) {
+		if !his.Role.IsMember() {
+			return his, nil
 		}
-		c.Removed = []string{user}
-		c.MemberCount--
-		return true, nil
+		his.Role = domain.Outsider
+		if his.MuteUntilMS > 0 && his.MuteUntilMS < d.now().Add(-longOver).UnixMilli() {
+			his.MuteUntilMS = 0
+		}
+		return his, nil
+	})
+}
+
+// ChangeMember puts a user where decide says; see domain.GroupStore. The group's row is locked, and every change of its
+// members locks it. The version is raised only if something is other than it was.
+func (d *DB) ChangeMember(
+	ctx context.Context, group, actor, user string,
+	decide func(g *domain.Group, mine, his domain.Membership) (domain.Membership, error),
+) (*domain.GroupChange, error) {
+	c, err := d.change(ctx, group, func(tx *sql.Tx, c *domain.GroupChange) (bool, error) {
+		orm := d.orm(ctx, tx)
+		mine, err := takeMember(orm, group, actor)
+		if err != nil {
+			return false, err
+		}
+		was, err := takeMember(orm, group, user)
+		if err != nil {
+			return false, err
+		}
+		is, err := decide(&c.Group, mine, was)
+		if err != nil {
+			return false, err
+		}
+		is.User, was.User = user, user
+		if is == was {
+			if is.Role != domain.Outsider || is.MuteUntilMS != 0 {
+				c.Put = append(c.Put, is)
+			}
+			return false, nil
+		}
+		return true, moveMember(orm, c, was, is)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("remove user %s from group %s: %w", user, group, err)
+		return nil, fmt.Errorf("change user %s of group %s: %w", user, group, err)
 	}
 	return c, nil
 }
 
+// moveMember writes a place that has changed, and what of the group follows from it.
+func moveMember(orm *gorm.DB, c *domain.GroupChange, was, is domain.Membership) error {
+	if is.Role == domain.Owner && was.Role != domain.Owner {
+		if err := handOver(orm, c, is.User); err != nil {
+			return err
+		}
+	}
+	if !is.Role.IsMember() {
+		is.JoinedMS = 0
+	}
+	switch in, wasIn := is.Role.IsMember(), was.Role.IsMember(); {
+	case in && !wasIn:
+		c.MemberCount++
+	case wasIn && !in:
+		c.MemberCount--
+	}
+	if is.Role == domain.Outsider && is.MuteUntilMS == 0 {
+		c.Removed = []string{is.User}
+		return orm.Delete(&memberRow{}, "group_id = ? AND user_id = ?", c.ID, is.User).Error
+	}
+	c.Put = append(c.Put, is)
+	return orm.Clauses(clause.OnConflict{UpdateAll: true}).Create(newMemberRow(c.ID, is)).Error
+}
+
+// handOver makes a user the group's owner in place of the one that it has, who becomes an admin.
+func handOver(orm *gorm.DB, c *domain.GroupChange, user string) error {
+	if c.Owner != "" {
+		former, err := takeMember(orm, c.ID, c.Owner)
+		if err != nil {
+			return err
+		}
+		former.Role = domain.Admin
+		c.Put = append(c.Put, former)
+		if err := orm.Model(&memberRow{}).Where("group_id = ? AND user_id = ?", c.ID, c.Owner).
+			Update("role", string(domain.Admin)).Error; err != nil {
+			return err
+		}
+	}
+	c.Owner = user
+	return nil
+}
+
 // Members lists members by user id. limit 0: all.
 func (d *DB) Members(ctx context.Context, group, after string, limit int) ([]domain.Membership, error) {
-	q := d.gorm.WithContext(ctx).Where("group_id = ? AND user_id > ? AND role <> ?", group, after, string(domain.BlockedIn)).Order("user_id")
+	q := d.gorm.WithContext(ctx).Where("group_id = ? AND user_id > ? AND role NOT IN ?", group, after, notIn).Order("user_id")
 	if limit > 0 {
 		q = q.Limit(limit)
 	}
@@ -138,15 +243,21 @@ func (d *DB) Members(ctx context.Context, group, after string, limit int) ([]dom
 
 // Member is one user's place in a group.
 func (d *DB) Member(ctx context.Context, group, user string) (domain.Membership, error) {
-	var row memberRow
-	err := d.gorm.WithContext(ctx).Take(&row, "group_id = ? AND user_id = ?", group, user).Error
-	if errors.Is(err, gorm.ErrRecordNotFound) {
-		return domain.Membership{}, nil
-	}
+	m, err := takeMember(d.gorm.WithContext(ctx), group, user)
 	if err != nil {
 		return domain.Membership{}, fmt.Errorf("read user %s of group %s: %w", user, group, err)
 	}
-	return row.membership(), nil
+	return m, nil
+}
+
+// takeMember is the zero Membership for who has no row, such as the user "".
+func takeMember(orm *gorm.DB, group, user string) (domain.Membership, error) {
+	var row memberRow
+	err := orm.Take(&row, "group_id = ? AND user_id = ?", group, user).Error
+	if errors.Is(err, gorm.ErrRecordNotFound) {
+		return domain.Membership{}, nil
+	}
+	return row.membership(), err
 }
 
 // allMembers is by hand because a group may have 100,000.

@@ -120,7 +120,7 @@ func readersFrom(q domain.ReaderQuery) string {
 	from := " FROM group_read AS r WHERE r.group_id=? AND r.read_seq>=? AND r.user_id<>?"
 	if q.Members {
 		from += " AND EXISTS (SELECT 1 FROM group_member AS m" +
-			" WHERE m.group_id=r.group_id AND m.user_id=r.user_id AND m.role<>?)"
+			" WHERE m.group_id=r.group_id AND m.user_id=r.user_id AND m.role NOT IN (?,?))"
 	}
 	return from
 }
@@ -128,7 +128,7 @@ func readersFrom(q domain.ReaderQuery) string {
 func readersArgs(q domain.ReaderQuery) []any {
 	args := []any{q.Group, q.Seq, q.Without}
 	if q.Members {
-		args = append(args, string(domain.BlockedIn))
+		args = append(args, anys(notIn)...)
 	}
 	return args
 }
@@ -152,8 +152,8 @@ func pendingReaders(ctx context.Context, tx *sql.Tx, q domain.ReaderQuery) (user
 			return nil, err
 		}
 		if q.Members {
-			query := "SELECT r.user_id FROM group_member AS r WHERE r.group_id=? AND r.role<>?" + in
-			if chunk, err = usersIn(ctx, tx, query, append([]any{q.Group, string(domain.BlockedIn)}, anys(chunk)...)); err != nil {
+			query := "SELECT r.user_id FROM group_member AS r WHERE r.group_id=? AND r.role NOT IN (?,?)" + in
+			if chunk, err = usersIn(ctx, tx, query, slices.Concat([]any{q.Group}, anys(notIn), anys(chunk))); err != nil {
 				return nil, err
 			}
 		}

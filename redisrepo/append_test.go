@@ -223,6 +223,7 @@ func TestWhoMaySend(t *testing.T) {
 	muted := func(until int64) domain.Membership {
 		return domain.Membership{User: "u", Role: domain.Member, MuteUntilMS: until}
 	}
+	gone := func(until int64) domain.Membership { return domain.Membership{User: "u", MuteUntilMS: until} }
 	as := func(role domain.Role) []domain.Membership { return []domain.Membership{{User: "u", Role: role}} }
 	cases := map[string]struct {
 		group    domain.Group
@@ -244,6 +245,11 @@ func TestWhoMaySend(t *testing.T) {
 		"muted":                          {group: domain.Group{Type: domain.Private}, members: []domain.Membership{muted(future)}, want: domain.CodeMuted},
 		"muted for ever":                 {group: domain.Group{Type: domain.Room}, members: []domain.Membership{muted(domain.MuteForever)}, want: domain.CodeMuted},
 		"muted until a moment ago":       {group: domain.Group{Type: domain.Private}, members: []domain.Membership{muted(past)}},
+		"muted outsider of a room":       {group: domain.Group{Type: domain.Room}, members: []domain.Membership{gone(future)}, want: domain.CodeMuted},
+		"outsider muted until just now":  {group: domain.Group{Type: domain.Room}, members: []domain.Membership{gone(past)}},
+		"muted outsider of a group":      {group: domain.Group{Type: domain.Private}, members: []domain.Membership{gone(future)}, want: domain.CodeNotMember},
+		"outsider once muted, all muted": {group: domain.Group{Type: domain.Room, Muted: true}, members: []domain.Membership{gone(past)}, want: domain.CodeMuted},
+		"muted owner":                    {group: domain.Group{Type: domain.Room}, members: []domain.Membership{{User: "u", Role: domain.Owner, MuteUntilMS: future}}, want: domain.CodeMuted},
 		"app server as someone muted":    {group: domain.Group{Type: domain.Private}, members: []domain.Membership{muted(future)}, operator: "key"},
 		"member of a muted group":        {group: domain.Group{Type: domain.Private, Muted: true}, members: as(domain.Member), want: domain.CodeMuted},
 		"outsider of a muted room":       {group: domain.Group{Type: domain.Room, Muted: true}, want: domain.CodeMuted},

@@ -4,7 +4,7 @@
 -- KEYS   1 group  2 read:<gen>  3 heat
 -- ARGV   1 group  2 generation  3 version, with a '+' behind it when the change raised it  4 type  5 flags  6 join  7 name
 --        8 members put  9 members removed  10 members whose read mark MySQL has set anew  11 channel of the group
---        then 2 a member put: user, '<role>:<mute until ms>'; then the users removed; then those of 10;
+--        then 2 a place put: user, '<role>:<mute until ms>' (no role: not in, but muted); then the users removed; then those of 10;
 --        then what is published on the channel, in any case
 -- RETURN 'APPLIED', 'DROPPED' or 'OLD' (a newer version is known: nothing was done)
 
@@ -25,6 +25,9 @@ if cached[1] ~= ARGV[2] or raised == '' or tonumber(new) ~= version + 1 then
   redis.call('HSET', KEYS[1], '*version', new)
   return 'DROPPED'
 end
+-- A full Redis refuses a first write that may need memory, and none after one that does not: who is muted or blocked now
+-- is so at once.
+redis.call('HDEL', KEYS[1], '*version')
 redis.call('HSET', KEYS[1], '*version', new, '*type', ARGV[4], '*flags', ARGV[5], '*join', ARGV[6],
   '*name', ARGV[7])
 for i = 12, first_removed - 1, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end

@@ -40,6 +40,10 @@ func TestFullRedisIsOverloaded(t *testing.T) {
 	}
 	require.Equal(t, []string{genKey(p)}, e.store.rdb.Keys(t.Context(), partitionKey(p, "*")).Val())
 	require.NoError(t, e.store.FillGroup(t.Context(), group("a", domain.Room)), "begins with a write that needs no memory")
+	c := &domain.GroupChange{Group: group("a", domain.Room).Group, Raised: true, Put: []domain.Membership{{User: "u", Role: domain.BlockedIn}}}
+	c.Version = 2
+	require.NoError(t, e.store.Changed(t.Context(), c), "so does a change")
+	require.Equal(t, domain.BlockedIn, e.head(t, "u", "a").Role)
 }
 
 // A group that has to be seeded in a full Redis: its sends are told so at once, and go again when there is room.

@@ -135,6 +135,29 @@ func TestChangeIsApplied(t *testing.T) {
 	})
 }
 
+// Who has left muted has no role, and is no member to anybody; but his mute is there, and gone with it.
+func TestAMuteWithoutMembershipIsCached(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		s := group("a", domain.Room, "u", "v")
+		require.NoError(t, e.store.FillGroup(t.Context(), s))
+		key := groupKey(e.cfg.Partitions.Of("a"), "a")
+		change := func(c domain.GroupChange) {
+			s.Version++
+			c.Group, c.Raised = s.Group, true
+			require.NoError(t, e.store.Changed(t.Context(), &c))
+		}
+		change(domain.GroupChange{Put: []domain.Membership{{User: "u", MuteUntilMS: domain.MuteForever}}})
+		require.Equal(t, ":-1", e.store.rdb.HGet(t.Context(), key, "u").Val())
+		require.Equal(t, domain.Outsider, e.head(t, "u", "a").Role)
+		roles, loaded, err := e.store.Roles(t.Context(), "a", []string{"u", "v"})
+		require.NoError(t, err)
+		require.True(t, loaded)
+		require.Equal(t, map[string]domain.Role{"v": domain.Member}, roles)
+		change(domain.GroupChange{Removed: []string{"u"}})
+		require.False(t, e.store.rdb.HExists(t.Context(), key, "u").Val())
+	})
+}
+
 // MySQL sets the read mark of who joins; what the cache holds of before is wrong, whatever it knows of the group.
 func TestJoiningDropsTheCachedReadMark(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {

@@ -96,6 +96,7 @@ func TestWhoMaySignal(t *testing.T) {
 			"outsider of a direct":       {group: domain.Group{Type: domain.Direct}, want: domain.CodeNotMember},
 			"blocked in a room":          {group: domain.Group{Type: domain.Room}, members: as(domain.BlockedIn, 0), want: domain.CodeForbidden},
 			"muted for ever":             {group: domain.Group{Type: domain.Room}, members: as(domain.Member, domain.MuteForever), want: domain.CodeMuted},
+			"muted outsider of a room":   {group: domain.Group{Type: domain.Room}, members: as(domain.Outsider, domain.MuteForever), want: domain.CodeMuted},
 			"muted until a moment ago":   {group: domain.Group{Type: domain.Room}, members: as(domain.Member, past)},
 			"member of a muted group":    {group: domain.Group{Type: domain.Private, Muted: true}, members: as(domain.Member, 0), want: domain.CodeMuted},
 			"owner of a muted group":     {group: domain.Group{Type: domain.Private, Muted: true}, members: as(domain.Owner, 0)},

@@ -26,7 +26,8 @@ local function standing(key, from, kind)
   if string.find(flags, 'd', 1, true) then return 'GONE' end
   if kind == 's' then return nil, type end
   local role, mute
-  if member then role, mute = string.match(member, '^(%a+):(-?%d+)$') end
+  if member then role, mute = string.match(member, '^(%a*):(-?%d+)$') end
+  if role == '' then role = nil end -- he was muted and is not in
   if role == 'blocked' then return 'BLOCKED' end
   if not role and type ~= 'room' then return 'NOT_MEMBER' end
   if mute == '-1' or tonumber(mute or 0) > now then return 'MUTED' end

@@ -337,7 +337,10 @@ func (b *backend) bodies() (texts []string) {
 	return texts
 }
 
-func (b *backend) NowMS() int64 { return time.Now().UnixMilli() }
+// localClock is the Clock of a server without Redis.
+type localClock struct{}
+
+func (localClock) NowMS() int64 { return time.Now().UnixMilli() }
 
 func (b *backend) Messages(context.Context, domain.Range) ([]domain.Record, error) { return nil, nil }
 

@@ -78,7 +78,7 @@ func newFixture(t testing.TB, change func(*options)) *fixture {
 		Notes:      f.b,
 		Journal:    domain.NewJournal(16, 1<<20),
 		Groups:     domain.NewGroups(f.b, f.b, f.b, heads, func() string { return "made" }),
-		Watermarks: f.watermarks, Clock: f.b, Log: zerolog.New(f.log), Registerer: f.registry, AllowedOrigins: o.origins,
+		Watermarks: f.watermarks, Clock: localClock{}, Log: zerolog.New(f.log), Registerer: f.registry, AllowedOrigins: o.origins,
 	})
 	f.ch = &channels{hub: f.Hub(), byHand: o.confirmsByHand, open: map[string]bool{}, users: map[string]bool{}}
 	f.Hub().UseChannels(f.ch)

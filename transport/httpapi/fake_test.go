@@ -149,6 +149,32 @@ func (f *fake) RemoveMember(_ context.Context, group, user string) (*domain.Grou
 	return &domain.GroupChange{Group: *f.groups[group], Removed: []string{user}}, f.down
 }
 
+func (f *fake) ChangeMember(
+	_ context.Context, group, actor, user string,
+	decide func(g *domain.Group, mine, his domain.Membership) (domain.Membership, error),
+) (*domain.GroupChange, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	is, err := decide(f.groups[group], f.members[group][actor], f.members[group][user])
+	if err != nil {
+		return nil, err
+	}
+	f.members[group][user] = is
+	if is.Role == domain.Outsider {
+		delete(f.members[group], user)
+	}
+	return &domain.GroupChange{Group: *f.groups[group], Raised: true, Put: []domain.Membership{is}}, f.down
+}
+
+func (f *fake) Update(_ context.Context, group string, change func(*domain.Group)) (*domain.GroupChange, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f.groups[group])
+	return &domain.GroupChange{Group: *f.groups[group], Raised: true}, f.down
+}
+
+func (f *fake) NowMS(context.Context) (int64, error) { return 5000, f.down }
+
 func (f *fake) Dismiss(_ context.Context, group string) (*domain.GroupChange, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,6 +1,7 @@
 package domain_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,7 +23,7 @@ send            direct  *       –          –          ok         not_member 
 add_members     room    *       ok         ok         ok         not_member  forbidden
 add_members     group   open    ok         ok         ok         not_member  forbidden
 add_members     group   invite  ok         ok         forbidden  not_member  forbidden
-add_members     direct  *       forbidden  forbidden  forbidden  not_member  forbidden
+add_members     direct  *       –          –          forbidden  not_member  forbidden
 remove_members  room    *       ok         ok         forbidden  not_member  forbidden
 remove_members  group   *       ok         ok         forbidden  not_member  forbidden
 remove_members  direct  *       –          –          forbidden  not_member  forbidden
@@ -32,6 +33,23 @@ list_members    direct  *       –          –          ok         not_member 
 see_the_group   room    *       ok         ok         ok         ok          forbidden
 see_the_group   group   *       ok         ok         ok         not_member  forbidden
 see_the_group   direct  *       –          –          ok         not_member  forbidden
+join            room    open    ok         ok         ok         ok          forbidden
+join            room    invite  ok         ok         ok         forbidden   forbidden
+join            group   open    ok         ok         ok         ok          forbidden
+join            group   invite  ok         ok         ok         forbidden   forbidden
+join            direct  *       –          –          ok         forbidden   forbidden
+change_the_group room   *       ok         ok         forbidden  not_member  forbidden
+change_the_group group  *       ok         ok         forbidden  not_member  forbidden
+change_the_group direct *       –          –          forbidden  not_member  forbidden
+mute_members    room    *       ok         ok         forbidden  not_member  forbidden
+mute_members    group   *       ok         ok         forbidden  not_member  forbidden
+mute_members    direct  *       –          –          forbidden  not_member  forbidden
+block_users     room    *       ok         ok         forbidden  not_member  forbidden
+block_users     group   *       ok         ok         forbidden  not_member  forbidden
+block_users     direct  *       –          –          forbidden  not_member  forbidden
+change_roles    room    *       ok         forbidden  forbidden  not_member  forbidden
+change_roles    group   *       ok         forbidden  forbidden  not_member  forbidden
+change_roles    direct  *       –          –          forbidden  not_member  forbidden
 dismiss         room    *       ok         forbidden  forbidden  not_member  forbidden
 dismiss         group   *       ok         forbidden  forbidden  not_member  forbidden
 dismiss         direct  *       –          –          forbidden  not_member  forbidden
@@ -62,7 +80,7 @@ func TestAllowIsTheProtocolsTable(t *testing.T) {
 					require.Equal(t, want, got, "%s in a %s, join %s, as %q", do, typ, join, role)
 				}
 				wantServer := "ok"
-				if typ == domain.Direct && (do == domain.AddMembers || do == domain.RemoveMembers || do == domain.Leave || do == domain.Dismiss) {
+				if !slices.Contains([]domain.Action{domain.Read, domain.Send, domain.ListMembers, domain.SeeGroup}, do) && typ == domain.Direct {
 					wantServer = "forbidden" // §7: both are in it, and nobody else can be
 				}
 				for _, actor := range []domain.Actor{server, {User: "ann", Key: "backend-1"}} {
@@ -72,7 +90,53 @@ func TestAllowIsTheProtocolsTable(t *testing.T) {
 			}
 		}
 	}
-	require.Len(t, walked, 8*3*2, "every action, type and join is in the table")
+	require.Len(t, walked, 13*3*2, "every action, type and join is in the table")
+}
+
+// overOthers is the same table for what is done to somebody: who does it stands above, to whom beside.
+const overOthers = `
+action          to        app_server  owner      admin
+remove_members  owner     conflict    forbidden  forbidden
+remove_members  admin     ok          ok         forbidden
+remove_members  member    ok          ok         ok
+mute_members    owner     ok          forbidden  forbidden
+mute_members    admin     ok          ok         forbidden
+mute_members    member    ok          ok         ok
+mute_members    outsider  ok          ok         ok
+block_users     owner     conflict    forbidden  forbidden
+block_users     admin     ok          ok         forbidden
+block_users     member    ok          ok         ok
+block_users     outsider  ok          ok         ok
+block_users     blocked   ok          ok         ok
+change_roles    owner     conflict    conflict   forbidden
+change_roles    admin     ok          ok         forbidden
+change_roles    member    ok          ok         forbidden
+`
+
+func TestAllowOverIsTheProtocolsTable(t *testing.T) {
+	t.Parallel()
+	for _, line := range strings.Split(strings.TrimSpace(overOthers), "\n")[1:] {
+		cells := strings.Fields(line)
+		do, to := domain.Action(strings.ReplaceAll(cells[0], "_", " ")), domain.Role(cells[1])
+		if to == "outsider" {
+			to = domain.Outsider
+		}
+		for i, asks := range []struct {
+			actor domain.Actor
+			role  domain.Role
+		}{
+			{server, domain.Outsider}, {user("ann"), domain.Owner}, {user("ann"), domain.Admin},
+			{user("ann"), domain.Member}, {user("ann"), domain.Outsider}, {user("ann"), domain.BlockedIn},
+		} {
+			want := "forbidden"
+			if i < 3 {
+				want = cells[2+i]
+			}
+			got := verdict(domain.AllowOver(asks.actor, do, asks.role, to))
+			require.Equal(t, want, got, "%s by %+v as %q to %q", do, asks.actor, asks.role, to)
+		}
+	}
+	require.Equal(t, "forbidden", verdict(domain.AllowOver(server, "paint", domain.Owner, domain.Member)))
 }
 
 func verdict(err error) string {
