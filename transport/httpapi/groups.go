@@ -36,6 +36,13 @@ func (a *api) addGroups() {
 		errors:      groupErrors,
 	}, a.getGroup)
 	register(a, route{
+		method: http.MethodPatch, path: "/v1/groups/{g}", id: "updateGroup", tag: groupTag,
+		summary: "Change a group",
+		description: "For its owner and admins. What is left out stays as it is. A `member_limit` below the present " +
+			"count removes nobody; nobody can be added then.",
+		errors: groupErrors,
+	}, a.updateGroup)
+	register(a, route{
 		method: http.MethodDelete, path: "/v1/groups/{g}", id: "dismissGroup", tag: groupTag,
 		summary:     "Dismiss a group, for ever",
 		description: "For its owner. From then on it answers `gone` to everything, and its id is never used again.",
@@ -140,6 +147,36 @@ type groupInput struct {
 
 func (a *api) getGroup(ctx context.Context, in *groupInput) (*answer[group], error) {
 	view, err := a.Groups.Get(ctx, actorOf(ctx), in.Group)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[group]{Body: groupOf(view)}, nil
+}
+
+type groupChanges struct {
+	Name        given[string] `json:"name,omitzero" doc:"At most 256 bytes."`
+	Avatar      given[string] `json:"avatar,omitzero" doc:"At most 2048 bytes."`
+	Join        given[string] `json:"join,omitzero" enum:"open,invite"`
+	Muted       given[bool]   `json:"muted,omitzero" doc:"Only the owner, admins and app servers may send."`
+	MemberLimit given[int64]  `json:"member_limit,omitzero" minimum:"1" maximum:"1000000"`
+	Attributes  object        `json:"attributes,omitempty" doc:"At most 4 KiB; takes the place of the former ones."`
+}
+
+type updateGroupInput struct {
+	Group string `path:"g"`
+	withBody[groupChanges]
+}
+
+func (a *api) updateGroup(ctx context.Context, in *updateGroupInput) (*answer[group], error) {
+	c := in.body()
+	attributes, err := c.Attributes.compact("attributes")
+	if err != nil {
+		return nil, err
+	}
+	view, err := a.Groups.Update(ctx, actorOf(ctx), in.Group, domain.GroupPatch{
+		Name: c.Name.value, Avatar: c.Avatar.value, Join: c.Join.value, Muted: c.Muted.value,
+		MemberLimit: c.MemberLimit.value, Attributes: attributes,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -75,6 +75,35 @@ func TestMemberAnswers(t *testing.T) {
 		wantJSON(t, 200, `{"members":[{"user":"eve","role":"member","joined_ms":7,"mute_until_ms":-1}]}`)
 }
 
+func TestChangedGroupAnswers(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	s.do(t, "ann", "PATCH", "/v1/groups/r", `{"name":"A <b>","avatar":"https://x/y","join":"invite","muted":true,"member_limit":5,"attributes":{ "k" : [1, 2] }}`).
+		wantJSON(t, 200, `{"group":"r","type":"room","name":"A <b>","avatar":"https://x/y","join":"invite","owner":"ann",
+			"attributes":{"k":[1,2]},"muted":true,"member_count":1,"online":0,"max_seq":0,"created_ms":1000}`)
+	s.do(t, "shop", "PATCH", "/v1/groups/r", `{"avatar":"","attributes":{}}`).want(t, 200)
+	s.do(t, "bob", "GET", "/v1/groups/r", "").wantJSON(t, 200, `{"group":"r","type":"room","name":"A <b>","avatar":"","join":"invite",
+		"owner":"ann","attributes":{},"muted":true,"member_count":1,"online":0,"max_seq":0,"created_ms":1000}`)
+}
+
+func TestChangedMemberAnswers(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	const path = "/v1/groups/g/members/bob"
+	s.do(t, "ann", "PATCH", path, `{"mute_ms":1000}`).wantJSON(t, 200, `{"user":"bob","role":"member","joined_ms":1000,"mute_until_ms":6000}`)
+	s.do(t, "ann", "PATCH", path, `{"mute_ms":-1}`).wantJSON(t, 200, `{"user":"bob","role":"member","joined_ms":1000,"mute_until_ms":-1}`)
+	s.do(t, "shop", "PATCH", path, `{"role":"admin","mute_ms":0}`).wantJSON(t, 200, `{"user":"bob","role":"admin","joined_ms":1000}`)
+	s.do(t, "ann", "PATCH", "/v1/groups/r/members/zoe", `{"mute_ms":-1}`).wantJSON(t, 200, `{"user":"zoe","role":null,"mute_until_ms":-1}`)
+	for range 2 {
+		s.do(t, "ann", "PUT", "/v1/groups/g/blocked/zoe", "").want(t, 204)
+		s.do(t, "zoe", "POST", "/v1/groups/g/join", "").wantProblem(t, 403, "forbidden", "")
+	}
+	for range 2 {
+		s.do(t, "shop", "DELETE", "/v1/groups/g/blocked/zoe", "").want(t, 204)
+	}
+	s.do(t, "zoe", "GET", "/v1/groups/g", "").wantProblem(t, 403, "not_member", "")
+}
+
 func TestGroupRefusals(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, nil)
@@ -147,6 +176,43 @@ func TestGroupRefusals(t *testing.T) {
 		"removing the owner":     {"ann", "DELETE", "/v1/groups/g/members/ann", "", 403, "forbidden", ""},
 		"removing a bad user id": {"ann", "DELETE", "/v1/groups/g/members/SECRET%20VALUE", "", 400, "bad_request", "user"},
 		"removing who is not in": {"shop", "DELETE", "/v1/groups/g/members/zoe", "", 404, "not_found", ""},
+		"changing nothing":       {"ann", "PATCH", "/v1/groups/g", `{}`, 400, "bad_request", ""},
+		"changing without body":  {"ann", "PATCH", "/v1/groups/g", "", 400, "bad_request", ""},
+		"changing the type":      {"ann", "PATCH", "/v1/groups/g", `{"type":"room"}`, 400, "bad_request", "type"},
+		"name in capitals":       {"ann", "PATCH", "/v1/groups/g", `{"Name":"x"}`, 400, "bad_request", "Name"},
+		"name to null":           {"ann", "PATCH", "/v1/groups/g", `{"name":null}`, 400, "bad_request", "name"},
+		"name to a number":       {"ann", "PATCH", "/v1/groups/g", `{"name":5}`, 400, "bad_request", "name"},
+		"name to nothing":        {"ann", "PATCH", "/v1/groups/g", `{"name":""}`, 400, "bad_request", "name"},
+		"muted by a word":        {"ann", "PATCH", "/v1/groups/g", `{"muted":"SECRETVALUE"}`, 400, "bad_request", "muted"},
+		"muted to null":          {"ann", "PATCH", "/v1/groups/g", `{"muted":null}`, 400, "bad_request", "muted"},
+		"closing a group":        {"ann", "PATCH", "/v1/groups/g", `{"join":"SECRETVALUE"}`, 400, "bad_request", "join"},
+		"half a limit":           {"ann", "PATCH", "/v1/groups/g", `{"member_limit":1.5}`, 400, "bad_request", "member_limit"},
+		"limit 0 of members":     {"ann", "PATCH", "/v1/groups/g", `{"member_limit":0}`, 400, "bad_request", "member_limit"},
+		"attributes to a list":   {"ann", "PATCH", "/v1/groups/g", `{"attributes":["SECRETVALUE"]}`, 400, "bad_request", "attributes"},
+		"attributes to null":     {"ann", "PATCH", "/v1/groups/g", `{"attributes":null}`, 400, "bad_request", "attributes"},
+		"doubled attributes":     {"ann", "PATCH", "/v1/groups/g", `{"attributes":{"a":1,"a":2}}`, 400, "bad_request", "attributes.a"},
+		"changing by member":     {"bob", "PATCH", "/v1/groups/g", `{"muted":true}`, 403, "forbidden", ""},
+		"changing by outsider":   {"zoe", "PATCH", "/v1/groups/r", `{"muted":true}`, 403, "not_member", ""},
+		"changing nobody":        {"ann", "PATCH", "/v1/groups/g/members/bob", `{}`, 400, "bad_request", ""},
+		"unknown role":           {"ann", "PATCH", "/v1/groups/g/members/bob", `{"role":"SECRETVALUE"}`, 400, "bad_request", "role"},
+		"empty role":             {"ann", "PATCH", "/v1/groups/g/members/bob", `{"role":"","mute_ms":5}`, 400, "bad_request", "role"},
+		"role null":              {"ann", "PATCH", "/v1/groups/g/members/bob", `{"role":null,"mute_ms":5}`, 400, "bad_request", "role"},
+		"role blocked":           {"ann", "PATCH", "/v1/groups/g/members/bob", `{"role":"blocked"}`, 400, "bad_request", "role"},
+		"mute as text":           {"ann", "PATCH", "/v1/groups/g/members/bob", `{"mute_ms":"SECRETVALUE"}`, 400, "bad_request", "mute_ms"},
+		"mute below -1":          {"ann", "PATCH", "/v1/groups/g/members/bob", `{"mute_ms":-2}`, 400, "bad_request", "mute_ms"},
+		"mute of ages":           {"ann", "PATCH", "/v1/groups/g/members/bob", `{"mute_ms":9007199254740993}`, 400, "bad_request", "mute_ms"},
+		"unknown member field":   {"ann", "PATCH", "/v1/groups/g/members/bob", `{"muted":true}`, 400, "bad_request", "muted"},
+		"muting by member":       {"bob", "PATCH", "/v1/groups/g/members/ann", `{"mute_ms":5}`, 403, "forbidden", ""},
+		"muting who is not in":   {"ann", "PATCH", "/v1/groups/g/members/zoe", `{"mute_ms":5}`, 404, "not_found", ""},
+		"owner stepping down":    {"ann", "PATCH", "/v1/groups/g/members/ann", `{"role":"member"}`, 409, "conflict", ""},
+		"muting a bad user id":   {"ann", "PATCH", "/v1/groups/g/members/SECRET%20VALUE", `{"mute_ms":5}`, 400, "bad_request", "user"},
+		"blocking by member":     {"bob", "PUT", "/v1/groups/g/blocked/zoe", "", 403, "forbidden", ""},
+		"blocking the owner":     {"shop", "PUT", "/v1/groups/g/blocked/ann", "", 409, "conflict", ""},
+		"blocking with a body":   {"ann", "PUT", "/v1/groups/g/blocked/zoe", "{}", 400, "bad_request", ""},
+		"blocking a bad user id": {"ann", "PUT", "/v1/groups/g/blocked/SECRET%20VALUE", "", 400, "bad_request", "user"},
+		"unblocking by member":   {"bob", "DELETE", "/v1/groups/g/blocked/zoe", "", 403, "forbidden", ""},
+		"listing the blocked":    {"ann", "GET", "/v1/groups/g/blocked", "", 404, "not_found", ""},
+		"getting one blocked":    {"ann", "GET", "/v1/groups/g/blocked/zoe", "", 405, "bad_request", ""},
 		"group called hot":       {"shop", "POST", "/v1/groups/hot/join", `{"user":"a"}`, 400, "bad_request", "group"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,7 +2,10 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"hearth/domain"
 )
@@ -42,13 +45,53 @@ func (a *api) addMembers() {
 		description: "Owner and admins; admins are removed by the owner only, the owner by nobody.",
 		errors:      groupErrors,
 	}, a.removeMember)
+	register(a, route{
+		method: http.MethodPatch, path: "/v1/groups/{g}/members/{u}", id: "updateMember", tag: memberTag,
+		summary: "Change a member's role, or mute him",
+		description: "Roles are the owner's to give; `owner` hands the group over, and the former owner becomes an " +
+			"admin. Owner and admins mute, admins neither admins nor the owner; nobody mutes himself. In a room also " +
+			"who has not joined can be muted; a mute outlives leaving.",
+		errors: append([]domain.Code{domain.CodeConflict}, groupErrors...),
+	}, a.updateMember)
+	register(a, route{
+		method: http.MethodPut, path: "/v1/groups/{g}/blocked/{u}", id: "blockUser", tag: memberTag,
+		summary: "Block a user",
+		description: "For owner and admins; admins are blocked by the owner only, the owner by nobody. Who is in is " +
+			"removed. Everything in this group answers him `forbidden` from then on.",
+		errors: append([]domain.Code{domain.CodeConflict}, groupErrors...),
+	}, a.blockUser)
+	register(a, route{
+		method: http.MethodDelete, path: "/v1/groups/{g}/blocked/{u}", id: "unblockUser", tag: memberTag,
+		summary:     "Let a blocked user in again",
+		description: "For owner and admins. He is not a member by it. Answers 204 also when he was not blocked.",
+		errors:      groupErrors,
+	}, a.unblockUser)
 }
 
 type member struct {
-	User        string      `json:"user"`
-	Role        domain.Role `json:"role" enum:"owner,admin,member"`
-	JoinedMS    int64       `json:"joined_ms"`
-	MuteUntilMS int64       `json:"mute_until_ms,omitempty" doc:"Left out when he is not muted; -1: for ever."`
+	User        string `json:"user"`
+	Role        role   `json:"role"`
+	JoinedMS    int64  `json:"joined_ms,omitempty" doc:"Left out for who is not in."`
+	MuteUntilMS int64  `json:"mute_until_ms,omitempty" doc:"Left out when he is not muted; -1: for ever."`
+}
+
+// role is null for who is not in.
+type role domain.Role
+
+// MarshalJSON writes the role, or null.
+func (r role) MarshalJSON() ([]byte, error) {
+	if domain.Role(r) == domain.Outsider {
+		return []byte("null"), nil
+	}
+	return json.Marshal(string(r))
+}
+
+// Schema makes the OpenAPI file show the roles.
+func (role) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{
+		Type: huma.TypeString, Nullable: true, Enum: []any{"owner", "admin", "member", nil},
+		Description: "null for who is muted and not in.",
+	}
 }
 
 type memberList struct {
@@ -57,7 +100,7 @@ type memberList struct {
 }
 
 func memberOf(m domain.Membership) member {
-	return member{User: m.User, Role: m.Role, JoinedMS: m.JoinedMS, MuteUntilMS: m.MuteUntilMS}
+	return member{User: m.User, Role: role(m.Role), JoinedMS: m.JoinedMS, MuteUntilMS: m.MuteUntilMS}
 }
 
 func membersOf(list []domain.Membership) memberList {
@@ -142,4 +185,39 @@ type memberInput struct {
 
 func (a *api) removeMember(ctx context.Context, in *memberInput) (*none, error) {
 	return noContent(a.Groups.RemoveMember(ctx, actorOf(ctx), in.Group, in.User))
+}
+
+type memberChanges struct {
+	Role   given[string] `json:"role,omitzero" enum:"owner,admin,member" doc:"owner hands the group over."`
+	MuteMS given[int64]  `json:"mute_ms,omitzero" minimum:"-1" doc:"From now on; 0: not muted any more, -1: for ever."`
+}
+
+type updateMemberInput struct {
+	Group string `path:"g"`
+	User  string `path:"u"`
+	withBody[memberChanges]
+}
+
+func (a *api) updateMember(ctx context.Context, in *updateMemberInput) (*answer[member], error) {
+	c := in.body()
+	patch := domain.MemberPatch{MuteMS: c.MuteMS.value}
+	if c.Role.value != nil {
+		if *c.Role.value == "" {
+			return nil, domain.BadField("role", "must be owner, admin or member")
+		}
+		patch.Role = domain.Role(*c.Role.value)
+	}
+	m, err := a.Groups.UpdateMember(ctx, actorOf(ctx), in.Group, in.User, patch)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[member]{Body: memberOf(*m)}, nil
+}
+
+func (a *api) blockUser(ctx context.Context, in *memberInput) (*none, error) {
+	return noContent(a.Groups.Block(ctx, actorOf(ctx), in.Group, in.User))
+}
+
+func (a *api) unblockUser(ctx context.Context, in *memberInput) (*none, error) {
+	return noContent(a.Groups.Unblock(ctx, actorOf(ctx), in.Group, in.User))
 }

@@ -77,9 +77,11 @@ func tidySchemas(spec *huma.OpenAPI) {
 	delete(schemas, "ErrorDetail")
 	requests := map[*huma.Schema]bool{}
 	for _, item := range spec.Paths {
-		if item.Post != nil && item.Post.RequestBody != nil {
-			ref := item.Post.RequestBody.Content["application/json"].Schema.Ref
-			requests[spec.Components.Schemas.SchemaFromRef(ref)] = true
+		for _, op := range []*huma.Operation{item.Post, item.Patch} {
+			if op != nil && op.RequestBody != nil {
+				ref := op.RequestBody.Content["application/json"].Schema.Ref
+				requests[spec.Components.Schemas.SchemaFromRef(ref)] = true
+			}
 		}
 	}
 	for _, schema := range schemas {
@@ -110,7 +112,9 @@ type documentedAnswer struct{ Status, Description string }
 func documented(spec *huma.OpenAPI) []documentedRoute {
 	var routes []documentedRoute
 	for path, item := range spec.Paths {
-		for method, op := range map[string]*huma.Operation{"GET": item.Get, "POST": item.Post, "DELETE": item.Delete} {
+		for method, op := range map[string]*huma.Operation{
+			"GET": item.Get, "POST": item.Post, "PUT": item.Put, "PATCH": item.Patch, "DELETE": item.Delete,
+		} {
 			if op != nil {
 				routes = append(routes, documentedRoute{op.Tags[0], method, path, op, answersOf(op)})
 			}

@@ -3,9 +3,27 @@ package httpapi
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"hearth/transport/wire"
 )
+
+// given is a field that may be left out. null is refused: it could mean to leave it or to empty it.
+type given[T any] struct{ value *T }
+
+// UnmarshalJSON is asked only when the field is there.
+func (g *given[T]) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		return errors.New("null")
+	}
+	g.value = new(T)
+	return wire.Decode(data, g.value)
+}
+
+// Schema makes the OpenAPI file show the T.
+func (given[T]) Schema(r huma.Registry) *huma.Schema { return schemaOf[T](r) }
 
 // The types of this file are what answers and message bodies look like, for the OpenAPI file: the bytes
 // themselves are written by wire and domain.

@@ -184,7 +184,7 @@ func TestUnknownRoutesAndMethods(t *testing.T) {
 		s.do(t, "", "GET", path, "").wantProblem(t, 404, domain.CodeNotFound, "")
 	}
 	r := s.do(t, "ann", "PUT", "/v1/groups/r", "{}").wantProblem(t, 405, domain.CodeBadRequest, "")
-	require.Equal(t, []string{"GET, DELETE"}, r.Header.Values("Allow"))
+	require.Equal(t, []string{"GET, PATCH, DELETE"}, r.Header.Values("Allow"))
 	r = s.do(t, "", "DELETE", "/v1/sync", "").wantProblem(t, 405, domain.CodeBadRequest, "")
 	require.Equal(t, []string{"POST"}, r.Header.Values("Allow"))
 	s.do(t, "ann", "BREW", "/v1/sync", "").wantProblem(t, 405, domain.CodeBadRequest, "")

@@ -63,12 +63,13 @@ func TestOpenAPIFileHasEveryRoute(t *testing.T) {
 	require.Equal(t, "3.1.0", spec.OpenAPI)
 	routes := map[string][]string{
 		"/v1/groups":                    {"get", "post"},
-		"/v1/groups/{g}":                {"delete", "get"},
+		"/v1/groups/{g}":                {"delete", "get", "patch"},
 		"/v1/groups/hot":                {"get"},
 		"/v1/groups/{g}/join":           {"post"},
 		"/v1/groups/{g}/leave":          {"post"},
 		"/v1/groups/{g}/members":        {"get", "post"},
-		"/v1/groups/{g}/members/{u}":    {"delete"},
+		"/v1/groups/{g}/members/{u}":    {"delete", "patch"},
+		"/v1/groups/{g}/blocked/{u}":    {"delete", "put"},
 		"/v1/groups/{g}/messages":       {"get", "post"},
 		"/v1/groups/{g}/messages/{seq}": {"get"},
 		"/v1/groups/{g}/read":           {"post"},
@@ -106,10 +107,10 @@ func TestOpenAPIFileHasEveryRoute(t *testing.T) {
 	for name, schema := range spec.Components.Schemas {
 		if _, ok := schema["additionalProperties"]; ok {
 			closed++
-			require.Contains(t, []string{"NewGroup", "NewMembers", "NewMessage", "NewMark", "NewSignal", "SyncBody", "Who"}, name)
+			require.Contains(t, []string{"GroupChanges", "MemberChanges", "NewGroup", "NewMembers", "NewMessage", "NewMark", "NewSignal", "SyncBody", "Who"}, name)
 		}
 	}
-	require.Equal(t, 7, closed, "requests refuse unknown fields, answers may grow")
+	require.Equal(t, 9, closed, "requests refuse unknown fields, answers may grow")
 	require.Len(t, spec.Components.SecuritySchemes, 2)
 	for _, ref := range strings.Split(r.body, "#/components/schemas/")[1:] {
 		name, _, _ := strings.Cut(ref, "\n")
@@ -122,7 +123,7 @@ func TestDocsPageIsOneFileWithEveryOperation(t *testing.T) {
 	s := newServer(t, nil)
 	r := s.do(t, "", "GET", "/v1/docs", "").want(t, 200)
 	require.Contains(t, r.Header.Get("Content-Type"), "text/html")
-	require.Equal(t, 20, strings.Count(r.body, "<h2 id="))
+	require.Equal(t, 24, strings.Count(r.body, "<h2 id="))
 	for _, outside := range []string{"http://", "https://", "<script", "src="} {
 		require.NotContains(t, r.body, outside)
 	}
