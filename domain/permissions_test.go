@@ -125,8 +125,12 @@ func TestAllowOverIsTheProtocolsTable(t *testing.T) {
 			actor domain.Actor
 			role  domain.Role
 		}{
-			{server, domain.Outsider}, {user("ann"), domain.Owner}, {user("ann"), domain.Admin},
-			{user("ann"), domain.Member}, {user("ann"), domain.Outsider}, {user("ann"), domain.BlockedIn},
+			{server, domain.Outsider},
+			{user("ann"), domain.Owner},
+			{user("ann"), domain.Admin},
+			{user("ann"), domain.Member},
+			{user("ann"), domain.Outsider},
+			{user("ann"), domain.BlockedIn},
 		} {
 			want := "forbidden"
 			if i < 3 {
