@@ -67,8 +67,6 @@ func drawSoundGroup(t *rapid.T) *soundGroup {
 			g.cache.Recent[m.Seq] = domain.TailDigest(m.Record().Tail)
 		}
 	}
-	muted := domain.Membership{User: "left", MuteUntilMS: domain.MuteForever}
-	g.rows.Members, g.cache.Members[muted.User] = append(g.rows.Members, muted), muted
 	for _, user := range []string{"u0", "u1"} {
 		m := domain.Membership{User: user, Role: domain.Member}
 		g.rows.Members, g.cache.Members[user] = append(g.rows.Members, m), m
@@ -82,6 +80,8 @@ func drawSoundGroup(t *rapid.T) *soundGroup {
 			g.cache.Dirty[user] = seq
 		}
 	}
+	muted := domain.Membership{User: "left", MuteUntilMS: domain.MuteForever}
+	g.rows.Members, g.cache.Members[muted.User] = append(g.rows.Members, muted), muted
 	g.cache.Holes = merged(g.rows.Holes)
 	return g
 }

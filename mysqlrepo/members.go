@@ -250,8 +250,11 @@ func (d *DB) Member(ctx context.Context, group, user string) (domain.Membership,
 	return m, nil
 }
 
-// takeMember is the zero Membership for who has no row, such as the user "".
+// takeMember is the zero Membership for who has no row, and for "": an app server that acts for nobody.
 func takeMember(orm *gorm.DB, group, user string) (domain.Membership, error) {
+	if user == "" {
+		return domain.Membership{}, nil
+	}
 	var row memberRow
 	err := orm.Take(&row, "group_id = ? AND user_id = ?", group, user).Error
 	if errors.Is(err, gorm.ErrRecordNotFound) {

@@ -189,7 +189,7 @@ func (a *api) removeMember(ctx context.Context, in *memberInput) (*none, error) 
 
 type memberChanges struct {
 	Role   given[string] `json:"role,omitzero" enum:"owner,admin,member" doc:"owner hands the group over."`
-	MuteMS given[int64]  `json:"mute_ms,omitzero" minimum:"-1" doc:"From now on; 0: not muted any more, -1: for ever."`
+	MuteMS given[int64]  `json:"mute_ms,omitzero" minimum:"-1" maximum:"4503599627370496" doc:"From now on; 0: not muted any more, -1: for ever."`
 }
 
 type updateMemberInput struct {
