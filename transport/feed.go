@@ -190,6 +190,9 @@ func (f *feed) tellOne(c *Conn, sub *subscription, n domain.Notice, last bool) {
 	case n.Except != "" && (n.Except == c.id || n.Except == domain.ExceptUser(c.claims.User)):
 	case concerned && !last: // he is in again
 	case (concerned || came) && !c.hears(f.group, n.Version): // a note has told him
+		if last && !sub.holding { // and then came the reply to a subscribe that was read before he went
+			f.resync([]*Conn{c})
+		}
 	case sub.holding && last:
 		sub.last = n.Event
 	case sub.holding && len(sub.held) < maxHeld:
@@ -350,11 +353,17 @@ func (f *feed) add(c *Conn, version int64) {
 	f.subs[c] = &subscription{group: f.group, version: version}
 }
 
-// endBefore ends a connection's subscription if it is from before a version of the group.
-func (f *feed) endBefore(c *Conn, version int64) {
+// endBefore ends a connection's subscription if it is from before a version of the group. It reports whether the client
+// knows of one that has ended: its reply is written.
+func (f *feed) endBefore(c *Conn, version int64) (known bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.drop(func(other *Conn, sub *subscription) bool { return other == c && sub.version < version })
+	f.drop(func(other *Conn, sub *subscription) bool {
+		ends := other == c && sub.version < version
+		known = known || ends && !sub.holding
+		return ends
+	})
+	return known
 }
 
 // remove ends the subscription of a connection that asks for it.

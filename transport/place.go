@@ -14,10 +14,10 @@ func (c *Conn) left(n domain.Note) {
 	c.mu.Lock()
 	f := c.feeds[n.Group]
 	c.mu.Unlock()
-	if f != nil {
-		f.endBefore(c, n.Version)
+	ended := f != nil && f.endBefore(c, n.Version)
+	if !c.tellPlace(n) && ended { // told before, and then came the reply to a subscribe that was read before he went
+		f.resync([]*Conn{c})
 	}
-	c.tellPlace(n)
 }
 
 // explainDrop sees that a client whose subscription a feed has found to be out of place learns of it: by the user's
@@ -48,13 +48,14 @@ const (
 	dropPause = 250 * time.Millisecond // between looks for the note of a change that is under way
 )
 
-// tellPlace tells that the user has come or gone, unless something newer was told.
-func (c *Conn) tellPlace(n domain.Note) {
+// tellPlace tells that the user has come or gone, unless that or something newer was told.
+func (c *Conn) tellPlace(n domain.Note) (told bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(n.Event) > 0 && c.isNews(n.Group, n.Version) {
+	if told = len(n.Event) > 0 && c.isNews(n.Group, n.Version); told {
 		c.enqueue(queued{object: n.Event})
 	}
+	return told
 }
 
 const maxJoinPages = 5 // that are pushed to a connection whose user has joined; behind more it subscribes by itself
