@@ -108,6 +108,11 @@ func (s *Store) Close() error {
 // Ping asks whether the server answers.
 func (s *Store) Ping(ctx context.Context) error { return s.rdb.Ping(ctx).Err() }
 
+// CheckRoom fails with overloaded when the server has no memory left: sends are refused then.
+func (s *Store) CheckRoom(ctx context.Context) error {
+	return orFull(s.rdb.Set(ctx, roomKey(), "", time.Minute).Err())
+}
+
 // CheckPolicy fails when the server may evict keys: under any other policy than noeviction it would throw
 // messages away. A server that does not tell is believed.
 func (s *Store) CheckPolicy(ctx context.Context) error {

@@ -31,6 +31,7 @@ func TestFullRedisIsOverloaded(t *testing.T) {
 		"read marks": func(ctx context.Context) error {
 			return e.store.FillReads(ctx, map[domain.GroupUser]int64{{Group: "a", User: "u"}: 5})
 		},
+		"check of the room": func(ctx context.Context) error { return e.store.CheckRoom(ctx) },
 		"read": func(ctx context.Context) error {
 			_, err := e.store.MarkRead(ctx, "a", "u", 5, 0, nil)
 			return err

@@ -59,6 +59,8 @@ func atKey(p int, instance string) string { return partitionKey(p, "at:"+instanc
 func instanceKey(id string) string { return "hearth:instance:" + id }
 func instancesKey() string         { return "hearth:instances" }
 
+func roomKey() string { return "hearth:room" }
+
 func hotKey(typ string) string             { return "hearth:hot:" + typ }
 func hotSnapshotKey(typ, id string) string { return "hearth:hot:" + typ + ":" + id }
 

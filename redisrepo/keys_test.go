@@ -551,6 +551,7 @@ func TestMethodsFailWithoutRedis(t *testing.T) {
 		"Forget":        func(ctx context.Context) error { return s.ForgetExpired(ctx, 1) },
 		"Online":        func(ctx context.Context) error { _, err := s.Online(ctx, []string{"a"}); return err },
 		"NowMS":         func(ctx context.Context) error { _, err := s.NowMS(ctx); return err },
+		"CheckRoom":     s.CheckRoom,
 		"Ping":          s.Ping,
 		"PublishRepair": func(ctx context.Context) error { return s.PublishRepair(ctx, "a", 1) },
 	} {

@@ -82,6 +82,10 @@ func TestRedisFull(t *testing.T) {
 		t.Errorf("refusal of a group that has to be seeded: got it after %v, want it at once", took)
 	}
 	s.limited(t, "memory")
+	await(t, patience, "readyz says that Redis is full", func() (bool, any) {
+		status, view, err := s.instances[0].readyz()
+		return err == nil && status == 200 && view.Degraded && !view.Checks["memory"].OK && view.Checks["redis"].OK, view
+	})
 	s.maxMemory(t, limit)
 	f.awaitAccepted(t)
 	silent.awaitAccepted(t)
