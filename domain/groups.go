@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 )
 
 const (
@@ -349,7 +350,13 @@ func (g *Groups) Dismiss(ctx context.Context, actor Actor, group string) error {
 	return g.changed(ctx, change)
 }
 
+// changeTimeout bounds how long a change that MySQL has is brought to Redis.
+const changeTimeout = 10 * time.Second
+
 func (g *Groups) changed(ctx context.Context, change *GroupChange) error {
+	// MySQL has it: Redis must get it also when whoever asked has gone meanwhile.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTimeout)
+	defer cancel()
 	if err := g.cache.Changed(ctx, change); err != nil {
 		return Unavailable(fmt.Errorf("cache change of %s: %w", change.ID, err), "Redis")
 	}

@@ -124,7 +124,7 @@ func (s *stack) comeAndGo(ctx context.Context, groups []string) error {
 		for _, step := range []struct{ method, path, body string }{
 			{http.MethodPost, "/members", `{"members":["guest"]}`}, {http.MethodDelete, "/members/guest", ""},
 		} {
-			request, err := http.NewRequestWithContext(ctx, step.method, c.base+"/v1/groups/"+group+step.path, strings.NewReader(step.body))
+			request, err := http.NewRequestWithContext(s.t.Context(), step.method, c.base+"/v1/groups/"+group+step.path, strings.NewReader(step.body))
 			if err != nil {
 				return err
 			}
