@@ -563,9 +563,12 @@ func (f *fakeRedis) Since(context.Context, map[string]string) (map[string][]doma
 	return nil, errDown // the use cases do not read notes
 }
 
-func (f *fakeRedis) Changed(_ context.Context, c *domain.GroupChange) error {
+func (f *fakeRedis) Changed(ctx context.Context, c *domain.GroupChange) error {
 	unlock, err := f.enter("Changed")
 	defer unlock()
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err == nil {
 		f.changes = append(f.changes, c)
 		delete(f.groups, c.ID)

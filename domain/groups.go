@@ -353,8 +353,8 @@ func (g *Groups) Dismiss(ctx context.Context, actor Actor, group string) error {
 // changeTimeout bounds how long a change that MySQL has is brought to Redis.
 const changeTimeout = 10 * time.Second
 
+// changed brings to Redis what MySQL has, with a time of its own: MySQL may have used up the caller's.
 func (g *Groups) changed(ctx context.Context, change *GroupChange) error {
-	// MySQL has it: Redis must get it also when whoever asked has gone meanwhile.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTimeout)
 	defer cancel()
 	if err := g.cache.Changed(ctx, change); err != nil {

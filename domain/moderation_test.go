@@ -1,6 +1,7 @@
 package domain_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -310,4 +311,16 @@ func TestUnblock(t *testing.T) {
 			require.NoError(t, err)
 		}
 	}
+}
+
+// MySQL has it already when the caller's time is over: Redis must not stay behind until the group changes again.
+func TestAChangeReachesRedisAlthoughItsCallersTimeIsOver(t *testing.T) {
+	t.Parallel()
+	w := clubWorld()
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err := w.groups.Update(over, server, "club", domain.GroupPatch{Muted: new(true)})
+	require.NoError(t, err)
+	require.Len(t, w.redis.changes, 1)
+	require.True(t, w.redis.changes[0].Muted)
 }

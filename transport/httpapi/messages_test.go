@@ -355,3 +355,23 @@ func TestAStoreThatHangsIsUnavailable(t *testing.T) {
 		require.Equal(t, requestTimeout, time.Since(started))
 	})
 }
+
+func TestWhatChangesSomethingIsFinishedAlthoughTheCallerHangsUp(t *testing.T) {
+	t.Parallel()
+	for method, want := range map[string]error{
+		"GET": context.Canceled, "POST": nil, "PUT": nil, "PATCH": nil, "DELETE": nil,
+	} {
+		asked := false
+		handler := bounded(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			asked = true
+			require.ErrorIs(t, r.Context().Err(), want, method)
+			deadline, bound := r.Context().Deadline()
+			require.True(t, bound, method)
+			require.LessOrEqual(t, time.Until(deadline), requestTimeout, method)
+		}))
+		gone, hangUp := context.WithCancel(t.Context())
+		hangUp()
+		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(gone, method, "/v1/groups", http.NoBody))
+		require.True(t, asked, method)
+	}
+}

@@ -131,10 +131,15 @@ func WriteMethodNotAllowed(w http.ResponseWriter) {
 // requestTimeout is longer than the slowest answer, a send with ack durable and the longest timeout_ms.
 const requestTimeout = 15 * time.Second
 
-// bounded ends what a request waits for: a store that hangs is answered with unavailable.
+// bounded ends what a request waits for: a store that hangs is answered with unavailable. What changes something is
+// finished although its caller has hung up: cut off in the middle of a commit, nobody would know whether Redis has to follow.
 func bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+		ctx := r.Context()
+		if r.Method != http.MethodGet {
+			ctx = context.WithoutCancel(ctx)
+		}
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
