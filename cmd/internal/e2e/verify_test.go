@@ -115,7 +115,8 @@ func TestVerifyUnderLoad(t *testing.T) {
 	}
 }
 
-// comeAndGo lets a guest join and leave, again and again, as far as the instance can tell Redis. It fails if he never could.
+// comeAndGo lets a guest join and leave, again and again, as far as the instance can tell Redis, and hangs up in the middle of
+// the last call. It fails if he never could.
 func (s *stack) comeAndGo(ctx context.Context, groups []string) error {
 	c := &caller{s.t, s.http, "http://" + s.instances[1].addr, apiKey}
 	done := make(map[string]int) // by method
@@ -124,7 +125,7 @@ func (s *stack) comeAndGo(ctx context.Context, groups []string) error {
 		for _, step := range []struct{ method, path, body string }{
 			{http.MethodPost, "/members", `{"members":["guest"]}`}, {http.MethodDelete, "/members/guest", ""},
 		} {
-			request, err := http.NewRequestWithContext(s.t.Context(), step.method, c.base+"/v1/groups/"+group+step.path, strings.NewReader(step.body))
+			request, err := http.NewRequestWithContext(ctx, step.method, c.base+"/v1/groups/"+group+step.path, strings.NewReader(step.body))
 			if err != nil {
 				return err
 			}

@@ -58,10 +58,9 @@ func TestBenchFanout(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, setup{instances: 2, together: true})
 	var r bench.FanoutReport
-	s.runBench(&r, "fanout", "--subscribers=50", "--messages=200", "--warmup=0s")
-	_, measured := r.CPU.Processes["hearth-i2"] // perhaps 0: the kernel counts in hundredths of a second
-	if r.Messages != 200 || r.Deliveries != 200*50 || r.Violations != 0 || !measured {
-		t.Errorf("200 messages to 50 subscribers: got %+v", r)
+	s.runBench(&r, "fanout", "--subscribers=50", "--messages=4000", "--warmup=0s") // the kernel counts CPU in hundredths of a second
+	if r.Messages != 4000 || r.Deliveries != 4000*50 || r.Violations != 0 || r.CPU.Processes["hearth-i2"] == 0 {
+		t.Errorf("4,000 messages to 50 subscribers: got %+v", r)
 	}
 	s.runBench(&r, "fanout", "--subscribers=50", "--rate=100", "--duration=500ms", "--warmup=0s")
 	if r.Messages == 0 || r.Messages > 60 || r.Deliveries == 0 {
