@@ -36,7 +36,8 @@ type partitionNumbers struct {
 }
 
 // Heads reads what Redis knows of each group, in one round trip; see domain.HeadCache. A Redis that is in another
-// generation is not believed: emptied, it would know nothing, and MySQL may lack what was shown already.
+// generation is not believed: emptied, it would know nothing, and MySQL may lack what was shown already. Nor is one whose
+// generation is closed here: others may have accepted messages in the next one, on another master.
 func (s *Store) Heads(ctx context.Context, user string, groups []string) ([]domain.CachedHead, error) {
 	if len(groups) == 0 {
 		return nil, nil
@@ -88,7 +89,7 @@ func (s *Store) readHeads(ctx context.Context, user string, groups []string) (he
 		return nil, nil, fmt.Errorf("read %d heads: %w", len(groups), err)
 	}
 	for p, n := range partitions {
-		if !n.standing.is(n.gen) {
+		if !n.standing.is(n.gen) || s.journal.Over(n.groups[0], n.gen) { // an old master says of itself that it is right
 			return nil, &domain.LogRange{Partition: p, Gen: n.gen}, nil
 		}
 	}
@@ -136,7 +137,7 @@ func (s *Store) Roles(ctx context.Context, group string, users []string) (map[st
 	if err != nil {
 		return nil, false, fmt.Errorf("roles in %s: %w", group, err)
 	}
-	if field(values, 0) != strconv.FormatInt(gen, 10) {
+	if field(values, 0) != strconv.FormatInt(gen, 10) || s.journal.Over(group, gen) {
 		return nil, false, nil
 	}
 	roles := make(map[string]domain.Role, len(users))

@@ -229,6 +229,17 @@ func TestWhatOthersSayOfAGenerationThatIsOverEndsSomeTime(t *testing.T) {
 		require.ErrorContains(t, err, "generation 1 is over", "renewals bring nothing")
 		_, err = e.store.MarkRead(t.Context(), "a", "v", 3, 0, nil)
 		require.ErrorContains(t, err, "generation 1 is over")
+		_, err = e.store.Heads(t.Context(), "v", []string{"b", "a"})
+		require.ErrorContains(t, err, "generation 1 is over", "others may have accepted more on another master")
+		require.NoError(t, e.store.FillGroup(t.Context(), &domain.GroupSnapshot{
+			Group: domain.Group{ID: "a", Version: 1}, Members: []domain.Membership{{User: "v", Role: domain.Member}},
+		}))
+		_, loaded, err := e.store.Roles(t.Context(), "a", []string{"v"})
+		require.NoError(t, err)
+		require.False(t, loaded)
+		outcome, err := e.store.Signal(t.Context(), domain.Signal{Group: "a", From: "v", Kind: "typing"})
+		require.NoError(t, err)
+		require.Equal(t, domain.SignalOutcome{Missing: domain.MissingGeneration, Partition: p, Gen: 1}, outcome)
 	})
 }
 

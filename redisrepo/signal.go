@@ -12,6 +12,9 @@ import (
 // repeated: nobody gets a signal twice.
 func (s *Store) Signal(ctx context.Context, sig domain.Signal) (domain.SignalOutcome, error) {
 	p, gen := s.of(sig.Group)
+	if s.journal.Over(sig.Group, gen) { // who may speak, an old master does not know
+		return domain.SignalOutcome{Missing: domain.MissingGeneration, Partition: p, Gen: gen}, nil
+	}
 	keys := []string{genKey(p), groupKey(p, sig.Group), seqKey(p, gen), directKey(p, gen)}
 	kind, except := "u", "-"
 	if sig.Operator != "" {
