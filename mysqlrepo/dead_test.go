@@ -148,7 +148,7 @@ func TestRetriedDeadLetterIsBackAtItsSeq(t *testing.T) {
 		m.Operator = ""
 		putAside(t, db, m)
 		_, _, err := db.RetryDeadLetter(t.Context(), "room", 5)
-		if !db.Refused(err) || holeRows(t, db, "room") != "5-5:lost" || len(letters(t, db, LetterQuery{Limit: 10})) != 1 {
+		if !isRefused(err) || holeRows(t, db, "room") != "5-5:lost" || len(letters(t, db, LetterQuery{Limit: 10})) != 1 {
 			t.Errorf("while it is refused: got %v, want an error and no change", err)
 		}
 		accept(t, db)
@@ -230,7 +230,7 @@ func TestChecksAndForeignKeysRefuse(t *testing.T) {
 				t.Fatal(err)
 			}
 			execSQL(t, db, change)
-			if err := tryInsert(db, full("room", 1, 1)); !db.Refused(err) {
+			if err := tryInsert(db, full("room", 1, 1)); !isRefused(err) {
 				t.Errorf("got %v, want it refused", err)
 			}
 		})

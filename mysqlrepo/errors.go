@@ -67,9 +67,3 @@ func (e *refusedError) Unwrap() error { return e.err }
 // Refused tells that the same rows will be refused again, and why, without values; packages that must not import this one
 // find it with errors.As and an interface.
 func (e *refusedError) Refused() (reason string) { return e.Error() }
-
-// Refused reports whether an error is about the values that were to be stored, so that the same row will be
-// refused again; all others are worth another try.
-func (d *DB) Refused(err error) bool {
-	return errors.Is(err, ErrSeqTaken) || d.dialect.is(err, d.dialect.refused)
-}

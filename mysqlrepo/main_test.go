@@ -2,6 +2,7 @@ package mysqlrepo
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -137,4 +138,10 @@ func wantCode(t testing.TB, err error, want domain.Code) {
 	if got := domain.CodeOf(err); got != want {
 		t.Errorf("got %q (%v), want %q", got, err, want)
 	}
+}
+
+// isRefused asks as packages do that must not import this one.
+func isRefused(err error) bool {
+	var refused interface{ Refused() (reason string) }
+	return errors.As(err, &refused)
 }

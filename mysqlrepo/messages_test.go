@@ -136,7 +136,7 @@ func TestSecondMessageForASeqIsAnError(t *testing.T) {
 			if !errors.Is(err, ErrSeqTaken) || !errors.As(err, &taken) || taken.Group != "room" || taken.Seq != 17 {
 				t.Errorf("%s: got %v, want ErrSeqTaken for room/17", name, err)
 			}
-			if !db.Refused(err) {
+			if !isRefused(err) {
 				t.Errorf("%s: Refused: got false, want true", name)
 			}
 		}
@@ -244,8 +244,8 @@ func TestRowThatCannotBeStoredIsRefusedWithoutItsBody(t *testing.T) {
 	long.From = strings.Repeat("x", 65)
 	for name, m := range map[string]domain.Message{"broken UTF-8": broken, "long id": long} {
 		err := tryInsert(db, append(messages("room", 10, 40, 1), m)...)
-		if err == nil || !db.Refused(err) {
-			t.Errorf("%s: got %v, Refused %v, want an error about the values", name, err, db.Refused(err))
+		if err == nil || !isRefused(err) {
+			t.Errorf("%s: got %v, Refused %v, want an error about the values", name, err, isRefused(err))
 		}
 		if err != nil && strings.Contains(err.Error(), secret) {
 			t.Errorf("%s: the error shows the body: %v", name, err)
@@ -254,7 +254,7 @@ func TestRowThatCannotBeStoredIsRefusedWithoutItsBody(t *testing.T) {
 	if got := stored(t, db, "room"); len(got) != 0 {
 		t.Errorf("got %d rows of refused batches, want none", len(got))
 	}
-	if db.Refused(context.DeadlineExceeded) {
+	if isRefused(context.DeadlineExceeded) {
 		t.Error("Refused(deadline): got true, want false")
 	}
 }
