@@ -116,6 +116,20 @@ func (f *fakeMySQL) Messages(_ context.Context, r domain.Range) ([]domain.Record
 	return within(f.rows[r.Group], r), err
 }
 
+func (f *fakeMySQL) RecalledSince(_ context.Context, afterMS int64, upTo map[string]int64) (map[string][]domain.Recall, error) {
+	unlock, err := f.enter("RecalledSince")
+	defer unlock()
+	found := map[string][]domain.Recall{}
+	for group, last := range upTo {
+		for _, r := range f.rows[group] {
+			if ms, by := r.Recalled(); ms > afterMS && r.Seq <= last {
+				found[group] = append(found[group], domain.Recall{Group: group, Seq: r.Seq, TimeMS: ms, By: by})
+			}
+		}
+	}
+	return found, err
+}
+
 func (f *fakeMySQL) Holes(_ context.Context, group string) (domain.Holes, error) {
 	unlock, err := f.enter("Holes")
 	defer unlock()
@@ -372,6 +386,8 @@ type fakeRedis struct {
 	snapshots map[string]domain.HotSnapshot
 	changes   []*domain.GroupChange
 	seeds     map[string]domain.Seed
+	recalls   map[string][]domain.Recall
+	recall    func(domain.RecallOrder) (domain.RecallOutcome, error)
 	down      error          // when set, every method fails with it
 	calls     map[string]int // by method
 }
@@ -491,6 +507,25 @@ func (f *fakeRedis) Recent(_ context.Context, ranges []domain.Range) ([][]domain
 		answers[i] = within(f.recent[r.Group], r)
 	}
 	return answers, err
+}
+
+func (f *fakeRedis) Recalled(_ context.Context, groups []string) ([][]domain.Recall, error) {
+	unlock, err := f.enter("Recalled")
+	defer unlock()
+	lists := make([][]domain.Recall, len(groups))
+	for i, group := range groups {
+		lists[i] = f.recalls[group]
+	}
+	return lists, err
+}
+
+func (f *fakeRedis) Recall(_ context.Context, o domain.RecallOrder) (domain.RecallOutcome, error) {
+	unlock, err := f.enter("Recall")
+	defer unlock()
+	if err != nil {
+		return domain.RecallOutcome{}, err
+	}
+	return f.recall(o)
 }
 
 func (f *fakeRedis) MarkRead(_ context.Context, group, user string, seq, known int64, event []byte) (int64, error) {

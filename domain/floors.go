@@ -197,10 +197,8 @@ func (f *FloorRepair) clearLog(ctx context.Context, log LogRange) error {
 }
 
 func messagesOf(entries []LogEntry) []Message {
-	messages := make([]Message, len(entries))
-	for i, e := range entries {
-		messages[i] = e.Message
-	}
+	messages, recalls := Unlogged(entries)
+	ApplyRecalls(messages, recalls)
 	return messages
 }
 

@@ -32,6 +32,8 @@ type Range struct {
 type RecentMessages interface {
 	// Recent answers each range in order with what it has, ascending.
 	Recent(ctx context.Context, ranges []Range) ([][]Record, error)
+	// Recalled are the recalls in each group, in order, that rows in MySQL may not show yet, and perhaps others.
+	Recalled(ctx context.Context, groups []string) ([][]Recall, error)
 }
 
 // MessageStore is the MySQL side of history.
@@ -44,6 +46,8 @@ type MessageStore interface {
 	LastSeqBefore(ctx context.Context, group string, timeMS int64) (int64, error)
 	// Readers counts who has read a message, and names them by id if they are no more than q.Names.
 	Readers(ctx context.Context, q ReaderQuery) (count int, users []string, err error)
+	// RecalledSince are the recalls after the time in each group, up to the seq given.
+	RecalledSince(ctx context.Context, afterMS int64, upTo map[string]int64) (map[string][]Recall, error)
 	// GroupsOf lists up to limit of a user's groups above the id after, by id. limit 0: all.
 	GroupsOf(ctx context.Context, user, after string, limit int) ([]string, error)
 }
@@ -81,6 +85,8 @@ type PullQuery struct {
 	Before   *int64
 	BeforeMS *int64
 	Limit    int // 0: DefaultPage; above MaxPage: MaxPage
+	// RecalledAfterMS asks, with After, which messages up to there were recalled since then.
+	RecalledAfterMS *int64
 }
 
 func (q PullQuery) check() error {
@@ -100,6 +106,9 @@ func (q PullQuery) check() error {
 	}
 	if q.Limit < 0 {
 		return BadField("limit", "must be at least 1")
+	}
+	if err := CheckRecalledAfter(q.RecalledAfterMS, q.After != nil); err != nil {
+		return err
 	}
 	return CheckGroup("group", q.Group)
 }
@@ -132,6 +141,9 @@ func (h *History) Pull(ctx context.Context, actor Actor, q PullQuery) (*Head, Pa
 		page, err = h.beforeTime(ctx, head, *q.BeforeMS, limit)
 	default:
 		page, err = h.before(ctx, head, head.MaxSeq+1, limit)
+	}
+	if err == nil && q.RecalledAfterMS != nil {
+		page.Recalled, err = h.RecalledSeqs(ctx, q.Group, *q.RecalledAfterMS, *q.After)
 	}
 	return head, page, err
 }
@@ -256,9 +268,9 @@ func (h *History) beforeTime(ctx context.Context, head *Head, timeMS int64, limi
 // complete adds to what Redis had the rows and holes that MySQL has. Of a message that both have, Redis' form
 // counts: a recall reaches the row later.
 func (h *History) complete(ctx context.Context, r Range, recent []Record) ([]Record, Holes, error) {
-	rows, err := h.store.Messages(ctx, r)
+	rows, err := h.rows(ctx, r)
 	if err != nil {
-		return nil, nil, Unavailable(fmt.Errorf("messages of %s: %w", r.Group, err), "MySQL")
+		return nil, nil, err
 	}
 	holes, err := h.store.Holes(ctx, r.Group)
 	if err != nil {

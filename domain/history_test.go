@@ -354,7 +354,7 @@ func TestHistoryIsUnavailableWhenAStoreIsDown(t *testing.T) {
 }
 
 // downRecent and downMarks fail where the heads of the same Redis still answered.
-type downRecent struct{}
+type downRecent struct{ domain.RecentMessages }
 
 func (downRecent) Recent(context.Context, []domain.Range) ([][]domain.Record, error) {
 	return nil, errDown

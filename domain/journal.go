@@ -25,6 +25,13 @@ type journalPartition struct {
 	open   int64      // generations below are closed
 	groups map[string]*journalGroup
 	marks  map[GroupUser]ReadMark
+
+	recalls map[recallKey]Recall
+}
+
+type recallKey struct {
+	group string
+	seq   int64
 }
 
 // journalGroup holds a group's messages by seq, and so by generation.
@@ -64,6 +71,7 @@ func NewJournal(n Partitions, limit int64) *Journal {
 	for i := range j.partitions {
 		p := &j.partitions[i]
 		p.groups, p.marks = make(map[string]*journalGroup), make(map[GroupUser]ReadMark)
+		p.recalls = make(map[recallKey]Recall)
 	}
 	return j
 }
@@ -164,6 +172,18 @@ func (j *Journal) addMark() bool {
 	return true
 }
 
+// KeepRecall keeps a recall that was acknowledged; false as with KeepSend.
+func (j *Journal) KeepRecall(r Recall) bool {
+	p := j.of(r.Group)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r.Gen < p.open {
+		return false
+	}
+	p.recalls[recallKey{r.Group, r.Seq}] = r
+	return true
+}
+
 // Committed forgets what the group's watermark of gen has passed.
 func (j *Journal) Committed(group string, gen, seq int64) {
 	p := j.of(group)
@@ -199,6 +219,7 @@ func (j *Journal) forget(g *journalGroup, from, to int) {
 type Unwritten struct {
 	Messages []Message // by group and seq; without GroupType
 	Marks    map[GroupUser]ReadMark
+	Recalls  []Recall // those of Messages are tombstones
 }
 
 // Close closes the generations of a partition below gen and returns what the journal holds of them. It can be called
@@ -242,6 +263,12 @@ func (p *journalPartition) below(gen int64) (u Unwritten, err error) {
 			u.Marks[who] = mark
 		}
 	}
+	for _, r := range p.recalls {
+		if r.Gen < gen {
+			u.Recalls = append(u.Recalls, r)
+		}
+	}
+	ApplyRecalls(u.Messages, u.Recalls)
 	return u, errors.Join(unread...)
 }
 
@@ -280,6 +307,11 @@ func (j *Journal) Written(partition int, u Unwritten) {
 			j.markBytes.Add(-journalMarkBytes)
 		}
 	}
+	for _, r := range u.Recalls {
+		if key := (recallKey{r.Group, r.Seq}); p.recalls[key] == r {
+			delete(p.recalls, key)
+		}
+	}
 }
 
 // Lingering tells what of a partition's generation has lain here since the last call: its watermark may have been
@@ -309,6 +341,19 @@ func (j *Journal) Lingering(partition int, gen int64) (groups []string, marks ma
 		}
 	}
 	return groups, marks
+}
+
+// LingeringRecalls are those of a partition's generation.
+func (j *Journal) LingeringRecalls(partition int, gen int64) (recalls []Recall) {
+	p := &j.partitions[partition]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range p.recalls {
+		if r.Gen == gen {
+			recalls = append(recalls, r)
+		}
+	}
+	return recalls
 }
 
 // Bytes is about how much memory the journal holds.

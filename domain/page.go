@@ -68,6 +68,8 @@ type Page struct {
 	// Unexplained is set when the page ends (or, backwards, starts) at a seq that neither a message nor a
 	// hole accounts for: in a moment it will be there.
 	Unexplained bool
+	// Recalled are the seqs before the page that were recalled since the time given; nil when that was not asked.
+	Recalled []int64
 }
 
 // PageAfter assembles the page of at most limit messages in (after, top] from candidate records (ascending,

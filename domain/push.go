@@ -21,6 +21,8 @@ type Notice struct {
 	// be begun again there.
 	Repaired bool
 	After    int64
+	// Recall is set when the event tells of one: the message it names is shown without content from now on.
+	Recall *Recall
 }
 
 // ExceptUser is the Except of what none of a user's connections get. No connection is called so.

@@ -45,10 +45,25 @@ func (r Record) From() string {
 	return string(from)
 }
 
+// Recalled tells when and by whom the message was recalled; 0 when it was not.
+func (r Record) Recalled() (ms int64, by string) {
+	if bytes.Contains(r.Tail, bodyField) {
+		return 0, ""
+	}
+	m, err := MessageOf(r)
+	if err != nil {
+		return 0, ""
+	}
+	return m.RecalledMS, m.RecalledBy
+}
+
 // Size is at least the number of bytes AppendJSON adds, and at most 15 more: every seq counts as 16 digits.
 func (r Record) Size() int { return len(`{"group":"","seq":,`) + len(r.Group) + 16 + len(r.Tail) }
 
-var tailTime = []byte(`"time_ms":`)
+var (
+	tailTime  = []byte(`"time_ms":`)
+	bodyField = []byte(`,"body":`) // what stands before it holds ids and numbers only
+)
 
 // RecordFromTail makes a Record of its stored form; the time is read off the tail.
 func RecordFromTail(group string, seq int64, tail []byte) (Record, error) {

@@ -51,6 +51,7 @@ const (
 	MissingGroup      Missing = "group"      // it is not cached
 	MissingSeed       Missing = "seed"       // nor are its numbers in this generation
 	MissingGeneration Missing = "generation" // the caller's is another one
+	MissingMessage    Missing = "message"    // Redis does not have it, MySQL may
 )
 
 // Signals is the path of a signal.

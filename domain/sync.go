@@ -14,6 +14,8 @@ type SyncQuery struct {
 	Groups   map[string]int64 // group → after_seq
 	Limit    int              // messages a group; 0: DefaultPage
 	MaxBytes int              // 0: DefaultSyncBytes; above MaxSyncBytes: MaxSyncBytes
+	// RecalledAfterMS asks which messages up to the seqs given were recalled since then.
+	RecalledAfterMS *int64
 }
 
 // SyncResult is one group's answer: its head and page, or an error.
@@ -51,7 +53,28 @@ func (h *History) Sync(ctx context.Context, actor Actor, q SyncQuery) ([]SyncRes
 			return nil, err
 		}
 	}
-	return results, nil
+	return results, h.syncRecalls(ctx, q, results)
+}
+
+// syncRecalls adds what was recalled of what the client has.
+func (h *History) syncRecalls(ctx context.Context, q SyncQuery, results []SyncResult) error {
+	if q.RecalledAfterMS == nil {
+		return nil
+	}
+	upTo := make(map[string]int64)
+	for _, r := range results {
+		if r.Err == nil {
+			upTo[r.Group] = q.Groups[r.Group]
+		}
+	}
+	recalled, err := h.recalledSince(ctx, *q.RecalledAfterMS, upTo)
+	if err != nil {
+		return err
+	}
+	for i := range results {
+		results[i].Page.Recalled = seqsOfRecalls(recalled[results[i].Group])
+	}
+	return nil
 }
 
 func (q SyncQuery) check() error {
@@ -63,6 +86,9 @@ func (q SyncQuery) check() error {
 	}
 	if q.MaxBytes < 0 {
 		return BadField("max_bytes", "must be at least 1")
+	}
+	if err := CheckRecalledAfter(q.RecalledAfterMS, true); err != nil {
+		return err
 	}
 	for _, after := range q.Groups {
 		if after < 0 || after >= 1<<53 {
@@ -205,8 +231,8 @@ func (h *History) withLast(ctx context.Context, heads []Head) ([]Conversation, e
 		list[i].Head = head
 		last := recent[i]
 		if len(last) == 0 && head.MaxSeq > 0 {
-			if last, err = h.store.Messages(ctx, ranges[i]); err != nil {
-				return nil, Unavailable(fmt.Errorf("last message of %s: %w", head.Group, err), "MySQL")
+			if last, err = h.rows(ctx, ranges[i]); err != nil {
+				return nil, err
 			}
 		}
 		if len(last) > 0 {

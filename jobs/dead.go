@@ -49,6 +49,12 @@ func (w *Writer) divide(ctx context.Context, log domain.LogRange, entries []doma
 
 // putAside makes a dead letter of a message, unless it is stored after all.
 func (w *Writer) putAside(ctx context.Context, log domain.LogRange, e domain.LogEntry, reason string, d *division) error {
+	if e.Recall != nil { // there is nothing in it that could be put aside
+		w.logger.Error().Str("group", e.Recall.Group).Int64("seq", e.Recall.Seq).Int("partition", log.Partition).Str("reason", reason).
+			Msg("recall refused by MySQL, given up")
+		d.done++
+		return nil
+	}
 	dead, err := w.rows.AddDeadLetter(ctx, &e.Message, reason)
 	if err != nil {
 		return err

@@ -363,6 +363,12 @@ func (w *world) commit(b domain.LogBatch) {
 	}
 	for _, e := range entries {
 		gone[e.ID] = true
+		if e.Recall != nil {
+			if m, ok := w.rows[place{e.Recall.Group, e.Recall.Seq}]; ok && m.RecalledMS == 0 {
+				w.breaks("the recall of %s/%d leaves the log, and the row has its content", e.Recall.Group, e.Recall.Seq)
+			}
+			continue
+		}
 		if at := (place{e.Group, e.Seq}); !w.accounted(at) || dead[e.ID] != w.isDead(at) {
 			w.breaks("%s/%d leaves the log and is not in MySQL, or as dead %v", e.Group, e.Seq, dead[e.ID])
 		}
@@ -558,6 +564,19 @@ func (w *world) insert(gens map[int]int64, messages []domain.Message) error {
 		w.rows[place{m.Group, m.Seq}] = m
 	}
 	return nil
+}
+
+// RecallMessages empties rows that are there.
+func (c *client) RecallMessages(ctx context.Context, recalls []domain.Recall) error {
+	return c.request(ctx, "recall", nil, func() (int, error) {
+		for _, r := range recalls {
+			if m, ok := c.rows[place{r.Group, r.Seq}]; ok && m.RecalledMS == 0 {
+				r.ApplyTo(&m)
+				c.rows[place{r.Group, r.Seq}] = m
+			}
+		}
+		return len(recalls), nil
+	})
 }
 
 func (c *client) SaveReadMarks(ctx context.Context, marks map[domain.GroupUser]int64) error {

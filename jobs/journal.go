@@ -24,6 +24,7 @@ type JournalRows interface {
 	// lowest seq that came back in each group.
 	InsertLate(ctx context.Context, messages []domain.Message) (filled map[string]int64, err error)
 	MarkRows
+	RecallRows
 	// GroupTypes tells the types of groups.
 	GroupTypes(ctx context.Context, groups []string) (map[string]domain.GroupType, error)
 	// Flushed reports that the instance's journal of everything older than gen is written.
@@ -34,6 +35,8 @@ type JournalRows interface {
 type JournalMarks interface {
 	// Reached tells the watermarks of groups, and which marks are written; nothing of a generation that is over.
 	Reached(ctx context.Context, log domain.LogRange, groups []string, marks []domain.GroupUser) (map[string]int64, []domain.GroupUser, error)
+	// RecallsWritten tells which recalls are written; none of a generation that is over.
+	RecallsWritten(ctx context.Context, log domain.LogRange, recalls []domain.Recall) ([]domain.Recall, error)
 	// RememberSends lets repeats of sends be known for what they are.
 	RememberSends(ctx context.Context, sends map[string][]domain.RecentSend) error
 }
@@ -129,6 +132,9 @@ func (j *Journal) write(ctx context.Context, partition int, u domain.Unwritten) 
 		j.journal.Written(partition, domain.Unwritten{Messages: messages[:n]})
 		messages = messages[n:]
 	}
+	if err := j.writeRecalls(ctx, partition, u.Recalls); err != nil {
+		return err
+	}
 	return j.writeMarks(ctx, partition, u.Marks)
 }
 
@@ -144,6 +150,19 @@ func (j *Journal) writeMarks(ctx context.Context, partition int, all map[domain.
 		}
 		j.journal.Written(partition, domain.Unwritten{Marks: written})
 	}
+	return nil
+}
+
+// writeRecalls comes behind the messages. The rows of others' messages are there, too: whoever recalls keeps the message
+// that MySQL may not have.
+func (j *Journal) writeRecalls(ctx context.Context, partition int, recalls []domain.Recall) error {
+	if len(recalls) == 0 {
+		return nil
+	}
+	if err := j.rows.RecallMessages(ctx, recalls); err != nil {
+		return fmt.Errorf("write %d recalls of the journal: %w", len(recalls), err)
+	}
+	j.journal.Written(partition, domain.Unwritten{Recalls: recalls})
 	return nil
 }
 
@@ -208,6 +227,9 @@ func (j *Journal) Run(ctx context.Context) error {
 func (j *Journal) sweep(ctx context.Context, partition int) error {
 	log := domain.LogRange{Partition: partition, Gen: j.gens.Of(partition)}
 	groups, marks := j.journal.Lingering(partition, log.Gen)
+	if err := j.sweepRecalls(ctx, partition, log); err != nil {
+		return err
+	}
 	if len(groups)+len(marks) == 0 {
 		return nil
 	}
@@ -227,6 +249,19 @@ func (j *Journal) sweep(ctx context.Context, partition int) error {
 		done[mark] = marks[mark]
 	}
 	j.journal.Written(partition, domain.Unwritten{Marks: done})
+	return nil
+}
+
+func (j *Journal) sweepRecalls(ctx context.Context, partition int, log domain.LogRange) error {
+	recalls := j.journal.LingeringRecalls(partition, log.Gen)
+	if len(recalls) == 0 {
+		return nil
+	}
+	written, err := j.marks.RecallsWritten(ctx, log, recalls)
+	if err != nil {
+		return err
+	}
+	j.journal.Written(partition, domain.Unwritten{Recalls: written})
 	return nil
 }
 

@@ -115,6 +115,22 @@ func (s *stores) Reached(ctx context.Context, log domain.LogRange, groups []stri
 	return watermarks, written, err
 }
 
+// RecallsWritten tells which recalls wait in no log.
+func (s *stores) RecallsWritten(ctx context.Context, log domain.LogRange, recalls []domain.Recall) (written []domain.Recall, err error) {
+	err = s.request(ctx, "recalls written", []domain.LogRange{log}, func() (int, error) {
+		for _, r := range recalls {
+			waits := slices.ContainsFunc(s.logs[log], func(e domain.LogEntry) bool {
+				return e.Recall != nil && e.Recall.Group == r.Group && e.Recall.Seq == r.Seq
+			})
+			if s.seqs[log] != nil && !waits {
+				written = append(written, r)
+			}
+		}
+		return len(recalls), nil
+	})
+	return written, err
+}
+
 // keeper is an instance's journal and the job beside it.
 type keeper struct {
 	*stores

@@ -45,6 +45,9 @@ func newPersistMetrics(reg prometheus.Registerer) *persistMetrics {
 }
 
 func (m *persistMetrics) inserted(messages []domain.Message, start time.Time) {
+	if len(messages) == 0 { // recalls only
+		return
+	}
 	m.rows.WithLabelValues("ok").Add(float64(len(messages)))
 	m.size.Observe(float64(len(messages)))
 	m.duration.Observe(time.Since(start).Seconds())

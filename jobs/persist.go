@@ -49,11 +49,19 @@ type Rows interface {
 	// is false when the message is stored after all.
 	AddDeadLetter(ctx context.Context, m *domain.Message, reason string) (dead bool, err error)
 	CountDeadLetters(ctx context.Context) (int64, error)
+	RecallRows
 	domain.HoleStore
 	MarkRows
 }
 
-// Writer brings messages from the log to MySQL: rows first, then the watermark, then off the log. A crash
+// RecallRows is where recalls go in MySQL.
+type RecallRows interface {
+	// RecallMessages empties rows that were recalled, once, however often it is called. Rows that are not there are none
+	// any more.
+	RecallMessages(ctx context.Context, recalls []domain.Recall) error
+}
+
+// Writer brings messages and recalls from the log to MySQL: rows first, then the watermark, then off the log. A crash
 // anywhere repeats a batch and changes nothing.
 type Writer struct {
 	log     Log
@@ -100,16 +108,18 @@ func (w *Writer) Write(ctx context.Context, logs []domain.LogRange) (n int, more
 	return n, more && err == nil, err
 }
 
-// insert stores batches in one transaction.
+// insert stores batches: all messages in one transaction, behind it the recalls, whose messages are in it or were stored
+// before. A message that is recalled in the same batch is stored without content.
 func (w *Writer) insert(ctx context.Context, batches []domain.LogBatch) error {
 	var messages []domain.Message
+	var recalls []domain.Recall
 	gens := make(map[int]int64, len(batches))
 	for _, b := range batches {
 		gens[b.Partition] = b.Gen
-		for _, e := range b.Entries {
-			messages = append(messages, e.Message)
-		}
+		sent, recalled := domain.Unlogged(b.Entries)
+		messages, recalls = append(messages, sent...), append(recalls, recalled...)
 	}
+	domain.ApplyRecalls(messages, recalls)
 	start := time.Now()
 	if err := w.rows.InsertMessages(ctx, gens, messages); err != nil {
 		if _, refused := refusal(err); !refused { // else it is one of them, and the others are tried again at once
@@ -118,6 +128,12 @@ func (w *Writer) insert(ctx context.Context, batches []domain.LogBatch) error {
 		return fmt.Errorf("insert %d messages: %w", len(messages), err)
 	}
 	w.metrics.inserted(messages, start)
+	if len(recalls) == 0 {
+		return nil
+	}
+	if err := w.rows.RecallMessages(ctx, recalls); err != nil {
+		return fmt.Errorf("recall %d messages: %w", len(recalls), err)
+	}
 	return nil
 }
 

@@ -128,6 +128,9 @@ func (s *Store) auditLogs(ctx context.Context, list []audited) error {
 func (s *Store) EachLogged(ctx context.Context, log domain.LogRange, found func(m *domain.Message)) error {
 	return s.EachEntries(ctx, log, func(entries []domain.LogEntry) error {
 		for i := range entries {
+			if entries[i].Recall != nil {
+				continue
+			}
 			entries[i].Body = nil
 			found(&entries[i].Message)
 		}

@@ -203,7 +203,7 @@ func (s *Store) ForgetGeneration(ctx context.Context, partition int, gen int64) 
 	keys := []string{
 		genKey(partition), logKey(partition, gen), seqKey(partition, gen), persistedKey(partition, gen),
 		holesKey(partition, gen), dirtyKey(partition, gen), directKey(partition, gen),
-		floorKey(partition, gen),
+		floorKey(partition, gen), recallingKey(partition, gen),
 	}
 	word, err := s.run(ctx, forgetScript, keys, gen).Text()
 	if err != nil {

@@ -30,11 +30,19 @@ func floorKey(p int, gen int64) string     { return genPart(p, "floor", gen) }
 func dirtyKey(p int, gen int64) string     { return genPart(p, "dirty", gen) }
 func directKey(p int, gen int64) string    { return genPart(p, "direct", gen) }
 
+// recallingKey names the recalls that MySQL does not have yet.
+func recallingKey(p int, gen int64) string { return genPart(p, "recalling", gen) }
+
 func lateKey(p int, gen, ms int64) string {
 	return genPart(p, "late", gen) + ":" + strconv.FormatInt(ms, 10)
 }
 
 func recentKey(p int, gen int64, group string) string { return genPart(p, "recent", gen) + ":" + group }
+
+// recalledKey has the recalls of recent messages, and of others until MySQL has them.
+func recalledKey(p int, gen int64, group string) string {
+	return genPart(p, "recalled", gen) + ":" + group
+}
 
 func readKey(p int, gen int64, group string) string { return genPart(p, "read", gen) + ":" + group }
 

@@ -88,6 +88,9 @@ func useAll(t *testing.T, e *env) {
 		above, err := e.store.ReadMarksAbove(ctx, g, 3)
 		require.NoError(t, err)
 		require.Equal(t, map[string]int64{"u": 3}, above)
+		recalled, err := e.store.Recall(ctx, domain.RecallOrder{Group: g, Seq: 3, Actor: domain.Actor{User: "u"}})
+		require.NoError(t, err)
+		require.Empty(t, recalled.Missing)
 	}
 
 	counts := make(map[string]int)
@@ -130,7 +133,7 @@ func useAll(t *testing.T, e *env) {
 	entries, err := e.store.ReadLogs(ctx, logs, 100)
 	require.NoError(t, err)
 	for i, log := range logs {
-		require.Len(t, entries[i], 4)
+		require.Len(t, entries[i], 6)
 		group := entries[i][0].Group
 		watermarks, written, err := e.store.Reached(ctx, log, []string{group}, []domain.GroupUser{{Group: group, User: "v"}})
 		require.NoError(t, err)
@@ -337,7 +340,7 @@ func TestScriptsTouchDeclaredKeysOfOneSlotOnly(t *testing.T) {
 func scripts(t *testing.T) []*redis.Script {
 	t.Helper()
 	list := []*redis.Script{
-		appendScript, signalScript, generationScript, forgetScript, seedScript, reachedScript, holesScript, expiringScript,
+		appendScript, signalScript, recallScript, generationScript, forgetScript, seedScript, reachedScript, holesScript, expiringScript,
 		fillScript, changeScript, readScript, markedScript, commitScript, expireScript, heatScript, rankedScript, mineScript,
 		enterScript, leaveScript, sweepScript, noteScript,
 	}
@@ -405,9 +408,9 @@ func TestKeysDoNotCollide(t *testing.T) {
 	for _, p := range []int{1, 11} {
 		keys = append(keys, genKey(p), speakersKey(p), heatKey(p), leaseKey(p), expiringKey(p), groupChannelPrefix(p), persistedChannel(p))
 		for _, gen := range []int64{1, 11} {
-			keys = append(keys, seqKey(p, gen), logKey(p, gen), persistedKey(p, gen), holesKey(p, gen), dirtyKey(p, gen), directKey(p, gen))
+			keys = append(keys, seqKey(p, gen), logKey(p, gen), persistedKey(p, gen), holesKey(p, gen), dirtyKey(p, gen), directKey(p, gen), recallingKey(p, gen))
 			for _, name := range names {
-				keys = append(keys, recentKey(p, gen, name), readKey(p, gen, name), dedupeKey(p, gen, name))
+				keys = append(keys, recentKey(p, gen, name), readKey(p, gen, name), dedupeKey(p, gen, name), recalledKey(p, gen, name))
 			}
 		}
 		for _, name := range names {
@@ -481,6 +484,15 @@ func TestMethodsFailWithoutRedis(t *testing.T) {
 		"SetSeeds": func(ctx context.Context) error { return s.SetSeeds(ctx, 1, 1, nil) },
 		"Recent": func(ctx context.Context) error {
 			_, err := s.Recent(ctx, []domain.Range{{Group: "a", To: 1, Limit: 1}})
+			return err
+		},
+		"Recall": func(ctx context.Context) error {
+			_, err := s.Recall(ctx, domain.RecallOrder{Group: "a", Seq: 1, Actor: domain.Actor{User: "u"}})
+			return err
+		},
+		"Recalled": func(ctx context.Context) error { _, err := s.Recalled(ctx, []string{"a"}); return err },
+		"RecallsWritten": func(ctx context.Context) error {
+			_, err := s.RecallsWritten(ctx, log, []domain.Recall{{Group: "a", Seq: 1}})
 			return err
 		},
 		"Signal":          func(ctx context.Context) error { _, err := s.Signal(ctx, domain.Signal{Group: "a"}); return err },

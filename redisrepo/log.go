@@ -45,6 +45,11 @@ func logEntry(m redis.XMessage, gen int64) (domain.LogEntry, error) {
 		s, _ := m.Values[name].(string)
 		return s
 	}
+	if seq := get("recall"); seq != "" {
+		r, err := recallOf(get("group"), []string{seq, get("ms"), get("by")})
+		r.Gen = gen
+		return domain.LogEntry{ID: m.ID, Recall: r}, err
+	}
 	header, err := domain.ParseHeader([]byte(get("h")))
 	if err != nil {
 		return domain.LogEntry{}, err
@@ -89,21 +94,30 @@ func (s *Store) commit(ctx context.Context, batches []domain.LogBatch) error {
 
 func commitArguments(b domain.LogBatch) (keys []string, args []any) {
 	marks := make(map[string]int64)
+	var recalls []*domain.Recall
 	for _, e := range b.Entries {
-		marks[e.Group] = max(marks[e.Group], e.Seq)
+		if e.Recall != nil {
+			recalls = append(recalls, e.Recall)
+		} else {
+			marks[e.Group] = max(marks[e.Group], e.Seq)
+		}
 	}
 	p, gen := b.Partition, b.Gen
-	keys = make([]string, 0, 3+2*len(marks)+2*len(b.Dead))
-	keys = append(keys, genKey(p), logKey(p, gen), persistedKey(p, gen))
-	args = make([]any, 0, 6+2*len(marks)+2*len(b.Dead)+len(b.Entries))
-	args = append(args, gen, keepRecent, idleTTL.Milliseconds(), persistedChannel(p), len(marks), len(b.Dead))
+	keys = make([]string, 0, 4+3*len(marks)+2*len(b.Dead)+2*len(recalls))
+	keys = append(keys, genKey(p), logKey(p, gen), persistedKey(p, gen), recallingKey(p, gen))
+	args = make([]any, 0, 7+2*len(marks)+2*len(b.Dead)+2*len(recalls)+len(b.Entries))
+	args = append(args, gen, keepRecent, idleTTL.Milliseconds(), persistedChannel(p), len(marks), len(b.Dead), len(recalls))
 	for group, mark := range marks {
-		keys = append(keys, recentKey(p, gen, group), readKey(p, gen, group))
+		keys = append(keys, recentKey(p, gen, group), readKey(p, gen, group), recalledKey(p, gen, group))
 		args = append(args, group, mark)
 	}
 	for _, e := range b.Dead { // a send without a client_id has a key of another name, which is gone within a minute
 		keys = append(keys, recentKey(p, gen, e.Group), dedupeKey(p, gen, domain.DedupeID(e.Group, e.From, e.ClientID)))
 		args = append(args, e.Group, e.Seq)
+	}
+	for _, r := range recalls {
+		keys = append(keys, recentKey(p, gen, r.Group), recalledKey(p, gen, r.Group))
+		args = append(args, r.Group, r.Seq)
 	}
 	for _, e := range b.Entries {
 		args = append(args, e.ID)

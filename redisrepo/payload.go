@@ -16,6 +16,7 @@ import (
 //	j <user> <version>     an event that this user is a member, as of this version of the group
 //	l <user> <version>     an event, behind which this user's subscriptions from before this version of the group end
 //	d                      an event, behind which all subscriptions end
+//	x <seq> <ms> <by>  an event that this message was recalled, at this time
 //	r <after>              no event; history was repaired above this seq
 func (s *Subscriber) toGroup(group, payload string) error {
 	first, event, ok := strings.Cut(payload, "\n")
@@ -40,6 +41,11 @@ func (s *Subscriber) toGroup(group, payload string) error {
 		}
 	case words[0] == "d" && len(words) == 1:
 		notice.Dismissed = true
+	case words[0] == "x" && len(words) == 4:
+		var err error
+		if notice.Recall, err = recallOf(group, words[1:]); err != nil {
+			return fmt.Errorf("recall: %w", err)
+		}
 	case words[0] == "r" && len(words) == 2:
 		notice.Repaired = true
 		var err error
@@ -51,6 +57,16 @@ func (s *Subscriber) toGroup(group, payload string) error {
 	}
 	s.handler.Noticed(group, notice)
 	return nil
+}
+
+// recallOf reads '<seq> <ms> <by>'.
+func recallOf(group string, words []string) (*domain.Recall, error) {
+	r := &domain.Recall{Group: group, By: words[2]}
+	var err error
+	if r.Seq, err = strconv.ParseInt(words[0], 10, 64); err == nil {
+		r.TimeMS, err = strconv.ParseInt(words[1], 10, 64)
+	}
+	return r, err
 }
 
 // noticePayload is how an event is published; Subscriber.toGroup and toUser read it.

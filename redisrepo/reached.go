@@ -17,7 +17,11 @@ func (s *Store) Reached(ctx context.Context, log domain.LogRange, groups []strin
 	for len(groups)+len(marks) > 0 {
 		g := groups[:min(len(groups), reachedCall)]
 		m := marks[:min(len(marks), reachedCall-len(g))]
-		answer, err := s.reached(ctx, log, g, m)
+		fields := make([]string, len(m))
+		for i, who := range m {
+			fields[i] = who.Group + "|" + who.User
+		}
+		answer, err := s.reached(ctx, log, dirtyKey(log.Partition, log.Gen), g, fields)
 		if err != nil {
 			return nil, nil, fmt.Errorf("watermarks of partition %d: %w", log.Partition, err)
 		}
@@ -39,17 +43,18 @@ func (s *Store) Reached(ctx context.Context, log domain.LogRange, groups []strin
 	return watermarks, written, nil
 }
 
-func (s *Store) reached(ctx context.Context, log domain.LogRange, groups []string, marks []domain.GroupUser) ([]string, error) {
+// reached asks for watermarks, and which fields of the hash waiting are there still.
+func (s *Store) reached(ctx context.Context, log domain.LogRange, waiting string, groups, fields []string) ([]string, error) {
 	p, gen := log.Partition, log.Gen
-	args := make([]any, 0, 3+len(groups)+len(marks))
+	args := make([]any, 0, 3+len(groups)+len(fields))
 	args = append(args, gen, s.cfg.Identity, len(groups))
 	for _, group := range groups {
 		args = append(args, group)
 	}
-	for _, m := range marks {
-		args = append(args, m.Group+"|"+m.User)
+	for _, field := range fields {
+		args = append(args, field)
 	}
-	answer, err := s.run(ctx, reachedScript, []string{genKey(p), persistedKey(p, gen), dirtyKey(p, gen)}, args...).StringSlice()
+	answer, err := s.run(ctx, reachedScript, []string{genKey(p), persistedKey(p, gen), waiting}, args...).StringSlice()
 	if err == nil && len(answer) == 1 && answer[0] == "STALE" {
 		return nil, nil
 	}

@@ -1,11 +1,11 @@
--- Tells how far MySQL has got with some groups and read marks, for an instance that may have missed it. standing.lua goes
+-- Tells how far MySQL has got with some groups and read marks or recalls, for an instance that may have missed it. standing.lua goes
 -- before this: a server that was emptied would say that nothing waits any more.
 --
--- KEYS   1 gen  2 persisted:<gen>  3 dirty:<gen>
+-- KEYS   1 gen  2 persisted:<gen>  3 dirty:<gen> or recalling:<gen>
 -- ARGV   1 generation the caller believes in  2 identity of the server, '' to ask it  3 number of groups
---        then the groups, then marks: '<group>|<user>'
--- RETURN {'STALE'} when server or generation is another one; otherwise a watermark a group ('0' = none), then '1' a mark
---        that waits to be written, '0' one that does not
+--        then the groups, then fields of the third key: '<group>|<user>' or '<group>|<seq>'
+-- RETURN {'STALE'} when server or generation is another one; otherwise a watermark a group ('0' = none), then '1' a
+--        field that is there, for it waits to be written, '0' one that does not
 
 if stale then return {'STALE'} end
 local groups = tonumber(ARGV[3])

@@ -73,7 +73,7 @@ func (s *Store) addDirty(ctx context.Context, marks map[string]int64, group stri
 func (s *Store) addSenders(ctx context.Context, marks map[string]int64, group string, from int64) error {
 	for looked := 0; ; {
 		r := domain.Range{Group: group, From: from, To: 1 << 53, Limit: domain.MaxPage}
-		pages, err := s.readRecent(ctx, []domain.Range{r})
+		pages, _, err := s.readRecent(ctx, []domain.Range{r})
 		if err != nil {
 			return err
 		}

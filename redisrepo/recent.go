@@ -19,18 +19,26 @@ func (s *Store) Recent(ctx context.Context, ranges []domain.Range) ([][]domain.R
 		for i, r := range ranges {
 			_, gens[i] = s.of(r.Group)
 		}
-		results, err := s.readRecent(ctx, ranges)
+		results, recalled, err := s.readRecent(ctx, ranges)
 		if err != nil {
 			return nil, err
 		}
 		over := s.keep(ranges, gens, results)
 		if over < 0 {
+			entombEach(results, recalled)
 			return results, nil
 		}
 		p := s.cfg.Partitions.Of(ranges[over].Group)
 		if err := s.renewed(ctx, p, gens[over], try); err != nil {
 			return nil, err
 		}
+	}
+}
+
+// entombEach makes tombstones, behind keep: what the journal brings to MySQL is known there by its content.
+func entombEach(results [][]domain.Record, recalled [][]domain.Recall) {
+	for i := range results {
+		results[i] = domain.Entombed(results[i], recalled[i])
 	}
 }
 
@@ -46,12 +54,16 @@ func (s *Store) keep(ranges []domain.Range, gens []int64, results [][]domain.Rec
 	return -1
 }
 
-func (s *Store) readRecent(ctx context.Context, ranges []domain.Range) ([][]domain.Record, error) {
+// readRecent has the messages as they were sent, and what was recalled in their groups. That is read first: what is not in
+// there any more has left the recent messages, too.
+func (s *Store) readRecent(ctx context.Context, ranges []domain.Range) (results [][]domain.Record, recalled [][]domain.Recall, err error) {
 	pipe := s.rdb.Pipeline()
+	hashes := make([]*redis.MapStringStringCmd, len(ranges))
 	cmds := make([]*redis.XMessageSliceCmd, len(ranges))
 	for i, r := range ranges {
 		p, gen := s.of(r.Group)
 		key := recentKey(p, gen, r.Group)
+		hashes[i] = pipe.HGetAll(ctx, recalledKey(p, gen, r.Group))
 		from, to := streamID(r.From), streamID(r.To)
 		if r.Last {
 			cmds[i] = pipe.XRevRangeN(ctx, key, to, from, int64(r.Limit))
@@ -60,17 +72,18 @@ func (s *Store) readRecent(ctx context.Context, ranges []domain.Range) ([][]doma
 		}
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, fmt.Errorf("read recent messages of %d groups: %w", len(ranges), err)
+		return nil, nil, fmt.Errorf("read recent messages of %d groups: %w", len(ranges), err)
 	}
-	results := make([][]domain.Record, len(ranges))
+	results, recalled = make([][]domain.Record, len(ranges)), make([][]domain.Recall, len(ranges))
 	for i, r := range ranges {
-		records, err := recentRecords(r, cmds[i].Val())
-		if err != nil {
-			return nil, err
+		if results[i], err = recentRecords(r, cmds[i].Val()); err != nil {
+			return nil, nil, err
 		}
-		results[i] = records
+		if recalled[i], err = recallsOf(r.Group, hashes[i].Val()); err != nil {
+			return nil, nil, err
+		}
 	}
-	return results, nil
+	return results, recalled, nil
 }
 
 func streamID(seq int64) string { return strconv.FormatInt(max(0, seq), 10) + "-0" }

@@ -147,6 +147,15 @@ func (s *Store) remainsIn(ctx context.Context, p int, gen int64, typ domain.Grou
 }
 
 func (s *Store) recentRemains(ctx context.Context, p int, gen int64, typ domain.GroupType, r *domain.Remains) error {
+	fields, err := s.rdb.HGetAll(ctx, recalledKey(p, gen, r.Group)).Result()
+	if err != nil {
+		return err
+	}
+	recalls, err := recallsOf(r.Group, fields)
+	if err != nil {
+		return err
+	}
+	defer func() { domain.ApplyRecalls(r.Messages, recalls) }()
 	for from := "-"; ; {
 		messages, err := s.rdb.XRangeN(ctx, recentKey(p, gen, r.Group), from, "+", auditFields).Result()
 		if err != nil {

@@ -17,6 +17,9 @@ var appendSource string
 //go:embed signal.lua
 var signalSource string
 
+//go:embed recall.lua
+var recallSource string
+
 //go:embed generation.lua
 var generationSource string
 
@@ -77,6 +80,7 @@ var noteSource string
 var (
 	appendScript     = redis.NewScript(standingSource + appendSource)
 	signalScript     = redis.NewScript(standingSource + signalSource)
+	recallScript     = redis.NewScript(standingSource + recallSource)
 	generationScript = redis.NewScript(generationSource)
 	forgetScript     = redis.NewScript(forgetSource)
 	seedScript       = redis.NewScript(seedSource)

@@ -71,7 +71,7 @@ func (s *Store) SetSeeds(ctx context.Context, partition int, gen int64, seeds ma
 func (s *Store) SetHoles(ctx context.Context, group string, holes domain.Holes) error {
 	p, gen := s.of(group)
 	for range maxRenewals {
-		keys := []string{genKey(p), seqKey(p, gen), holesKey(p, gen), floorKey(p, gen), recentKey(p, gen, group)}
+		keys := []string{genKey(p), seqKey(p, gen), holesKey(p, gen), floorKey(p, gen), recentKey(p, gen, group), recalledKey(p, gen, group)}
 		word, err := s.run(ctx, holesScript, keys, gen, group, formatHoles(holes), holes.MinSeq()).Text()
 		if err == nil && word == "STALE" {
 			gen, err = s.rdb.HGet(ctx, genKey(p), "gen").Int64()

@@ -43,6 +43,7 @@ type fakeGroup struct {
 	domain.Group
 	members   map[string]domain.Role
 	records   []domain.Record // ascending
+	recalls   []domain.Recall
 	holes     domain.Holes
 	maxSeq    int64
 	lastMS    int64
@@ -205,6 +206,29 @@ func (b *backend) Recent(ctx context.Context, ranges []domain.Range) ([][]domain
 		}
 	}
 	return answers, err
+}
+
+func (b *backend) Recalled(ctx context.Context, groups []string) ([][]domain.Recall, error) {
+	unlock, err := b.enter(ctx, "Recalled")
+	defer unlock()
+	lists := make([][]domain.Recall, len(groups))
+	for i, group := range groups {
+		lists[i] = b.groups[group].recalls
+	}
+	return lists, err
+}
+
+// Recall recalls whatever there is, and tells nobody.
+func (b *backend) Recall(ctx context.Context, o domain.RecallOrder) (domain.RecallOutcome, error) {
+	unlock, err := b.enter(ctx, "Recall")
+	defer unlock()
+	g := b.groups[o.Group]
+	g.recalls = append(g.recalls, domain.Recall{Group: o.Group, Seq: o.Seq, TimeMS: localClock{}.NowMS(), By: o.Actor.User})
+	return domain.RecallOutcome{}, err
+}
+
+func (b *backend) RecalledSince(context.Context, int64, map[string]int64) (map[string][]domain.Recall, error) {
+	return map[string][]domain.Recall{}, nil
 }
 
 func (b *backend) Holes(ctx context.Context, group string) (domain.Holes, error) {

@@ -26,6 +26,7 @@ type fake struct {
 	online   map[string]domain.Presence
 	notes    []map[string]domain.Note
 	signals  []domain.Signal
+	recalls  []domain.Recall
 	told     []string // users that the bus was to tell something
 
 	down      error // what every store answers, if set
@@ -241,6 +242,34 @@ func (f *fake) Floors(context.Context, []string) (map[string]domain.Floor, error
 
 func (f *fake) ReadMarks(context.Context, []domain.GroupUser) (map[domain.GroupUser]int64, error) {
 	return nil, nil
+}
+
+func (f *fake) Recalled(_ context.Context, groups []string) ([][]domain.Recall, error) {
+	return make([][]domain.Recall, len(groups)), nil
+}
+
+func (f *fake) RecalledSince(_ context.Context, afterMS int64, upTo map[string]int64) (map[string][]domain.Recall, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	found := map[string][]domain.Recall{}
+	for group, last := range upTo {
+		for _, r := range f.recalls {
+			if r.Group == group && r.Seq <= last && r.TimeMS > afterMS {
+				found[group] = append(found[group], r)
+			}
+		}
+	}
+	return found, nil
+}
+
+func (f *fake) Recall(_ context.Context, o domain.RecallOrder) (domain.RecallOutcome, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if o.Seq == 404 {
+		return domain.RecallOutcome{}, domain.Errorf(domain.CodeNotFound, "there is no message with this seq")
+	}
+	f.recalls = append(f.recalls, domain.Recall{Group: o.Group, Seq: o.Seq, TimeMS: 1_700_000_000_000, By: o.Actor.User})
+	return domain.RecallOutcome{}, nil
 }
 
 func (f *fake) Recent(_ context.Context, ranges []domain.Range) ([][]domain.Record, error) {

@@ -1,0 +1,81 @@
+package mysqlrepo
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"hearth/domain"
+)
+
+func TestRecalledRowsAreEmptiedOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, db *DB) {
+		ctx := t.Context()
+		sent := append(messages("a", 1, 4, 1), messages("A", 1, 2, 1)...)
+		insert(t, db, sent...)
+		recalls := []domain.Recall{
+			{Group: "a", Seq: 3, TimeMS: 700, By: "ann"},
+			{Group: "a", Seq: 1, TimeMS: 500, By: "ann"},
+			{Group: "a", Seq: 9, TimeMS: 600, By: "ann"}, // there is no such row
+		}
+		for range 2 {
+			require.NoError(t, db.RecallMessages(ctx, recalls))
+			recalls[0].TimeMS, recalls[0].By = 900, "bob" // the first one counts
+		}
+		records, err := db.Messages(ctx, domain.Range{Group: "a", From: 1, To: 9, Limit: 9})
+		require.NoError(t, err)
+		require.Len(t, records, 4)
+		for i, want := range []struct {
+			ms int64
+			by string
+		}{{500, "ann"}, {}, {700, "ann"}, {}} {
+			ms, by := records[i].Recalled()
+			require.Equal(t, want.ms, ms, "seq %d", i+1)
+			require.Equal(t, want.by, by)
+		}
+		var bodies int
+		require.NoError(t, db.sql.QueryRowContext(ctx, "SELECT COUNT(*) FROM group_msg WHERE msg_body=''").Scan(&bodies))
+		require.Equal(t, 2, bodies)
+		insert(t, db, sent...) // a batch that comes again changes nothing, and is not taken for another message
+		records, err = db.Messages(ctx, domain.Range{Group: "a", From: 1, To: 1, Limit: 1})
+		require.NoError(t, err)
+		require.NotContains(t, string(records[0].Tail), "body")
+	})
+}
+
+func TestRecallsSinceATime(t *testing.T) {
+	onEach(t, func(t *testing.T, db *DB) {
+		ctx := t.Context()
+		insert(t, db, append(messages("a", 1, 9, 1), messages("b", 1, 9, 1)...)...)
+		require.NoError(t, db.RecallMessages(ctx, []domain.Recall{
+			{Group: "a", Seq: 2, TimeMS: 100, By: "u"},
+			{Group: "a", Seq: 4, TimeMS: 50, By: "u"},
+			{Group: "a", Seq: 8, TimeMS: 200, By: "u"},
+			{Group: "b", Seq: 1, TimeMS: 200, By: "u"},
+		}))
+		for _, c := range []struct {
+			after int64
+			upTo  map[string]int64
+			want  map[string][]int64
+		}{
+			{0, map[string]int64{"a": 9, "b": 9}, map[string][]int64{"a": {2, 4, 8}, "b": {1}}},
+			{50, map[string]int64{"a": 9, "b": 0}, map[string][]int64{"a": {2, 8}}},
+			{99, map[string]int64{"a": 7}, map[string][]int64{"a": {2}}},
+			{200, map[string]int64{"a": 9, "b": 9}, map[string][]int64{}},
+		} {
+			found, err := db.RecalledSince(ctx, c.after, c.upTo)
+			require.NoError(t, err)
+			got := map[string][]int64{}
+			for group, list := range found {
+				for _, r := range list {
+					require.Equal(t, "u", r.By)
+					got[group] = append(got[group], r.Seq)
+				}
+			}
+			for group := range c.want {
+				require.ElementsMatch(t, c.want[group], got[group], "%+v", c)
+			}
+			require.Len(t, got, len(c.want))
+		}
+	})
+}
