@@ -121,6 +121,8 @@ func (c *Conn) dispatch(t task) {
 		reply, err = c.pull(ctx, r)
 	case "read":
 		reply, err = c.markRead(ctx, r)
+	case "recall":
+		reply, err = c.recall(ctx, r)
 	case "signal":
 		reply, err = c.signal(ctx, r)
 	case "presence":
@@ -130,7 +132,7 @@ func (c *Conn) dispatch(t task) {
 	case "ping":
 		reply, err = c.pong(r)
 	default:
-		err = domain.BadField("op", "is not one of send, signal, subscribe, unsubscribe, sync, pull, read, presence, refresh, ping")
+		err = domain.BadField("op", "is not one of send, signal, subscribe, unsubscribe, sync, pull, read, recall, presence, refresh, ping")
 	}
 	if err != nil {
 		c.fail(r, err)
@@ -254,7 +256,7 @@ func (c *Conn) sync(ctx context.Context, r wire.Request) ([]byte, error) {
 	if q.Cursor != nil {
 		return nil, domain.BadField("cursor", "goes with a sync without groups only")
 	}
-	query := domain.SyncQuery{Groups: q.Groups, Limit: limit}
+	query := domain.SyncQuery{Groups: q.Groups, Limit: limit, RecalledAfterMS: q.RecalledAfterMS}
 	if q.MaxBytes != nil {
 		if query.MaxBytes = *q.MaxBytes; query.MaxBytes < 1 {
 			return nil, domain.BadField("max_bytes", "must be at least 1")
@@ -270,6 +272,9 @@ func (c *Conn) sync(ctx context.Context, r wire.Request) ([]byte, error) {
 func (c *Conn) conversations(ctx context.Context, r wire.Request, q wire.SyncRequest) ([]byte, error) {
 	if q.MaxBytes != nil || q.Limit != nil {
 		return nil, domain.BadField("limit", "limit and max_bytes go with groups only")
+	}
+	if q.RecalledAfterMS != nil {
+		return nil, domain.BadField("recalled_after_ms", "goes with groups only")
 	}
 	cursor := ""
 	if q.Cursor != nil {
@@ -304,6 +309,7 @@ func (c *Conn) pull(ctx context.Context, r wire.Request) ([]byte, error) {
 	}
 	head, page, err := c.server.history.Pull(ctx, c.actor(), domain.PullQuery{
 		Group: q.Group, After: q.AfterSeq, Before: q.BeforeSeq, BeforeMS: q.BeforeMS, Limit: limit,
+		RecalledAfterMS: q.RecalledAfterMS,
 	})
 	if err != nil {
 		return nil, err
@@ -324,6 +330,20 @@ func (c *Conn) markRead(ctx context.Context, r wire.Request) ([]byte, error) {
 		return nil, err
 	}
 	return wire.AppendRead(nil, r.ID, head), nil
+}
+
+func (c *Conn) recall(ctx context.Context, r wire.Request) ([]byte, error) {
+	var q wire.RecallRequest
+	if err := r.Decode(&q); err != nil {
+		return nil, err
+	}
+	if q.Seq == nil {
+		return nil, domain.BadField("seq", "is required")
+	}
+	if err := c.server.recalls.Recall(ctx, c.actor(), q.Group, *q.Seq); err != nil {
+		return nil, err
+	}
+	return wire.AppendOK(nil, r.ID), nil
 }
 
 func (c *Conn) pong(r wire.Request) ([]byte, error) {

@@ -33,6 +33,8 @@ type feed struct {
 	last      int64           // every seq up to here was handed out or is a hole
 	previous  int64           // seq of the last message handed out, or there at the start
 	early     map[int64]domain.Push
+	recalls   map[int64]domain.Notice // of messages that were not handed out yet
+	soundMS   int64                   // no recall from before this time was missed
 	repairing bool
 	again     bool // a repair was asked for while one was under way
 	behind    bool // at the last check of the tail, below the head, at behindAt
@@ -60,8 +62,9 @@ func newFeed(ctx context.Context, h *Hub, group string) *feed {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	return &feed{
 		hub: h, group: group, ctx: ctx, cancel: cancel, live: make(chan struct{}),
-		early: make(map[int64]domain.Push),
-		subs:  make(map[*Conn]*subscription),
+		early:   make(map[int64]domain.Push),
+		recalls: make(map[int64]domain.Notice),
+		subs:    make(map[*Conn]*subscription),
 	}
 }
 
@@ -111,6 +114,12 @@ func (f *feed) handOutPush(p domain.Push) (ok bool) {
 // handOut gives a message to every subscription; f.mu is held.
 func (f *feed) handOut(p domain.Push) {
 	event := p.Event
+	recall, recalled := f.recalls[p.Seq]
+	if recalled {
+		event = recall.Recall.Entomb(event)
+		delete(f.recalls, p.Seq)
+		defer f.tell(recall) // to those who have pulled the message before
+	}
 	if f.previous != p.Seq-1 {
 		event = wire.WithPrevSeq(event, f.previous)
 	}
@@ -155,8 +164,12 @@ func (f *feed) noticed(n domain.Notice) {
 		f.repaired(n.After)
 		return
 	}
+	if n.Recall != nil && (!f.isLive || n.Recall.Seq > f.last) && len(f.recalls) < maxEarly {
+		f.recalls[n.Recall.Seq] = n
+		return
+	}
 	if f.doubtful && !n.Dismissed && n.Gone == "" {
-		if len(f.waiting) < maxHeld {
+		if n.Recall == nil && len(f.waiting) < maxHeld { // recalls are looked for when the members are asked
 			f.waiting = append(f.waiting, n)
 		}
 		return
@@ -197,6 +210,10 @@ func (f *feed) tellOne(c *Conn, sub *subscription, n domain.Notice, last bool) {
 		sub.last = n.Event
 	case sub.holding && len(sub.held) < maxHeld:
 		sub.held = append(sub.held, n.Event)
+	case sub.holding && n.Recall != nil:
+		sub.dropped = true
+	case n.Recall != nil: // whoever is too slow for it is told to subscribe again
+		c.pushFrom(sub, n.Event)
 	case last: // also to a reader that is too slow
 		c.reply(n.Event)
 	case !sub.holding:

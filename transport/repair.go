@@ -192,12 +192,19 @@ func (f *feed) meet(head *domain.Head) (after int64, verify bool) {
 	defer f.mu.Unlock()
 	if !f.isLive {
 		f.isLive, f.last, f.previous, f.version = true, head.MaxSeq, lastMessage(head), head.Version
+		f.soundMS = nowMS()
 		f.forgetEarly()
 		close(f.live)
 	}
 	f.lookAt(head)
 	return f.last, f.doubtful || f.version != head.Version
 }
+
+// clockSlack is how far an instance's clock may be ahead of Redis', by which recalls are timed.
+const clockSlack = time.Minute
+
+// nowMS is a time before anything that Redis does from now on.
+func nowMS() int64 { return time.Now().Add(-clockSlack).UnixMilli() }
 
 // lastMessage is the highest seq of a group that is not in a hole.
 func lastMessage(head *domain.Head) int64 {
@@ -215,8 +222,16 @@ func lastMessage(head *domain.Head) int64 {
 // lost with the connection to pub/sub.
 func (f *feed) verify(ctx context.Context, head *domain.Head) error {
 	f.mu.Lock()
-	breaks := f.breaks
+	breaks, doubtful, since, last := f.breaks, f.doubtful, f.soundMS, f.last
 	f.mu.Unlock()
+	now := nowMS()
+	var recalls []domain.Recall
+	if doubtful {
+		var err error
+		if recalls, err = f.hub.history.RecallsSince(ctx, f.group, since, last); err != nil {
+			return err
+		}
+	}
 	users := f.users()
 	roles, err := f.hub.history.Roles(ctx, f.group, slices.Collect(maps.Keys(users)))
 	if err != nil {
@@ -237,6 +252,12 @@ func (f *feed) verify(ctx context.Context, head *domain.Head) error {
 		c.explainDrop(f)
 	}
 	if !f.doubtful {
+		if doubtful {
+			f.soundMS = now
+		}
+		for _, r := range recalls { // some may have been told before
+			f.tell(domain.Notice{Event: domain.RecallEvent(r), Recall: &r})
+		}
 		for _, n := range f.waiting {
 			f.tell(n)
 		}
@@ -275,6 +296,11 @@ func (f *feed) forgetEarly() {
 			delete(f.early, seq)
 		}
 	}
+	for seq := range f.recalls {
+		if seq <= f.last {
+			delete(f.recalls, seq)
+		}
+	}
 }
 
 // checkTail fetches what is missing when the feed has stood still below the head since the last check: what is on its
@@ -286,6 +312,9 @@ func (f *feed) checkTail(head *domain.Head, atOnce bool) {
 		return
 	}
 	f.lookAt(head)
+	if !atOnce && !f.doubtful { // pub/sub works
+		f.soundMS = nowMS()
+	}
 	behind := head.MaxSeq > f.last
 	if f.version != head.Version || behind && (atOnce || f.behind && f.behindAt == f.last) {
 		f.startRepair()

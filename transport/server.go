@@ -30,6 +30,7 @@ type Deps struct {
 	History    *domain.History
 	Sends      *domain.Sends
 	Signals    *domain.Signals
+	Recalls    *domain.Recalls
 	Sessions   *domain.Sessions
 	Groups     *domain.Groups
 	Notes      domain.Notes
@@ -49,6 +50,7 @@ type Server struct {
 	history  *domain.History
 	sends    *domain.Sends
 	signals  *domain.Signals
+	recalls  *domain.Recalls
 	sessions *domain.Sessions
 	groups   *domain.Groups
 	clock    Clock
@@ -64,7 +66,7 @@ type Server struct {
 func NewServer(cfg ConnConfig, d Deps) *Server {
 	m := newMetrics(d.Registerer)
 	return &Server{
-		cfg: cfg, auth: d.Auth, history: d.History, sends: d.Sends, signals: d.Signals, sessions: d.Sessions,
+		cfg: cfg, auth: d.Auth, history: d.History, sends: d.Sends, signals: d.Signals, recalls: d.Recalls, sessions: d.Sessions,
 		groups: d.Groups, clock: d.Clock, log: d.Log,
 		metrics:  m,
 		hub:      NewHub(d.History, d.Notes, d.Watermarks, d.Journal, d.Log, m),

@@ -74,6 +74,7 @@ func newFixture(t testing.TB, change func(*options)) *fixture {
 		History:    domain.NewHistory(heads, f.b, f.b, f.b, f.b, f.b),
 		Sends:      domain.NewSends(f.b, f.watermarks, sessions),
 		Signals:    domain.NewSignals(f.b, nil), // it never finds anything missing
+		Recalls:    domain.NewRecalls(f.b, f.b, nil),
 		Sessions:   sessions,
 		Notes:      f.b,
 		Journal:    domain.NewJournal(16, 1<<20),

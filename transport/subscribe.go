@@ -108,6 +108,9 @@ func (c *Conn) subscribe(ctx context.Context, r wire.Request) error {
 	if q.AfterSeq != nil && (*q.AfterSeq < 0 || *q.AfterSeq >= 1<<53) {
 		return domain.BadField("after_seq", "must be from 0 to 2^53-1")
 	}
+	if err := domain.CheckRecalledAfter(q.RecalledAfterMS, q.AfterSeq != nil); err != nil {
+		return err
+	}
 	repairs := c.server.hub.repairsOf(q.Group)
 	head, err := c.enter(ctx, q.Group)
 	if err != nil {
@@ -121,7 +124,7 @@ func (c *Conn) subscribe(ctx context.Context, r wire.Request) error {
 		err = f.catchUp(ctx, *q.AfterSeq) // a client may be ahead of this instance
 	}
 	if err == nil {
-		err = c.answerSubscribe(ctx, r.ID, f, head, repairs, q.AfterSeq, limit)
+		err = c.answerSubscribe(ctx, r.ID, f, head, repairs, q, limit)
 	}
 	if err != nil && !f.serves(c) {
 		c.unfollow(q.Group)
@@ -130,14 +133,17 @@ func (c *Conn) subscribe(ctx context.Context, r wire.Request) error {
 }
 
 // answerSubscribe reads the page and sends the reply. repairs is what repairsOf said before the head was read.
-func (c *Conn) answerSubscribe(ctx context.Context, id wire.ID, f *feed, head *domain.Head, repairs heard, after *int64, limit int) error {
+func (c *Conn) answerSubscribe(ctx context.Context, id wire.ID, f *feed, head *domain.Head, repairs heard, q wire.SubscribeRequest, limit int) error {
 	sub, top := f.hold(c, head.Version)
 	head.MaxSeq = top
 	var page domain.Page
-	if after != nil {
+	if q.AfterSeq != nil {
 		err := c.renewHoles(ctx, head, repairs)
 		if err == nil {
-			page, err = c.pageUpTo(ctx, head, *after, limit)
+			page, err = c.pageUpTo(ctx, head, *q.AfterSeq, limit)
+		}
+		if err == nil && q.RecalledAfterMS != nil {
+			page.Recalled, err = c.server.history.RecalledSeqs(ctx, q.Group, *q.RecalledAfterMS, *q.AfterSeq)
 		}
 		if err != nil {
 			f.restore(c, sub)

@@ -25,6 +25,13 @@ func (a *api) addMessages() {
 		errors:      groupErrors,
 	}, a.getMessage)
 	register(a, route{
+		method: http.MethodDelete, path: "/v1/groups/{g}/messages/{seq}", id: "recallMessage", tag: messageTag,
+		summary: "Recall a message",
+		description: "Senders within 2 minutes; the owner at any time, admins too but for messages of admins and of the owner. " +
+			"In direct conversations the sender only. What is recalled already stays so.",
+		errors: groupErrors,
+	}, a.recallMessage)
+	register(a, route{
 		method: http.MethodPost, path: "/v1/groups/{g}/read", id: "markRead", tag: messageTag,
 		summary:     "Move a read mark forward",
 		description: "Never moves back; above `max_seq` is clamped. An app server names the `user`.",
@@ -71,6 +78,8 @@ type pullInput struct {
 	BeforeSeq integer `query:"before_seq" minimum:"0"`
 	BeforeMS  integer `query:"before_ms" minimum:"0"`
 	Limit     integer `query:"limit" minimum:"1" doc:"Default 50, at most 200."`
+
+	RecalledAfterMS integer `query:"recalled_after_ms" minimum:"0" doc:"With after_seq: ask for recalled."`
 }
 
 func (in *pullInput) query() (q domain.PullQuery, err error) {
@@ -82,6 +91,9 @@ func (in *pullInput) query() (q domain.PullQuery, err error) {
 		return q, err
 	}
 	if q.BeforeMS, err = in.BeforeMS.value("before_ms"); err != nil {
+		return q, err
+	}
+	if q.RecalledAfterMS, err = in.RecalledAfterMS.value("recalled_after_ms"); err != nil {
 		return q, err
 	}
 	q.Limit, err = in.Limit.limit()
@@ -115,6 +127,14 @@ func (a *api) getMessage(ctx context.Context, in *messageInput) (*answer[rawJSON
 		return nil, err
 	}
 	return &answer[rawJSON[message]]{Body: record.AppendJSON(nil)}, nil
+}
+
+func (a *api) recallMessage(ctx context.Context, in *messageInput) (*none, error) {
+	seq, err := in.Seq.value("seq")
+	if err != nil {
+		return nil, err
+	}
+	return noContent(a.Recalls.Recall(ctx, actorOf(ctx), in.Group, *seq))
 }
 
 type newMark struct {

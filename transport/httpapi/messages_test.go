@@ -375,3 +375,35 @@ func TestWhatChangesSomethingIsFinishedAlthoughTheCallerHangsUp(t *testing.T) {
 		require.True(t, asked, method)
 	}
 }
+
+func TestRecall(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	s.fill(t, "g", 3)
+	const path = "/v1/groups/g/messages/"
+	s.do(t, "ann", "DELETE", path+"2", "").want(t, 204)
+	s.do(t, "shop", "DELETE", path+"3", "").want(t, 204)
+	require.Equal(t, []int64{2, 3}, []int64{s.recalls[0].Seq, s.recalls[1].Seq})
+	require.Equal(t, "ann", s.recalls[0].By)
+	s.do(t, "ann", "DELETE", path+"404", "").wantProblem(t, 404, domain.CodeNotFound, "")
+	for _, seq := range []string{"0", "-1", "x", "9007199254740992"} {
+		s.do(t, "ann", "DELETE", path+seq, "").wantProblem(t, 400, domain.CodeBadRequest, "seq")
+	}
+	s.do(t, "", "DELETE", path+"2", "").wantProblem(t, 401, domain.CodeUnauthorized, "")
+
+	const all = "/v1/groups/g/messages?after_seq="
+	for query, want := range map[string]string{
+		"3&recalled_after_ms=1699999999999": `"recalled":[2,3]`,
+		"2&recalled_after_ms=0":             `"recalled":[2]`,
+		"3&recalled_after_ms=1700000000000": `"recalled":[]`,
+	} {
+		require.Contains(t, s.do(t, "ann", "GET", all+query, "").want(t, 200).body, want, query)
+	}
+	require.NotContains(t, s.do(t, "ann", "GET", all+"3", "").want(t, 200).body, "recalled")
+	s.do(t, "ann", "GET", "/v1/groups/g/messages?recalled_after_ms=1", "").wantProblem(t, 400, domain.CodeBadRequest, "recalled_after_ms")
+	s.do(t, "ann", "GET", all+"3&recalled_after_ms=-1", "").wantProblem(t, 400, domain.CodeBadRequest, "recalled_after_ms")
+
+	r := s.do(t, "ann", "POST", "/v1/sync", `{"groups":{"g":3,"nowhere":1},"recalled_after_ms":0}`).want(t, 200)
+	require.Contains(t, r.body, `"recalled":[2,3]`)
+	s.do(t, "ann", "POST", "/v1/sync", `{"recalled_after_ms":0}`).wantProblem(t, 400, domain.CodeBadRequest, "recalled_after_ms")
+}

@@ -31,6 +31,7 @@ type Config struct {
 	History  *domain.History
 	Sends    *domain.Sends
 	Signals  *domain.Signals
+	Recalls  *domain.Recalls
 	Sessions *domain.Sessions
 	Ranking  *domain.Ranking
 	// AllowedOrigins are browsers' origins beside the server's own. None: no CORS headers at all.
@@ -42,8 +43,8 @@ type Config struct {
 }
 
 func (c *Config) complete() error {
-	if c.Auth == nil || c.Groups == nil || c.History == nil || c.Sends == nil || c.Signals == nil || c.Sessions == nil || c.Ranking == nil {
-		return fmt.Errorf("httpapi: Auth, Groups, History, Sends, Signals, Sessions and Ranking are required")
+	if c.Auth == nil || c.Groups == nil || c.History == nil || c.Sends == nil || c.Signals == nil || c.Recalls == nil || c.Sessions == nil || c.Ranking == nil {
+		return fmt.Errorf("httpapi: Auth, Groups, History, Sends, Signals, Recalls, Sessions and Ranking are required")
 	}
 	if c.Limits == (wire.Limits{}) {
 		c.Limits = wire.DefaultLimits

@@ -54,6 +54,7 @@ type page struct {
 	MinSeq   int64     `json:"min_seq" doc:"The lowest seq that may still have a message."`
 	Messages []message `json:"messages" nullable:"false"`
 	Holes    []hole    `json:"holes" nullable:"false"`
+	Recalled []int64   `json:"recalled,omitempty" nullable:"false" doc:"With recalled_after_ms: seqs up to after_seq recalled since then."`
 	More     bool      `json:"more"`
 }
 
@@ -73,6 +74,7 @@ type syncResult struct {
 	PersistedSeq int64     `json:"persisted_seq,omitempty" doc:"With groups."`
 	Messages     []message `json:"messages,omitempty" nullable:"false" doc:"With groups."`
 	Holes        []hole    `json:"holes,omitempty" nullable:"false" doc:"With groups."`
+	Recalled     []int64   `json:"recalled,omitempty" nullable:"false" doc:"With recalled_after_ms: seqs up to after_seq recalled since then."`
 	More         bool      `json:"more,omitempty" doc:"With groups."`
 	Type         string    `json:"type,omitempty" enum:"room,group,direct" doc:"Without groups."`
 	Name         string    `json:"name,omitempty" doc:"Without groups."`

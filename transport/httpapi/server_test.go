@@ -54,6 +54,7 @@ func newServer(t *testing.T, change func(*Config)) *server {
 		History:  domain.NewHistory(heads, s.fake, s.fake, s.fake, s.fake, s.fake),
 		Sends:    domain.NewSends(s.fake, &domain.Watermarks{}, sessions),
 		Signals:  domain.NewSignals(s.fake, nil), // it never finds anything missing
+		Recalls:  domain.NewRecalls(s.fake, s.fake, nil),
 		Sessions: sessions,
 		Ranking:  domain.NewRanking(s.fake, heads, time.Second),
 		Log:      zerolog.New(s.log),

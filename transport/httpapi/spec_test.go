@@ -71,7 +71,7 @@ func TestOpenAPIFileHasEveryRoute(t *testing.T) {
 		"/v1/groups/{g}/members/{u}":    {"delete", "patch"},
 		"/v1/groups/{g}/blocked/{u}":    {"delete", "put"},
 		"/v1/groups/{g}/messages":       {"get", "post"},
-		"/v1/groups/{g}/messages/{seq}": {"get"},
+		"/v1/groups/{g}/messages/{seq}": {"delete", "get"},
 		"/v1/groups/{g}/read":           {"post"},
 		"/v1/groups/{g}/readers":        {"get"},
 		"/v1/groups/{g}/signals":        {"post"},
@@ -123,7 +123,7 @@ func TestDocsPageIsOneFileWithEveryOperation(t *testing.T) {
 	s := newServer(t, nil)
 	r := s.do(t, "", "GET", "/v1/docs", "").want(t, 200)
 	require.Contains(t, r.Header.Get("Content-Type"), "text/html")
-	require.Equal(t, 24, strings.Count(r.body, "<h2 id="))
+	require.Equal(t, 25, strings.Count(r.body, "<h2 id="))
 	for _, outside := range []string{"http://", "https://", "<script", "src="} {
 		require.NotContains(t, r.body, outside)
 	}

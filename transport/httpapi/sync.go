@@ -20,11 +20,12 @@ func (a *api) addSync() {
 }
 
 type syncBody struct {
-	Groups   map[string]int64 `json:"groups,omitempty" doc:"Group → after_seq; at most 200."`
-	Limit    *int64           `json:"limit,omitempty" minimum:"1" doc:"Messages a group, with groups; default 50, at most 200."`
-	MaxBytes *int64           `json:"max_bytes,omitempty" minimum:"1" doc:"Of messages, with groups; default 256 KiB, at most 1 MiB."`
-	Cursor   string           `json:"cursor,omitempty" doc:"Without groups: from the answer before."`
-	User     string           `json:"user,omitempty" doc:"For app servers: who. A user may only name himself."`
+	Groups          map[string]int64 `json:"groups,omitempty" doc:"Group → after_seq; at most 200."`
+	Limit           *int64           `json:"limit,omitempty" minimum:"1" doc:"Messages a group, with groups; default 50, at most 200."`
+	MaxBytes        *int64           `json:"max_bytes,omitempty" minimum:"1" doc:"Of messages, with groups; default 256 KiB, at most 1 MiB."`
+	Cursor          string           `json:"cursor,omitempty" doc:"Without groups: from the answer before."`
+	RecalledAfterMS *int64           `json:"recalled_after_ms,omitempty" minimum:"0" doc:"With groups: ask for recalled."`
+	User            string           `json:"user,omitempty" doc:"For app servers: who. A user may only name himself."`
 }
 
 type syncInput struct{ withBody[syncBody] }
@@ -55,7 +56,7 @@ func (a *api) syncGroups(ctx context.Context, actor domain.Actor, b *syncBody) (
 	if err != nil {
 		return nil, err
 	}
-	results, err := a.History.Sync(ctx, actor, domain.SyncQuery{Groups: b.Groups, Limit: limit, MaxBytes: maxBytes})
+	results, err := a.History.Sync(ctx, actor, domain.SyncQuery{Groups: b.Groups, Limit: limit, MaxBytes: maxBytes, RecalledAfterMS: b.RecalledAfterMS})
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +74,9 @@ func (a *api) conversations(ctx context.Context, actor domain.Actor, b *syncBody
 	}
 	if b.MaxBytes != nil {
 		return nil, domain.BadField("max_bytes", "goes with groups only")
+	}
+	if b.RecalledAfterMS != nil {
+		return nil, domain.BadField("recalled_after_ms", "goes with groups only")
 	}
 	list, next, err := a.History.Conversations(ctx, actor, b.Cursor)
 	if err != nil {

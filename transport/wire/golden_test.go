@@ -56,7 +56,10 @@ var frames = map[string]func(dst []byte) []byte{
 	},
 	"message_behind":        func(dst []byte) []byte { return append(dst, MessageBehind(full, 5)...) },
 	"message_behind_a_hole": func(dst []byte) []byte { return append(dst, MessageBehind(full, 2)...) },
-	"durable":               func(dst []byte) []byte { return AppendDurable(dst, "team", 8) },
+	"recall": func(dst []byte) []byte {
+		return append(dst, domain.RecallEvent(domain.Recall{Group: "team", Seq: 7, TimeMS: timeOf(9), By: "ann"})...)
+	},
+	"durable": func(dst []byte) []byte { return AppendDurable(dst, "team", 8) },
 	"goodbye": func(dst []byte) []byte {
 		return AppendGoodbye(dst, domain.CloseShuttingDown, "shutting down", 1500*time.Millisecond)
 	},
@@ -82,8 +85,16 @@ var frames = map[string]func(dst []byte) []byte{
 	"subscribed":         func(dst []byte) []byte { return AppendSubscribed(dst, 1, head, page) },
 	"subscribed_to_room": func(dst []byte) []byte { return AppendSubscribed(dst, 1, room, domain.Page{}) },
 	"pulled":             func(dst []byte) []byte { return AppendPulled(dst, 1, head, page) },
-	"pulled_nothing":     func(dst []byte) []byte { return AppendPulled(dst, 1, room, domain.Page{}) },
-	"read":               func(dst []byte) []byte { return AppendRead(dst, 1, head) },
+	"pulled_recalled": func(dst []byte) []byte {
+		recalled := page
+		recalled.Recalled = []int64{1, 2}
+		return AppendPulled(dst, 1, head, recalled)
+	},
+	"pulled_nothing_recalled": func(dst []byte) []byte {
+		return AppendPulled(dst, 1, room, domain.Page{Recalled: []int64{}})
+	},
+	"pulled_nothing": func(dst []byte) []byte { return AppendPulled(dst, 1, room, domain.Page{}) },
+	"read":           func(dst []byte) []byte { return AppendRead(dst, 1, head) },
 	"sent_duplicate": func(dst []byte) []byte {
 		again := accepted
 		again.Duplicate, again.PersistedSeq = true, 9

@@ -139,7 +139,7 @@ func AppendPulled(dst []byte, id ID, h *domain.Head, p domain.Page) []byte {
 	return append(dst, '}')
 }
 
-// AppendPull appends {"group","max_seq","min_seq","messages","holes","more"}.
+// AppendPull appends {"group","max_seq","min_seq","messages","holes","recalled"?,"more"}.
 func AppendPull(dst []byte, h *domain.Head, p domain.Page) []byte {
 	dst = append(dst, `{"group":"`...)
 	dst = append(dst, h.Group...)
@@ -245,7 +245,7 @@ func appendMarks(dst []byte, h *domain.Head) []byte {
 }
 
 func appendPage(dst []byte, p domain.Page) []byte {
-	size := 64 + 64*len(p.Holes)
+	size := 64 + 64*len(p.Holes) + 17*len(p.Recalled)
 	for i := range p.Messages {
 		size += p.Messages[i].Size() + 1
 	}
@@ -269,7 +269,18 @@ func appendPage(dst []byte, p domain.Page) []byte {
 		dst = append(dst, h.Reason...)
 		dst = append(dst, `"}`...)
 	}
-	dst = append(dst, `],"more":`...)
+	dst = append(dst, ']')
+	if p.Recalled != nil {
+		dst = append(dst, `,"recalled":[`...)
+		for i, seq := range p.Recalled {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = strconv.AppendInt(dst, seq, 10)
+		}
+		dst = append(dst, ']')
+	}
+	dst = append(dst, `,"more":`...)
 	return strconv.AppendBool(dst, p.More)
 }
 

@@ -121,6 +121,8 @@ type SubscribeRequest struct {
 	Group    string `json:"group"`
 	AfterSeq *int64 `json:"after_seq"`
 	Limit    *int   `json:"limit"`
+
+	RecalledAfterMS *int64 `json:"recalled_after_ms"`
 }
 
 // GroupRequest is the op unsubscribe.
@@ -136,6 +138,8 @@ type SyncRequest struct {
 	Limit    *int             `json:"limit"`
 	MaxBytes *int             `json:"max_bytes"`
 	Cursor   *string          `json:"cursor"`
+
+	RecalledAfterMS *int64 `json:"recalled_after_ms"`
 }
 
 // PullRequest is the op pull.
@@ -146,10 +150,19 @@ type PullRequest struct {
 	BeforeSeq *int64 `json:"before_seq"`
 	BeforeMS  *int64 `json:"before_ms"`
 	Limit     *int   `json:"limit"`
+
+	RecalledAfterMS *int64 `json:"recalled_after_ms"`
 }
 
 // ReadRequest is the op read.
 type ReadRequest struct {
+	envelope
+	Group string `json:"group"`
+	Seq   *int64 `json:"seq"`
+}
+
+// RecallRequest is the op recall.
+type RecallRequest struct {
 	envelope
 	Group string `json:"group"`
 	Seq   *int64 `json:"seq"`

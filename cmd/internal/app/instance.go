@@ -112,6 +112,7 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	sessions := domain.NewSessions(redis, redis, redis, sql, domain.SessionPolicy(cfg.Session.Policy))
 	sends := domain.NewSends(appender, watermarks, sessions)
 	signals := domain.NewSignals(redis, recovery)
+	recalls := domain.NewRecalls(redis, sql, recovery)
 	history := domain.NewHistory(heads, redis, sql, redis, redis, redis)
 	groups := domain.NewGroups(sql, redis, redis, heads, func() string { return uuid.Must(uuid.NewV7()).String() })
 	recovery.UseOpener(groups)
@@ -120,14 +121,14 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	limits := wire.Limits{MessageBytes: cfg.Limits.MessageBytes, TextBytes: cfg.Limits.TextBytes}
 	clock := redisrepo.NewClock(redis, log)
 	server := transport.NewServer(connConfig(cfg, life, limits), transport.Deps{
-		Auth: verifier, History: history, Sends: sends, Signals: signals, Sessions: sessions, Groups: groups,
+		Auth: verifier, History: history, Sends: sends, Signals: signals, Recalls: recalls, Sessions: sessions, Groups: groups,
 		Notes: redis, Watermarks: watermarks, Journal: kept,
 		Clock: clock, Log: log, Registerer: reg, AllowedOrigins: cfg.HTTP.AllowedOrigins,
 	})
 	subscriber := redisrepo.NewSubscriber(redis, server.Hub(), life, log, reg)
 	server.Hub().UseChannels(subscriber)
 	api, err := httpapi.New(httpapi.Config{
-		Auth: verifier, Groups: groups, History: history, Sends: sends, Signals: signals, Sessions: sessions, Ranking: ranking,
+		Auth: verifier, Groups: groups, History: history, Sends: sends, Signals: signals, Recalls: recalls, Sessions: sessions, Ranking: ranking,
 		AllowedOrigins: cfg.HTTP.AllowedOrigins, Limits: limits, HeatWindow: cfg.Heat.Window.D(), Log: log, Register: reg,
 	})
 	if err != nil {

@@ -1,0 +1,243 @@
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"testing"
+)
+
+// tombs are what a page says beside messages of their recalls.
+type tombs struct {
+	MaxSeq   int64 `json:"max_seq"`
+	Unread   int64 `json:"unread"`
+	Messages []struct {
+		message
+		RecalledMS int64  `json:"recalled_ms"`
+		RecalledBy string `json:"recalled_by"`
+	} `json:"messages"`
+	Recalled []int64 `json:"recalled"`
+}
+
+// recalledBy is by whom each message was recalled, "" for those that were not; a tombstone with a body fails.
+func (p tombs) recalledBy(t testing.TB) map[int64]string {
+	t.Helper()
+	by := make(map[int64]string)
+	for _, m := range p.Messages {
+		by[m.Seq] = m.RecalledBy
+		if (len(m.Body) == 0) != (m.RecalledBy != "") || (m.RecalledMS == 0) != (m.RecalledBy == "") {
+			t.Errorf("message %d: got body %q, recalled by %q at %d", m.Seq, m.Body, m.RecalledBy, m.RecalledMS)
+		}
+	}
+	return by
+}
+
+// tombsOf pulls a group from its start on an instance.
+func (s *stack) tombsOf(n int, user, group string) (p tombs) {
+	s.t.Helper()
+	s.user(n, user).get("/v1/groups/"+group+"/messages?after_seq=0&limit=200").ok(http.StatusOK, &p)
+	return p
+}
+
+// showsRecalls fails unless every instance shows these recalls and no others.
+func (s *stack) showsRecalls(t testing.TB, what, user, group string, want map[int64]string) {
+	t.Helper()
+	for n := range s.instances {
+		if got := s.tombsOf(n, user, group).recalledBy(t); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s, on instance %d: got %v, want %v", what, n, got, want)
+		}
+	}
+}
+
+// awaitWrittenRecalls waits until MySQL has so many tombstones.
+func (s *stack) awaitWrittenRecalls(want int) {
+	s.t.Helper()
+	await(s.t, patience, fmt.Sprint(want, " recalled rows"), func() (bool, any) {
+		var n int
+		err := s.db.QueryRowContext(s.t.Context(), "SELECT COUNT(*) FROM group_msg WHERE recalled_time>0 AND msg_body='' AND content_hash<>''").Scan(&n)
+		return err == nil && n == want, fmt.Sprint(n, err)
+	})
+}
+
+// TestRecall: nobody is shown the content behind the answer, on whatever instance, before and after MySQL has it.
+func TestRecall(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, setup{instances: 2, env: slowly})
+	s.createGroup("group", "g", "ann", "bob")
+	ann, bob := s.connect(0, "ann"), s.connect(1, "bob")
+	var first sent
+	once := fields{"group": "g", "body": textBody("one"), "client_id": "c1"}
+	ann.do("send", once, &first)
+	for n := range 3 {
+		ann.send("g", say(n))
+	}
+	bob.awaitPushes("g", 4)
+	s.awaitRows(patience, 4)
+
+	ann.do("recall", fields{"group": "g", "seq": 1}, nil)
+	s.showsRecalls(t, "recalled", "bob", "g", map[int64]string{1: "ann", 2: "", 3: "", 4: ""})
+	ann.send("g", say(9))
+	ann.do("recall", fields{"group": "g", "seq": 5}, nil)
+	s.showsRecalls(t, "recalled at once", "bob", "g", map[int64]string{1: "ann", 2: "", 3: "", 4: "", 5: "ann"})
+	event := bob.awaitMatch("recall of 1", func(f frame) bool { return f.Event == "recall" && f.Seq == 1 })
+	if event.By != "ann" || event.Group != "g" || event.TimeMS < first.TimeMS {
+		t.Errorf("event: got %s", event.raw)
+	}
+	var again sent
+	if ann.do("send", once, &again); !again.Duplicate || again.Seq != 1 {
+		t.Errorf("repeat of a recalled message: got %+v, want the duplicate of 1", again)
+	}
+
+	one := "/v1/groups/g/messages/"
+	s.user(1, "bob").delete(one+"2").refused(http.StatusForbidden, "forbidden", "")
+	s.user(1, "eve").delete(one+"2").refused(http.StatusForbidden, "not_member", "")
+	s.user(1, "ann").delete(one+"99").refused(http.StatusNotFound, "not_found", "")
+	for range 2 {
+		s.user(1, "ann").delete(one+"2").ok(http.StatusNoContent, nil)
+	}
+	s.server(0).delete(one+"3").ok(http.StatusNoContent, nil)
+	key := s.tombsOf(0, "bob", "g").recalledBy(t)[3]
+	if key == "" || key == "ann" {
+		t.Errorf("recalled by an app server: got %q, want its key's id", key)
+	}
+	want := map[int64]string{1: "ann", 2: "ann", 3: key, 4: "", 5: "ann"}
+	s.awaitWrittenRecalls(4)
+	s.awaitPersisted(patience)
+	s.showsRecalls(t, "written", "bob", "g", want)
+
+	var asked tombs
+	after := fields{"group": "g", "after_seq": 4, "recalled_after_ms": event.TimeMS - 1}
+	for _, op := range []string{"pull", "subscribe"} {
+		if bob.do(op, after, &asked); !slices.Equal(asked.Recalled, []int64{1, 2, 3}) {
+			t.Errorf("%s: got recalled %v, want 1, 2 and 3", op, asked.Recalled)
+		}
+	}
+	var synced struct{ Results []tombs }
+	bob.do("sync", fields{"groups": fields{"g": 2}, "recalled_after_ms": event.TimeMS}, &synced)
+	if got := synced.Results[0].Recalled; !slices.Equal(got, []int64{2}) {
+		t.Errorf("sync: got recalled %v, want 2", got)
+	}
+	if synced.Results[0].Unread != 5 {
+		t.Errorf("unread: got %d, want 5, tombstones among them", synced.Results[0].Unread)
+	}
+	for _, bad := range []fields{{"group": "g", "recalled_after_ms": 1}, {"group": "g", "before_seq": 3, "recalled_after_ms": 1}} {
+		if err := bob.try("pull", bad, nil); codeOf(err) != "bad_request" {
+			t.Errorf("pull %v: got %v, want bad_request", bad, err)
+		}
+	}
+
+	// Of a message that only MySQL has.
+	s.deleteKeys("hearth:{*}:recent:*")
+	s.deleteKeys("hearth:{*}:recalled:*")
+	s.showsRecalls(t, "not in Redis any more", "bob", "g", want)
+	ann.do("recall", fields{"group": "g", "seq": 4}, nil)
+	want[4] = "ann"
+	s.showsRecalls(t, "old message", "bob", "g", want)
+	s.awaitWrittenRecalls(5)
+	s.awaitPersisted(patience)
+	s.showsRecalls(t, "old message, written", "bob", "g", want)
+	s.sound()
+
+	s.server(0).delete("/v1/groups/g").ok(http.StatusNoContent, nil)
+	s.user(1, "ann").delete(one+"4").refused(http.StatusGone, "gone", "")
+}
+
+// TestRecallsOutliveRedis: it is emptied right behind the answers; the messages are some that MySQL has and some that only
+// the other instance has acknowledged.
+func TestRecallsOutliveRedis(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, setup{instances: 2, env: slowly})
+	s.createGroup("group", "g", "ann", "bob")
+	ann, other := s.connect(0, "ann"), s.connect(1, "ann")
+	want := map[int64]string{}
+	for range 3 {
+		var seqs []int64
+		for n := range 6 {
+			m := ann.send("g", say(n))
+			seqs, want[m.Seq] = append(seqs, m.Seq), ""
+			if n == 2 {
+				s.awaitPersisted(patience)
+			}
+		}
+		for i, seq := range []int64{seqs[1], seqs[4], seqs[5]} {
+			[]*client{ann, other}[(i+1)%2].do("recall", fields{"group": "g", "seq": seq}, nil)
+			want[seq] = "ann"
+		}
+		if err := s.rdb.FlushAll(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		m := ann.send("g", say(7)) // both are in the new generation once it is pushed
+		want[m.Seq] = ""
+		other.awaitMatchPush("g", m.Seq)
+		s.showsRecalls(t, "emptied", "bob", "g", want)
+	}
+	s.awaitPersisted(patience)
+	s.showsRecalls(t, "in the end", "bob", "g", want)
+	s.sound()
+}
+
+// awaitMatchPush waits until a message was pushed.
+func (c *client) awaitMatchPush(group string, seq int64) {
+	c.t.Helper()
+	if !c.wait(patience, func() bool {
+		return slices.ContainsFunc(c.pushes[group], func(f frame) bool { return f.Seq == seq })
+	}) {
+		c.t.Fatalf("%s: message %d of %s was not pushed (%v)", c.user, seq, group, c.why())
+	}
+}
+
+// TestRecallsAgainstAModel sends, recalls and reads at random, and looks after each step what one of the instances says.
+func TestRecallsAgainstAModel(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, setup{instances: 2})
+	s.createGroup("group", "g", "ann", "bob", "cy")
+	users := []string{"ann", "bob", "cy"}
+	lines := make(map[string]*client)
+	for i, u := range users {
+		lines[u] = s.connect(i%2, u)
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	from, recalled, read := map[int64]string{}, map[int64]string{}, map[string]int64{}
+	top := int64(0)
+	for step := range 250 {
+		user := users[r.IntN(3)]
+		switch do := r.IntN(10); {
+		case do < 5 || top == 0:
+			top = lines[user].send("g", say(step)).Seq
+			from[top], recalled[top], read[user] = user, "", top
+		case do < 8:
+			seq := 1 + r.Int64N(top)
+			err := lines[user].try("recall", fields{"group": "g", "seq": seq}, nil)
+			switch {
+			case recalled[seq] == "" && from[seq] != user:
+				if codeOf(err) != "forbidden" {
+					t.Fatalf("step %d: %s recalls %d of %s: got %v, want forbidden", step, user, seq, from[seq], err)
+				}
+			case err != nil:
+				t.Fatalf("step %d: %s recalls %d: %v", step, user, seq, err)
+			case recalled[seq] == "":
+				recalled[seq] = user
+			}
+		default:
+			seq := 1 + r.Int64N(top)
+			lines[user].do("read", fields{"group": "g", "seq": seq}, nil)
+			read[user] = max(read[user], seq)
+		}
+		p := s.tombsOf(r.IntN(2), users[r.IntN(3)], "g")
+		if got := p.recalledBy(t); fmt.Sprint(got) != fmt.Sprint(recalled) || t.Failed() {
+			t.Fatalf("step %d: got %v, want %v", step, got, recalled)
+		}
+	}
+	for _, u := range users {
+		if p, h := s.unread(r.IntN(2), u, "g"); p.Unread != top-read[u] || h.Unread != top-read[u] {
+			t.Errorf("%s: got %d and %d unread, want %d", u, p.Unread, h.Unread, top-read[u])
+		}
+	}
+	s.awaitPersisted(patience)
+	s.deleteKeys("hearth:{*}:recent:*")
+	s.showsRecalls(t, "as MySQL has it", "ann", "g", recalled)
+	s.sound()
+}
