@@ -15,6 +15,7 @@ type Remains struct {
 	Messages []Message // recent ones, by seq; without GroupType where that is not known
 	Holes    Holes     // of the latest generation: what lies in them was given up
 	Marks    map[string]int64
+	Recalls  []Recall // those of Messages are tombstones
 	// LostGens are the generations that Redis has seen and MySQL may not have: in each the group may have begun a jump higher.
 	// Where its floor was raised before, they are in it.
 	LostGens int64
@@ -60,6 +61,8 @@ type FloorStore interface {
 	RaiseGeneration(ctx context.Context, partition int, redis int64, dry bool) (before, after Generation, err error)
 	// WriteBack stores messages that have no row and lie in no hole, whatever their generation; left counts the others.
 	WriteBack(ctx context.Context, messages []Message) (left int, err error)
+	// RecallMessages empties rows that were recalled.
+	RecallMessages(ctx context.Context, recalls []Recall) error
 	// RaiseFloor writes back what remains of a group, and makes sure that gen and those behind it start above all that may
 	// have been given. Doing it again changes nothing. With dry it only tells.
 	RaiseFloor(ctx context.Context, gen int64, r Remains, dry bool) (RaisedFloor, error)
@@ -181,8 +184,13 @@ func (f *FloorRepair) clearLogs(ctx context.Context) error {
 func (f *FloorRepair) clearLog(ctx context.Context, log LogRange) error {
 	left := 0
 	err := f.Cache.EachEntries(ctx, log, func(entries []LogEntry) error {
-		n, err := f.Store.WriteBack(ctx, messagesOf(entries))
+		messages, recalls := Unlogged(entries)
+		ApplyRecalls(messages, recalls)
+		n, err := f.Store.WriteBack(ctx, messages)
 		left += n
+		if err == nil && len(recalls) > 0 {
+			err = f.Store.RecallMessages(ctx, recalls)
+		}
 		return err
 	})
 	if err != nil {
@@ -194,12 +202,6 @@ func (f *FloorRepair) clearLog(ctx context.Context, log LogRange) error {
 	return f.Cache.EachEntries(ctx, log, func(entries []LogEntry) error {
 		return f.Cache.Committed(ctx, []LogBatch{{LogRange: log, Entries: entries}})
 	})
-}
-
-func messagesOf(entries []LogEntry) []Message {
-	messages, recalls := Unlogged(entries)
-	ApplyRecalls(messages, recalls)
-	return messages
 }
 
 // raiseUnknown does for groups that only Redis knows what was done for the others: one of the same id may be made again.
@@ -229,6 +231,9 @@ func (f *FloorRepair) raise(ctx context.Context, groups []string, unknown bool) 
 		p := f.Partitions.Of(group)
 		remains.LostGens = f.lostGens[p]
 		raised, err := f.Store.RaiseFloor(ctx, f.gens[p], remains, f.Dry)
+		if err == nil && !f.Dry && len(remains.Recalls) > 0 { // of rows that the backup has as they were sent
+			err = f.Store.RecallMessages(ctx, remains.Recalls)
+		}
 		if err != nil {
 			return err
 		}

@@ -42,7 +42,11 @@ func (b *backedUp) Remaining(context.Context) (map[string][]int64, error) {
 }
 
 func (b *backedUp) RemainsOf(_ context.Context, group string, gens []int64) (domain.Remains, error) {
-	return domain.Remains{Group: group, Top: gens[len(gens)-1]}, nil
+	r := domain.Remains{Group: group, Top: gens[len(gens)-1]}
+	if group == "a" {
+		r.Recalls = []domain.Recall{{Group: "a", Seq: 7}}
+	}
+	return r, nil
 }
 
 func (b *backedUp) Logs(context.Context) ([]domain.LogRange, error) {
@@ -50,7 +54,7 @@ func (b *backedUp) Logs(context.Context) ([]domain.LogRange, error) {
 }
 
 func (b *backedUp) EachEntries(_ context.Context, _ domain.LogRange, found func([]domain.LogEntry) error) error {
-	return found([]domain.LogEntry{{ID: "1-0"}})
+	return found([]domain.LogEntry{{ID: "1-0"}, {ID: "2-0", Recall: &domain.Recall{Group: "b", Seq: 2}}})
 }
 
 func (b *backedUp) Committed(context.Context, []domain.LogBatch) error {
@@ -83,6 +87,11 @@ func (b *backedUp) RaiseGeneration(_ context.Context, _ int, redis int64, dry bo
 
 func (b *backedUp) WriteBack(context.Context, []domain.Message) (int, error) { return b.left, nil }
 
+func (b *backedUp) RecallMessages(_ context.Context, recalls []domain.Recall) error {
+	b.note("recalled %d of %s", recalls[0].Seq, recalls[0].Group)
+	return nil
+}
+
 func (b *backedUp) RaiseFloor(_ context.Context, gen int64, r domain.Remains, dry bool) (domain.RaisedFloor, error) {
 	b.note("floor of %s in %d from %d lost %d dry %v", r.Group, gen, r.Top, r.LostGens, dry)
 	return domain.RaisedFloor{Group: r.Group, Floor: 1}, nil
@@ -102,10 +111,15 @@ func (b *backedUp) repair() (*domain.FloorRepair, *[]string) {
 func TestFloorRepair(t *testing.T) {
 	t.Parallel()
 	floors := func(dry bool) []string {
-		return []string{
-			fmt.Sprint("generation above 4 dry ", dry),
-			fmt.Sprint("floor of a in 5 from 4 lost 2 dry ", dry), fmt.Sprint("floor of b in 5 from 4 lost 2 dry ", dry),
+		list := []string{fmt.Sprint("generation above 4 dry ", dry), fmt.Sprint("floor of a in 5 from 4 lost 2 dry ", dry)}
+		if !dry {
+			list = append(list, "recalled 7 of a")
 		}
+		list = append(list, fmt.Sprint("floor of b in 5 from 4 lost 2 dry ", dry))
+		if !dry {
+			list = append(list, "recalled 2 of b")
+		}
+		return list
 	}
 	b := &backedUp{}
 	f, told := b.repair()

@@ -155,6 +155,7 @@ func (s *Store) recentRemains(ctx context.Context, p int, gen int64, typ domain.
 	if err != nil {
 		return err
 	}
+	r.Recalls = append(r.Recalls, recalls...)
 	defer func() { domain.ApplyRecalls(r.Messages, recalls) }()
 	for from := "-"; ; {
 		messages, err := s.rdb.XRangeN(ctx, recentKey(p, gen, r.Group), from, "+", auditFields).Result()
