@@ -177,6 +177,37 @@ func TestRecallsOutliveRedis(t *testing.T) {
 	s.sound()
 }
 
+// TestRecallsOutliveTheirInstance: the one that has acknowledged is killed at once, and all are started again.
+func TestRecallsOutliveTheirInstance(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, setup{instances: 2, env: slowly})
+	s.createGroup("group", "g", "ann", "bob")
+	ann := s.connect(0, "ann")
+	ann.send("g", say(1))
+	ann.send("g", say(2))
+	ann.do("recall", fields{"group": "g", "seq": 2}, nil)
+	s.instances[0].kill()
+	if got := s.tombsOf(1, "bob", "g").recalledBy(t); fmt.Sprint(got) != fmt.Sprint(map[int64]string{1: "", 2: "ann"}) {
+		t.Errorf("on the other instance: got %v", got)
+	}
+	s.instances[0].up()
+	s.instances[0].awaitReady()
+	s.connect(0, "ann").do("recall", fields{"group": "g", "seq": 1}, nil)
+	for _, i := range s.instances {
+		i.kill()
+		i.up()
+	}
+	for _, i := range s.instances {
+		i.awaitReady()
+	}
+	want := map[int64]string{1: "ann", 2: "ann"}
+	s.showsRecalls(t, "started again", "bob", "g", want)
+	s.awaitWrittenRecalls(2)
+	s.awaitPersisted(patience)
+	s.showsRecalls(t, "written", "bob", "g", want)
+	s.sound()
+}
+
 // awaitMatchPush waits until a message was pushed.
 func (c *client) awaitMatchPush(group string, seq int64) {
 	c.t.Helper()
