@@ -258,3 +258,19 @@ func TestAcknowledgedRecallsAreInTheJournal(t *testing.T) {
 		}
 	})
 }
+
+func TestARecallThatAFullRedisRefusesIsNotDoneByHalf(t *testing.T) {
+	t.Parallel()
+	e := newReal(t)
+	e.talk(t, e.recovery(group("g", domain.Private, "ann")), "g", "ann")
+	e.configSet(t, "maxmemory", "1")
+	order := domain.RecallOrder{Group: "g", Seq: 1, Actor: by("ann")}
+	_, code := e.recall(t, order)
+	require.Equal(t, domain.CodeOverloaded, code)
+	require.Contains(t, e.shown(t, domain.Range{Group: "g"})[1], "body")
+	e.commit(t, "g", e.logged(t, "g"))
+	e.configSet(t, "maxmemory", "0")
+	missing, code := e.recall(t, order)
+	require.Empty(t, string(missing)+string(code))
+	require.NotContains(t, e.shown(t, domain.Range{Group: "g"})[1], "body")
+}
