@@ -17,6 +17,7 @@ const (
 	BlockUsers    Action = "block users"
 	ChangeRoles   Action = "change roles" // handing over is making another one owner
 	Dismiss       Action = "dismiss"
+	RecallAny     Action = "recall messages" // at any time; what they sent, users recall for a while without it
 )
 
 // answer is a cell of the tables below.
@@ -101,10 +102,15 @@ var permissions = map[Action]map[GroupType]row{
 		Private: {yes, yes, no, no, out},
 		Direct:  {fixed, no, no, fixed, out},
 	},
+	RecallAny: {
+		Room:    {yes, yes, yes, no, no},
+		Private: {yes, yes, yes, no, out},
+		Direct:  {yes, no, no, no, out},
+	},
 }
 
 // overOthers is what permissions leaves open: it depends on the role of whom it is done to. The owner is the only one
-// over whom an owner asks, so nobody removes, mutes or blocks himself.
+// over whom an owner asks, so nobody removes, mutes or blocks himself. Messages of one's own are not among others'.
 var overOthers = map[Action]map[Role]row{
 	RemoveMembers: {
 		Owner:  {server: first},
@@ -128,6 +134,13 @@ var overOthers = map[Action]map[Role]row{
 		Owner:  {server: first, owner: first},
 		Admin:  {server: yes, owner: yes},
 		Member: {server: yes, owner: yes},
+	},
+	RecallAny: {
+		Owner:     {server: yes},
+		Admin:     {server: yes, owner: yes},
+		Member:    {server: yes, owner: yes, admin: yes},
+		Outsider:  {server: yes, owner: yes, admin: yes},
+		BlockedIn: {server: yes, owner: yes, admin: yes},
 	},
 }
 

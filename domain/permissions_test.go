@@ -56,6 +56,9 @@ dismiss         direct  *       –          –          forbidden  not_member 
 leave           room    *       conflict   ok         ok         not_member  forbidden
 leave           group   *       conflict   ok         ok         not_member  forbidden
 leave           direct  *       –          –          forbidden  not_member  forbidden
+recall_messages room    *       ok         ok         forbidden  forbidden   forbidden
+recall_messages group   *       ok         ok         forbidden  not_member  forbidden
+recall_messages direct  *       –          –          forbidden  not_member  forbidden
 `
 
 func TestAllowIsTheProtocolsTable(t *testing.T) {
@@ -80,7 +83,7 @@ func TestAllowIsTheProtocolsTable(t *testing.T) {
 					require.Equal(t, want, got, "%s in a %s, join %s, as %q", do, typ, join, role)
 				}
 				wantServer := "ok"
-				if !slices.Contains([]domain.Action{domain.Read, domain.Send, domain.ListMembers, domain.SeeGroup}, do) && typ == domain.Direct {
+				if !slices.Contains([]domain.Action{domain.Read, domain.Send, domain.ListMembers, domain.SeeGroup, domain.RecallAny}, do) && typ == domain.Direct {
 					wantServer = "forbidden" // §7: both are in it, and nobody else can be
 				}
 				for _, actor := range []domain.Actor{server, {User: "ann", Key: "backend-1"}} {
@@ -90,7 +93,7 @@ func TestAllowIsTheProtocolsTable(t *testing.T) {
 			}
 		}
 	}
-	require.Len(t, walked, 13*3*2, "every action, type and join is in the table")
+	require.Len(t, walked, 14*3*2, "every action, type and join is in the table")
 }
 
 // overOthers is the same table for what is done to somebody: who does it stands above, to whom beside.
@@ -111,6 +114,11 @@ block_users     blocked   ok          ok         ok
 change_roles    owner     conflict    conflict   forbidden
 change_roles    admin     ok          ok         forbidden
 change_roles    member    ok          ok         forbidden
+recall_messages owner     ok          forbidden  forbidden
+recall_messages admin     ok          ok         forbidden
+recall_messages member    ok          ok         ok
+recall_messages outsider  ok          ok         ok
+recall_messages blocked   ok          ok         ok
 `
 
 func TestAllowOverIsTheProtocolsTable(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 
@@ -53,11 +54,36 @@ func recallArguments(gen int64, identity, channel string, o domain.RecallOrder) 
 	}
 	args := []any{gen, identity, channel, o.Group, o.Seq, o.Actor.User, kind, by, domain.RecallWindow.Milliseconds()}
 	if o.Stored == nil {
-		return append(args, "", 0, 0, "")
+		return append(args, "", 0, 0, "", recallRights())
 	}
 	recalledMS, recalledBy := o.Stored.Recalled()
-	return append(args, o.Stored.From(), o.Stored.TimeMS, recalledMS, recalledBy)
+	return append(args, o.Stored.From(), o.Stored.TimeMS, recalledMS, recalledBy, recallRights())
 }
+
+// recallRights is what the permission table says of recalls, for the script, which alone sees the roles at the moment of the
+// recall.
+var recallRights = sync.OnceValue(func() string {
+	roles := []domain.Role{domain.Owner, domain.Admin, domain.Member, domain.Outsider, domain.BlockedIn}
+	asking := map[string]domain.Actor{"server": {Key: domain.SystemUser}}
+	for _, role := range roles {
+		asking[string(role)] = domain.Actor{User: domain.SystemUser}
+	}
+	rights := " "
+	for _, typ := range []domain.GroupType{domain.Room, domain.Private, domain.Direct} {
+		for who, actor := range asking {
+			if domain.Allow(actor, domain.RecallAny, typ, domain.JoinOpen, domain.Role(who)) != nil {
+				continue
+			}
+			rights += string(typ) + "/" + who + " "
+			for _, sender := range roles {
+				if domain.AllowOver(actor, domain.RecallAny, domain.Role(who), sender) == nil {
+					rights += string(typ) + "/" + who + "/" + string(sender) + " "
+				}
+			}
+		}
+	}
+	return rights
+})
 
 func recallRefusal(word string) error {
 	switch word {

@@ -8,6 +8,8 @@
 --        8 by whom, as others learn it  9 how long senders may, in ms
 --        10 sender of the message as MySQL has it ('' = not asked)  11 its time  12 when it was recalled ('0' = it was not)
 --        13 by whom
+--        14 the permission table: ' <type>/<who> ' who recalls at any time, his own and ' <type>/<who>/<sender> ' others'
+--        messages; who is a role or 'server', sender a role ('' = not in)
 -- RETURN {'OK', time_ms, by, persisted, tail}   recalled, now or before; tail of the message ('' = it is not recent)
 --        {word}: STALE (server or generation is another one), LOAD (group not cached), RESEED (seq not known in this
 --        generation), UNKNOWN (not recent: MySQL has to be asked), NOT_FOUND, GONE, NOT_MEMBER, BLOCKED,
@@ -42,17 +44,16 @@ end
 if from == '' then return {'UNKNOWN'} end
 if not recent and ARGV[12] ~= '0' then return {'OK', ARGV[12], ARGV[13], persisted, ''} end
 
+local function allowed(word) return string.find(ARGV[14], ' ' .. word .. ' ', 1, true) end
+
 local function may()
-  if kind == 's' then return true end
+  if kind == 'u' and from == user and now - tonumber(sent_ms) <= tonumber(ARGV[9]) then return true end
   local type = redis.call('HGET', KEYS[8], '*type')
   local places = redis.call('HMGET', KEYS[8], user, from)
-  local mine, theirs = string.match(places[1] or '', '^(%a+):'), string.match(places[2] or '', '^(%a+):')
-  if from == user and now - tonumber(sent_ms) <= tonumber(ARGV[9]) then return true end
-  if type ~= 'direct' then
-    if mine == 'owner' then return true end
-    if mine == 'admin' and (from == user or theirs ~= 'owner' and theirs ~= 'admin') then return true end
-  end
-  return false
+  local mine = kind == 's' and 'server' or string.match(places[1] or '', '^(%a*):') or ''
+  local theirs = string.match(places[2] or '', '^(%a*):') or ''
+  local who = type .. '/' .. mine
+  return allowed(who) and (kind == 'u' and from == user or allowed(who .. '/' .. theirs))
 end
 if not may() then
   if from == user then return {'LATE'} end
