@@ -25,11 +25,14 @@ const (
 // IsMember tells whether one is in.
 func (r Role) IsMember() bool { return r != Outsider && r != BlockedIn }
 
-// Who may join without being added.
+// How users become members.
 const (
-	JoinOpen   = "open"
-	JoinInvite = "invite"
+	JoinOpen   = "open"   // by joining, or added by a member
+	JoinInvite = "invite" // added by the owner or an admin; in a room by any member
+	JoinClosed = "closed" // added by app servers only
 )
+
+func validJoin(join string) bool { return join == JoinOpen || join == JoinInvite || join == JoinClosed }
 
 // MuteForever as a mute's end means it has none.
 const MuteForever = -1
@@ -40,7 +43,7 @@ type Group struct {
 	Type        GroupType
 	Name        string
 	Avatar      string
-	Join        string // JoinOpen or JoinInvite
+	Join        string // JoinOpen, JoinInvite or JoinClosed
 	Owner       string // "" for a group without one
 	Attributes  json.RawMessage
 	Muted       bool // only owner, admins and app servers may send

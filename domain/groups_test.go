@@ -97,7 +97,7 @@ func TestCreateRefuses(t *testing.T) {
 		"a direct conversation":    {func(n *domain.NewGroup) { n.ID = "dm:ann:bob" }, domain.CodeBadRequest, "group"},
 		"type direct":              {func(n *domain.NewGroup) { n.Type = domain.Direct }, domain.CodeBadRequest, "type"},
 		"no type":                  {func(n *domain.NewGroup) { n.Type = "" }, domain.CodeBadRequest, "type"},
-		"an unknown join":          {func(n *domain.NewGroup) { n.Join = "closed" }, domain.CodeBadRequest, "join"},
+		"an unknown join":          {func(n *domain.NewGroup) { n.Join = "shut" }, domain.CodeBadRequest, "join"},
 		"no name":                  {func(n *domain.NewGroup) { n.Name = "" }, domain.CodeBadRequest, "name"},
 		"a long name":              {func(n *domain.NewGroup) { n.Name = strings.Repeat("n", 257) }, domain.CodeTooLarge, "name"},
 		"a long avatar":            {func(n *domain.NewGroup) { n.Avatar = strings.Repeat("n", 2049) }, domain.CodeTooLarge, "avatar"},

@@ -21,8 +21,8 @@ type GroupPatch struct {
 
 func (p GroupPatch) check() error {
 	switch {
-	case p.Join != nil && *p.Join != JoinOpen && *p.Join != JoinInvite:
-		return BadField("join", "must be open or invite")
+	case p.Join != nil && !validJoin(*p.Join):
+		return BadField("join", "must be open, invite or closed")
 	case p.Name != nil && *p.Name == "":
 		return BadField("name", "is required")
 	case p.Name != nil && len(*p.Name) > MaxNameBytes:

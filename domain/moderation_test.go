@@ -60,7 +60,7 @@ func TestUpdateRefuses(t *testing.T) {
 		"no name":           {server, "club", domain.GroupPatch{Name: new("")}, domain.CodeBadRequest, "name"},
 		"long name":         {server, "club", domain.GroupPatch{Name: new(strings.Repeat("n", 257))}, domain.CodeTooLarge, "name"},
 		"long avatar":       {server, "club", domain.GroupPatch{Avatar: new(strings.Repeat("n", 2049))}, domain.CodeTooLarge, "avatar"},
-		"bad join":          {server, "club", domain.GroupPatch{Join: new("closed")}, domain.CodeBadRequest, "join"},
+		"bad join":          {server, "club", domain.GroupPatch{Join: new("shut")}, domain.CodeBadRequest, "join"},
 		"no join":           {server, "club", domain.GroupPatch{Join: new("")}, domain.CodeBadRequest, "join"},
 		"limit 0":           {server, "club", domain.GroupPatch{MemberLimit: new(int64(0))}, domain.CodeBadRequest, "member_limit"},
 		"limit too high":    {server, "club", domain.GroupPatch{MemberLimit: new(int64(1_000_001))}, domain.CodeBadRequest, "member_limit"},

@@ -27,6 +27,7 @@ const (
 	no answer = iota // forbidden; also what no table has
 	yes
 	open  // only where join is open
+	added // unless join is closed
 	out   // not_member
 	first // conflict: first the group is handed over
 	fixed // forbidden, to app servers too: a direct conversation has its two members for good
@@ -68,8 +69,8 @@ var permissions = map[Action]map[GroupType]row{
 		Direct:  {fixed, no, no, fixed, out},
 	},
 	AddMembers: {
-		Room:    {yes, yes, yes, yes, out},
-		Private: {yes, yes, yes, open, out},
+		Room:    {yes, added, added, added, out},
+		Private: {yes, added, added, open, out},
 		Direct:  {fixed, no, no, fixed, out},
 	},
 	ChangeGroup: {
@@ -156,7 +157,15 @@ func Allow(actor Actor, do Action, typ GroupType, join string, role Role) error 
 		if join == JoinOpen {
 			return nil
 		}
+		if join == JoinClosed {
+			return errClosed()
+		}
 		return Errorf(CodeForbidden, "this group is not open: its owner and admins add members")
+	case added:
+		if join == JoinClosed {
+			return errClosed()
+		}
+		return nil
 	case out:
 		return Errorf(CodeNotMember, "you are not a member of this group")
 	case first:
@@ -194,6 +203,8 @@ func (r row) of(actor Actor, role Role) answer {
 	}
 	return no
 }
+
+func errClosed() error { return Errorf(CodeForbidden, "this group is closed: only app servers add members") }
 
 func errBlocked() error { return Errorf(CodeForbidden, "you are blocked in this group") }
 

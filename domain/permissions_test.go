@@ -11,7 +11,7 @@ import (
 )
 
 // permissions is the table "who may do what" of PROTOCOL.md §4 with its notes of §7 and §11. A join of * stands
-// for both; – marks roles that a direct conversation does not have.
+// for all; – marks roles that a direct conversation does not have.
 const permissions = `
 action          type    join    owner      admin      member     outsider    blocked
 read            room    *       ok         ok         ok         ok          forbidden
@@ -20,9 +20,12 @@ read            direct  *       –          –          ok         not_member 
 send            room    *       ok         ok         ok         ok          forbidden
 send            group   *       ok         ok         ok         not_member  forbidden
 send            direct  *       –          –          ok         not_member  forbidden
-add_members     room    *       ok         ok         ok         not_member  forbidden
+add_members     room    open    ok         ok         ok         not_member  forbidden
+add_members     room    invite  ok         ok         ok         not_member  forbidden
+add_members     room    closed  forbidden  forbidden  forbidden  not_member  forbidden
 add_members     group   open    ok         ok         ok         not_member  forbidden
 add_members     group   invite  ok         ok         forbidden  not_member  forbidden
+add_members     group   closed  forbidden  forbidden  forbidden  not_member  forbidden
 add_members     direct  *       –          –          forbidden  not_member  forbidden
 remove_members  room    *       ok         ok         forbidden  not_member  forbidden
 remove_members  group   *       ok         ok         forbidden  not_member  forbidden
@@ -35,8 +38,10 @@ see_the_group   group   *       ok         ok         ok         not_member  for
 see_the_group   direct  *       –          –          ok         not_member  forbidden
 join            room    open    ok         ok         ok         ok          forbidden
 join            room    invite  ok         ok         ok         forbidden   forbidden
+join            room    closed  ok         ok         ok         forbidden   forbidden
 join            group   open    ok         ok         ok         ok          forbidden
 join            group   invite  ok         ok         ok         forbidden   forbidden
+join            group   closed  ok         ok         ok         forbidden   forbidden
 join            direct  *       –          –          ok         forbidden   forbidden
 change_the_group room   *       ok         ok         forbidden  not_member  forbidden
 change_the_group group  *       ok         ok         forbidden  not_member  forbidden
@@ -72,7 +77,7 @@ func TestAllowIsTheProtocolsTable(t *testing.T) {
 		typ := domain.GroupType(cells[1])
 		joins := []string{cells[2]}
 		if cells[2] == "*" {
-			joins = []string{domain.JoinOpen, domain.JoinInvite}
+			joins = []string{domain.JoinOpen, domain.JoinInvite, domain.JoinClosed}
 		}
 		for _, join := range joins {
 			walked[strings.Join([]string{string(do), string(typ), join}, "/")] = true
@@ -93,7 +98,7 @@ func TestAllowIsTheProtocolsTable(t *testing.T) {
 			}
 		}
 	}
-	require.Len(t, walked, 14*3*2, "every action, type and join is in the table")
+	require.Len(t, walked, 14*3*3, "every action, type and join is in the table")
 }
 
 // overOthers is the same table for what is done to somebody: who does it stands above, to whom beside.

@@ -59,7 +59,7 @@ type group struct {
 	Type        domain.GroupType `json:"type" enum:"room,group,direct"`
 	Name        string           `json:"name"`
 	Avatar      string           `json:"avatar"`
-	Join        string           `json:"join" enum:"open,invite"`
+	Join        string           `json:"join" enum:"open,invite,closed"`
 	Owner       string           `json:"owner" doc:"Empty for a group without an owner."`
 	Attributes  object           `json:"attributes"`
 	Muted       bool             `json:"muted" doc:"Only the owner, admins and app servers may send."`
@@ -115,7 +115,7 @@ type newGroup struct {
 	Type       string   `json:"type" enum:"room,group" doc:"A room is open to everybody; a group has members only."`
 	Name       string   `json:"name" doc:"At most 256 bytes."`
 	Avatar     string   `json:"avatar,omitempty" doc:"At most 2048 bytes."`
-	Join       string   `json:"join,omitempty" enum:"open,invite" doc:"Who may join without being added: open by default for rooms, invite for groups."`
+	Join       string   `json:"join,omitempty" enum:"open,invite,closed" doc:"How users become members: by joining (open), added by members as they may (invite), by app servers only (closed). Open by default for rooms, invite for groups. Says nothing of who reads and sends: a room is open for that."`
 	Members    []string `json:"members,omitempty" nullable:"false" doc:"Users to begin with; at most 500."`
 	Attributes object   `json:"attributes,omitempty" doc:"At most 4 KiB."`
 	Owner      string   `json:"owner,omitempty" doc:"For app servers; a user may only name himself."`
@@ -156,7 +156,7 @@ func (a *api) getGroup(ctx context.Context, in *groupInput) (*answer[group], err
 type groupChanges struct {
 	Name        given[string] `json:"name,omitzero" doc:"At most 256 bytes."`
 	Avatar      given[string] `json:"avatar,omitzero" doc:"At most 2048 bytes."`
-	Join        given[string] `json:"join,omitzero" enum:"open,invite"`
+	Join        given[string] `json:"join,omitzero" enum:"open,invite,closed"`
 	Muted       given[bool]   `json:"muted,omitzero" doc:"Only the owner, admins and app servers may send."`
 	MemberLimit given[int64]  `json:"member_limit,omitzero" minimum:"1" maximum:"1000000"`
 	Attributes  object        `json:"attributes,omitempty" doc:"At most 4 KiB; takes the place of the former ones."`

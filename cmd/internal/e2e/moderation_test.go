@@ -150,7 +150,7 @@ func TestWrongChangesAreRefused(t *testing.T) {
 		{"olivia", "PATCH", "team", `{"name":"` + strings.Repeat("n", 257) + `"}`, 413, "too_large", "name"},
 		{"olivia", "PATCH", "team", `{"avatar":7}`, 400, badRequest, "avatar"},
 		{"olivia", "PATCH", "team", `{"avatar":"` + strings.Repeat("n", 2049) + `"}`, 413, "too_large", "avatar"},
-		{"olivia", "PATCH", "team", `{"join":"closed"}`, 400, badRequest, "join"},
+		{"olivia", "PATCH", "team", `{"join":"shut"}`, 400, badRequest, "join"},
 		{"olivia", "PATCH", "team", `{"muted":1}`, 400, badRequest, "muted"},
 		{"olivia", "PATCH", "team", `{"member_limit":0}`, 400, badRequest, "member_limit"},
 		{"olivia", "PATCH", "team", `{"member_limit":"5"}`, 400, badRequest, "member_limit"},
