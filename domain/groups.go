@@ -72,11 +72,24 @@ type Groups struct {
 	notes Notes
 	heads *Heads
 	newID func() string
+
+	moderator Moderator // nil: none
 }
 
 // NewGroups wires the use cases; newID names groups whose creator does not.
 func NewGroups(store GroupStore, cache GroupCache, notes Notes, heads *Heads, newID func() string) *Groups {
 	return &Groups{store: store, cache: cache, notes: notes, heads: heads, newID: newID}
+}
+
+// UseModerator sets the word list, for names; before the first use.
+func (g *Groups) UseModerator(m Moderator) { g.moderator = m }
+
+// checkName asks the word list for a name that a user gives; nil is none.
+func (g *Groups) checkName(actor Actor, name *string) error {
+	if g.moderator == nil || name == nil || actor.IsServer() {
+		return nil
+	}
+	return g.moderator.Name("name", *name)
 }
 
 // NewGroup is what a creator says of a group.
@@ -110,6 +123,9 @@ func (g *Groups) Create(ctx context.Context, actor Actor, n NewGroup) (*GroupVie
 		n.ID = g.newID()
 	}
 	if err := n.check(); err != nil {
+		return nil, err
+	}
+	if err := g.checkName(actor, &n.Name); err != nil {
 		return nil, err
 	}
 	change, err := g.store.Create(ctx, Group{

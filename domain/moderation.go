@@ -71,6 +71,9 @@ func (g *Groups) Update(ctx context.Context, actor Actor, group string, p GroupP
 	if _, err := g.enter(ctx, actor, group, ChangeGroup); err != nil {
 		return nil, err
 	}
+	if err := g.checkName(actor, p.Name); err != nil {
+		return nil, err
+	}
 	change, err := g.store.Update(ctx, group, p.apply)
 	if err != nil {
 		return nil, asStoreError(err, "update "+group)

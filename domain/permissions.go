@@ -204,7 +204,9 @@ func (r row) of(actor Actor, role Role) answer {
 	return no
 }
 
-func errClosed() error { return Errorf(CodeForbidden, "this group is closed: only app servers add members") }
+func errClosed() error {
+	return Errorf(CodeForbidden, "this group is closed: only app servers add members")
+}
 
 func errBlocked() error { return Errorf(CodeForbidden, "you are blocked in this group") }
 

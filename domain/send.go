@@ -59,6 +59,9 @@ type Append struct {
 	Header []byte // Header.AppendJSON
 	Hash   string // of the content, 32 hex digits
 	Dedupe string // id of the send for repeats: of the sender's making, or internal
+	// Refused is why the content may not be stored; nil if it may. Only the repeat of a send that was stored is answered
+	// otherwise.
+	Refused error
 }
 
 // Accepted is a message that has its seq.
@@ -90,9 +93,18 @@ type Peers interface {
 	PeerOnline(ctx context.Context, user string) bool
 }
 
+// Moderator is the word list: what users may not write. Error code rejected.
+type Moderator interface {
+	// Body is a message's body as it may be stored: as it is, or with words masked, then a copy.
+	Body(body []byte) ([]byte, error)
+	// Name refuses a name with a word of the list: a name is not masked behind its maker's back.
+	Name(field, name string) error
+}
+
 // Sends is the path of a message up to its acceptance.
 type Sends struct {
 	appender   Appender
+	moderator  Moderator // nil: none
 	watermarks *Watermarks
 	peers      Peers
 	internal   string // prefix of internal idempotency keys, unique to this instance's life
@@ -106,11 +118,19 @@ func NewSends(appender Appender, watermarks *Watermarks, peers Peers) *Sends {
 	return &Sends{appender: appender, watermarks: watermarks, peers: peers, internal: "i" + hex.EncodeToString(unique[:]) + "-"}
 }
 
+// UseModerator sets the word list; before the first send.
+func (s *Sends) UseModerator(m Moderator) { s.moderator = m }
+
 // Send checks the draft and queues it. reply is called once, perhaps before Send returns, perhaps from another
 // goroutine; it must not block. With AckBoth, durable is called behind reply when the row is committed, unless that is
 // never learned.
 func (s *Sends) Send(d Draft, reply func(Receipt, error), durable func(Accepted)) {
 	if err := d.check(); err != nil {
+		reply(Receipt{}, err)
+		return
+	}
+	a := s.prepare(d)
+	if err := s.moderate(&a); err != nil {
 		reply(Receipt{}, err)
 		return
 	}
@@ -121,7 +141,7 @@ func (s *Sends) Send(d Draft, reply func(Receipt, error), durable func(Accepted)
 	if peer, ok := Peer(d.Group, d.From); ok {
 		tell = s.withPeer(peer, tell)
 	}
-	s.appender.Append(s.prepare(d), func(a Accepted, err error) {
+	s.appender.Append(a, func(a Accepted, err error) {
 		if err != nil {
 			reply(Receipt{}, err)
 			return
@@ -277,6 +297,25 @@ func (s *Sends) prepare(d Draft) Append {
 		a.Dedupe = fmt.Sprint(s.internal, s.count.Add(1))
 	}
 	return a
+}
+
+// moderate asks the word list, behind the hash: repeats are told by what was sent, whatever the list makes of it. App
+// servers are trusted. What is refused and may be a repeat goes on nevertheless: the first one may have been stored before
+// the list had that word, and a refusal means that nothing was.
+func (s *Sends) moderate(a *Append) error {
+	if s.moderator == nil || a.Operator != "" {
+		return nil
+	}
+	body, err := s.moderator.Body(a.Body)
+	switch {
+	case err == nil:
+		a.Body = body
+	case a.ClientID == "" || CodeOf(err) != CodeRejected:
+		return err
+	default:
+		a.Refused = err
+	}
+	return nil
 }
 
 // ContentHash identifies what a repeated send must not change: compact body, mentions and reply_to. It is the

@@ -96,12 +96,22 @@ type pendingSend struct {
 }
 
 // opens tells whether a send makes its direct conversation if there is none. One that answers a message does not: it would
-// be refused there.
-func (s *pendingSend) opens() bool { return s.Open && s.ReplyTo == 0 }
+// be refused there; nor does one that is refused for its content.
+func (s *pendingSend) opens() bool { return s.Open && s.ReplyTo == 0 && s.Refused == nil }
+
+// notOpened is what a send is told that would not open its conversation.
+func (s *pendingSend) notOpened() error {
+	if s.Refused != nil {
+		return s.Refused
+	}
+	return noSuchMessage()
+}
 
 // turn tells the script when to take the send's turn in the user's rate.
 func (s *pendingSend) turn() string {
 	switch {
+	case s.Refused != nil:
+		return "refused"
 	case s.over > 0:
 		return "over:" + strconv.FormatInt(s.over.Milliseconds(), 10)
 	case s.opening:

@@ -14,14 +14,16 @@
 --       then 11 a send: group, from, header (JSON fields without braces), body (JSON), content hash,
 --       TTL of the dedupe entry in ms, 'u' (user) or 's' (app server), reply_to ('0' = none), priority,
 --       connection that gets no push ('-' = none), when its turn in the user's rate is taken: 'append',
---       'load' (already when the answer is LOAD, for it may make the group), 'taken' (with such a LOAD), or
---       'over:<ms>' (the user is over his rate over all groups: unless it is a repeat, it is refused)
+--       'load' (already when the answer is LOAD, for it may make the group), 'taken' (with such a LOAD),
+--       'over:<ms>' (the user is over his rate over all groups: unless it is a repeat, it is refused), or
+--       'refused' (likewise, for its content)
 -- RETURN  {'STALE'} when the server or the generation is another one: nothing was done. Otherwise a string a send:
 --       OK <seq> <time_ms> <persisted>    accepted
 --       DUP <seq> <time_ms> <persisted>   the first result of the same send
 --       CONFLICT                          same client_id, other content
 --       LOAD                              group not cached; not over the user's rate
 --       RESEED                            seq not known in this generation
+--       REFUSED                           its content may not be stored, and it is no repeat
 --       GONE  NOT_MEMBER  BLOCKED  MUTED  NO_REPLY (reply_to above the last seq)
 --       STRANGER                          direct: at the limit, and the other side has not written
 --       USER_RATE <ms>  GROUP_RATE <ms>   over a rate, ms until there is room
@@ -68,7 +70,7 @@ local function may_load(key, kind, turn)
   if rate == 0 or kind ~= 'u' or turn == 'taken' then return 'LOAD' end
   local arrival, wait = take(key, rate, tonumber(ARGV[7]), 1)
   if not arrival then return 'USER_RATE ' .. wait end
-  if turn == 'append' then return 'LOAD' end
+  if turn == 'append' or turn == 'refused' then return 'LOAD' end
   local kept = keep_rate(key, arrival, redis.pcall)
   if not kept['err'] then return 'LOAD' end
   if string.find(kept['err'], 'OOM', 1, true) then return 'FULL' end
@@ -118,6 +120,7 @@ local function append(k, a)
 
   local last = redis.call('HGET', KEYS[2], group)
   if not last then return 'RESEED' end
+  if turn == 'refused' then return 'REFUSED' end -- the seed brings over what it may be a repeat of
   local last_seq, last_time = string.match(last, '^(%d+) (%d+)$')
   if tonumber(ARGV[a + 7]) > tonumber(last_seq) then return 'NO_REPLY' end
 

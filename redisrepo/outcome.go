@@ -21,6 +21,8 @@ func outcome(reply string, s *pendingSend, gen int64) (domain.Accepted, error) {
 		return accepted(rest, s.Group, gen, word == "DUP" && s.ClientID != "")
 	case "CONFLICT":
 		return domain.Accepted{}, &domain.Error{Code: domain.CodeConflict, Field: "client_id", Message: "client_id: was used for another message"}
+	case "REFUSED":
+		return domain.Accepted{}, s.Refused
 	case "NO_REPLY":
 		return domain.Accepted{}, noSuchMessage()
 	case "USER_RATE":

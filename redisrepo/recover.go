@@ -143,8 +143,8 @@ func (a *Appender) release(ctx context.Context, p int, err error, opened bool, g
 	a.queued -= len(answer)
 	a.mu.Unlock()
 	for _, s := range answer {
-		if s.Open && domain.CodeOf(err) == domain.CodeNotFound { // it answers a message
-			s.done(domain.Accepted{}, noSuchMessage())
+		if s.Open && domain.CodeOf(err) == domain.CodeNotFound { // it would not open the conversation
+			s.done(domain.Accepted{}, s.notOpened())
 			continue
 		}
 		if full {
