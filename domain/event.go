@@ -36,6 +36,9 @@ type GroupEvent struct {
 	MuteUntilMS *int64 // with ChangeMuted; 0: not muted any more
 }
 
+// toUser tells that whom it concerns gets it on all his connections, whether they are subscribed or not.
+func (e GroupEvent) toUser() bool { return e.Change == ChangeRole || e.Change == ChangeMuted }
+
 // JSON is the event's encoded form. Ids need no escaping, but encoding/json costs little here.
 func (e GroupEvent) JSON() []byte {
 	return encodeEvent(struct {

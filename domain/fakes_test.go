@@ -28,6 +28,11 @@ type fakeMySQL struct {
 	reads   map[domain.GroupUser]int64
 	down    error          // when set, every method fails with it
 	calls   map[string]int // by method
+
+	kept     map[int64]bool // changes that are not applied
+	lastKept int64
+	tells    func(c *domain.GroupChange) // sees each change when it is told; may be nil
+	stored   []byte                      // what tells keeps
 }
 
 func newFakeMySQL() *fakeMySQL {
@@ -38,6 +43,7 @@ func newFakeMySQL() *fakeMySQL {
 		holes:   map[string]domain.Holes{},
 		reads:   map[domain.GroupUser]int64{},
 		calls:   map[string]int{},
+		kept:    map[int64]bool{},
 	}
 }
 
@@ -177,7 +183,7 @@ func (f *fakeMySQL) GroupsOf(_ context.Context, user, after string, limit int) (
 	return ids, err
 }
 
-func (f *fakeMySQL) Create(_ context.Context, g domain.Group, members []string) (*domain.GroupChange, error) {
+func (f *fakeMySQL) Create(_ context.Context, g domain.Group, members []string, tell domain.Tell) (*domain.GroupChange, error) {
 	unlock, err := f.enter("Create")
 	defer unlock()
 	if err != nil {
@@ -200,7 +206,16 @@ func (f *fakeMySQL) Create(_ context.Context, g domain.Group, members []string) 
 		f.members[g.ID][user] = domain.Membership{User: user, Role: domain.Member}
 	}
 	g.MemberCount = len(f.members[g.ID])
-	return &domain.GroupChange{Group: g, Put: f.sortedMembers(g.ID)}, nil
+	return f.told(&domain.GroupChange{Group: g, Put: f.sortedMembers(g.ID), Created: true, Kept: f.keep()}, tell)
+}
+
+// told has tell complete a change that was made.
+func (f *fakeMySQL) told(c *domain.GroupChange, tell domain.Tell) (*domain.GroupChange, error) {
+	tell(c)
+	if f.tells != nil {
+		f.tells(c)
+	}
+	return c, nil
 }
 
 func (f *fakeMySQL) Group(_ context.Context, group string) (*domain.Group, error) {
@@ -225,7 +240,7 @@ func (f *fakeMySQL) Groups(_ context.Context, user, after string, limit int) (li
 	return list, err
 }
 
-func (f *fakeMySQL) AddMembers(_ context.Context, group string, users []string, readSeq int64) (*domain.GroupChange, error) {
+func (f *fakeMySQL) AddMembers(_ context.Context, group string, users []string, readSeq int64, tell domain.Tell) (*domain.GroupChange, error) {
 	unlock, err := f.enter("AddMembers")
 	defer unlock()
 	if err != nil {
@@ -233,7 +248,7 @@ func (f *fakeMySQL) AddMembers(_ context.Context, group string, users []string, 
 	}
 	g := f.groups[group]
 	g.Version++
-	change := &domain.GroupChange{Group: *g}
+	change := &domain.GroupChange{Group: *g, Raised: true, Kept: f.keep()}
 	for _, user := range users {
 		m := f.members[group][user]
 		switch m.Role {
@@ -247,10 +262,10 @@ func (f *fakeMySQL) AddMembers(_ context.Context, group string, users []string, 
 		}
 		change.Put = append(change.Put, m)
 	}
-	return change, nil
+	return f.told(change, tell)
 }
 
-func (f *fakeMySQL) RemoveMember(_ context.Context, group, user string) (*domain.GroupChange, error) {
+func (f *fakeMySQL) RemoveMember(_ context.Context, group, user string, tell domain.Tell) (*domain.GroupChange, error) {
 	unlock, err := f.enter("RemoveMember")
 	defer unlock()
 	if err != nil {
@@ -258,15 +273,14 @@ func (f *fakeMySQL) RemoveMember(_ context.Context, group, user string) (*domain
 	}
 	his := f.members[group][user]
 	if !his.Role.IsMember() {
-		return &domain.GroupChange{Group: *f.groups[group]}, nil
+		return f.told(&domain.GroupChange{Group: *f.groups[group]}, tell)
 	}
 	his.Role = domain.Outsider
-	return f.move(group, his), nil
+	return f.told(f.move(group, his), tell)
 }
 
 func (f *fakeMySQL) ChangeMember(
-	_ context.Context, group, actor, user string,
-	decide func(g *domain.Group, mine, his domain.Membership) (domain.Membership, error),
+	_ context.Context, group, actor, user string, decide domain.Decide, tell domain.Tell,
 ) (*domain.GroupChange, error) {
 	unlock, err := f.enter("ChangeMember")
 	defer unlock()
@@ -280,14 +294,14 @@ func (f *fakeMySQL) ChangeMember(
 	}
 	was.User = is.User
 	if is == was {
-		return &domain.GroupChange{Group: *f.groups[group], Put: []domain.Membership{is}}, nil
+		return f.told(&domain.GroupChange{Group: *f.groups[group], Put: []domain.Membership{is}}, tell)
 	}
-	return f.move(group, is), nil
+	return f.told(f.move(group, is), tell)
 }
 
 // move writes a place that has changed.
 func (f *fakeMySQL) move(group string, is domain.Membership) *domain.GroupChange {
-	g, c := f.groups[group], &domain.GroupChange{Raised: true, Put: []domain.Membership{is}}
+	g, c := f.groups[group], &domain.GroupChange{Raised: true, Put: []domain.Membership{is}, Kept: f.keep()}
 	f.members[group][is.User] = is
 	if is.Role == domain.Owner && g.Owner != is.User {
 		if former, ok := f.members[group][g.Owner]; ok {
@@ -306,7 +320,7 @@ func (f *fakeMySQL) move(group string, is domain.Membership) *domain.GroupChange
 	return c
 }
 
-func (f *fakeMySQL) Update(_ context.Context, group string, change func(*domain.Group)) (*domain.GroupChange, error) {
+func (f *fakeMySQL) Update(_ context.Context, group string, change func(*domain.Group), tell domain.Tell) (*domain.GroupChange, error) {
 	unlock, err := f.enter("Update")
 	defer unlock()
 	if err != nil {
@@ -317,13 +331,14 @@ func (f *fakeMySQL) Update(_ context.Context, group string, change func(*domain.
 	change(g)
 	after, _ := json.Marshal(g)
 	raised := !bytes.Equal(before, after)
-	if raised {
-		g.Version++
+	if !raised {
+		return f.told(&domain.GroupChange{Group: *g}, tell)
 	}
-	return &domain.GroupChange{Group: *g, Raised: raised}, nil
+	g.Version++
+	return f.told(&domain.GroupChange{Group: *g, Raised: true, Kept: f.keep()}, tell)
 }
 
-func (f *fakeMySQL) Dismiss(_ context.Context, group string) (*domain.GroupChange, error) {
+func (f *fakeMySQL) Dismiss(_ context.Context, group string, tell domain.Tell) (*domain.GroupChange, error) {
 	unlock, err := f.enter("Dismiss")
 	defer unlock()
 	if err != nil {
@@ -331,7 +346,23 @@ func (f *fakeMySQL) Dismiss(_ context.Context, group string) (*domain.GroupChang
 	}
 	f.groups[group].Dismissed = true
 	f.groups[group].Version++
-	return &domain.GroupChange{Group: *f.groups[group]}, nil
+	return f.told(&domain.GroupChange{Group: *f.groups[group], Kept: f.keep()}, tell)
+}
+
+// keep keeps a change until it is applied.
+func (f *fakeMySQL) keep() int64 {
+	f.lastKept++
+	f.kept[f.lastKept] = true
+	return f.lastKept
+}
+
+func (f *fakeMySQL) Applied(_ context.Context, c *domain.GroupChange) error {
+	unlock, err := f.enter("Applied")
+	defer unlock()
+	if err == nil {
+		delete(f.kept, c.Kept)
+	}
+	return err
 }
 
 func (f *fakeMySQL) Members(_ context.Context, group, after string, limit int) (list []domain.Membership, err error) {
@@ -609,6 +640,16 @@ func (f *fakeRedis) Changed(ctx context.Context, c *domain.GroupChange) error {
 		delete(f.groups, c.ID)
 	}
 	return err
+}
+
+// take returns what was changed and told since the last time, with Redis' view of changes as JSON.
+func (f *fakeRedis) take() (all [3]any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	changes, _ := json.Marshal(f.changes)
+	all = [3]any{string(changes), f.notes, f.told}
+	f.changes, f.notes, f.told = nil, map[string][]domain.Note{}, nil
+	return all
 }
 
 // NowMS is a time of its own.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"time"
 )
 
 const (
@@ -25,33 +24,48 @@ type GroupChange struct {
 	Raised  bool         // the version is one higher than before; otherwise nothing was changed
 	Joined  []string     // those of Put who were not in before; their read marks were set anew
 	Removed []string     // who have no place any more
-	Notices []Notice     // what the group's subscribers are told with it
+
+	Created bool            // the group is new: Redis loads it when somebody comes
+	Notices []Notice        // what the group's subscribers are told with it
+	Notes   map[string]Note // and users, by their ids
+	Events  []GroupEvent    // what happened, for everybody else who wants to know
+	Kept    int64           // names the change in the outbox until Redis has it; 0: it is not there
 }
 
-// GroupStore is the MySQL side of groups. Each change is one transaction that raises the version.
+// Tell completes a change with what is told of it. It is asked within the transaction, so that whoever brings the change to
+// Redis, be it after a crash, tells the same; perhaps more than once.
+type Tell func(c *GroupChange)
+
+// GroupStore is the MySQL side of groups. Each change is one transaction that raises the version and keeps the change,
+// with what tell makes of it, until it is applied.
 type GroupStore interface {
 	// Create stores a new group with its members: conflict when the id is in use, gone when it was dismissed.
-	Create(ctx context.Context, g Group, members []string) (*GroupChange, error)
+	Create(ctx context.Context, g Group, members []string, tell Tell) (*GroupChange, error)
 	// Group reads one: not_found when there is none. Dismissed ones are returned.
 	Group(ctx context.Context, group string) (*Group, error)
 	// Groups lists groups above the id after, by id; those of a user, or with user "" all. Dismissed ones are left out.
 	Groups(ctx context.Context, user, after string, limit int) ([]Group, error)
 	// AddMembers puts users in with the role member and the read mark readSeq; who is in stays as he is. Blocked
 	// users: forbidden. Over the limit: too_large.
-	AddMembers(ctx context.Context, group string, users []string, readSeq int64) (*GroupChange, error)
+	AddMembers(ctx context.Context, group string, users []string, readSeq int64, tell Tell) (*GroupChange, error)
 	// RemoveMember takes one out, if he is in and not blocked; a mute stays.
-	RemoveMember(ctx context.Context, group, user string) (*GroupChange, error)
+	RemoveMember(ctx context.Context, group, user string, tell Tell) (*GroupChange, error)
 	// ChangeMember lets decide say what a user's place is to be, seeing his and the actor's as nobody changes them
 	// meanwhile; it may be asked more than once. Somebody made owner takes the group over: the former one is an admin then.
-	ChangeMember(ctx context.Context, group, actor, user string, decide func(g *Group, mine, his Membership) (Membership, error)) (*GroupChange, error)
+	ChangeMember(ctx context.Context, group, actor, user string, decide Decide, tell Tell) (*GroupChange, error)
 	// Update lets change set what a group's owner may set of it; nothing is raised if that is as it was.
-	Update(ctx context.Context, group string, change func(*Group)) (*GroupChange, error)
-	Dismiss(ctx context.Context, group string) (*GroupChange, error)
+	Update(ctx context.Context, group string, change func(*Group), tell Tell) (*GroupChange, error)
+	Dismiss(ctx context.Context, group string, tell Tell) (*GroupChange, error)
+	// Applied forgets a change that Redis has.
+	Applied(ctx context.Context, c *GroupChange) error
 	// Members lists the members of a group above the user after, by user id; who has gone or is blocked is left out.
 	Members(ctx context.Context, group, after string, limit int) ([]Membership, error)
 	// Member is one user's place; the zero Membership if he has none.
 	Member(ctx context.Context, group, user string) (Membership, error)
 }
+
+// Decide says what a user's place is to be, seeing the group, the actor's place and his.
+type Decide func(g *Group, mine, his Membership) (Membership, error)
 
 // GroupCache is the Redis side of groups.
 type GroupCache interface {
@@ -131,12 +145,11 @@ func (g *Groups) Create(ctx context.Context, actor Actor, n NewGroup) (*GroupVie
 	change, err := g.store.Create(ctx, Group{
 		ID: n.ID, Type: n.Type, Name: n.Name, Avatar: n.Avatar, Join: n.Join, Owner: n.Owner,
 		Attributes: n.Attributes, MemberLimit: DefaultMemberLimit,
-	}, distinct(n.Members, n.Owner))
+	}, distinct(n.Members, n.Owner), tellCreated(g.event(actor, n.ID, ChangeCreated, "")))
 	if err != nil {
 		return nil, asStoreError(err, "create group "+n.ID)
 	}
-	// Redis loads it when somebody comes.
-	if err := g.tellCreated(ctx, change, g.event(actor, n.ID, ChangeCreated, "")); err != nil {
+	if err := g.bring(ctx, change); err != nil {
 		return nil, err
 	}
 	return &GroupView{Group: change.Group}, nil
@@ -150,14 +163,16 @@ func (g *Groups) OpenDirect(ctx context.Context, group string) error {
 		return BadField("group", "is not a direct conversation")
 	}
 	both := []string{lower, higher}
-	change, err := g.store.Create(ctx, Group{ID: group, Type: Direct, Join: JoinInvite, MemberLimit: len(both)}, both)
+	tell := tellCreated(GroupEvent{Group: group, Change: ChangeCreated})
+	change, err := g.store.Create(ctx, Group{ID: group, Type: Direct, Join: JoinInvite, MemberLimit: len(both)}, both, tell)
 	if CodeOf(err) == CodeConflict {
-		change, err = &GroupChange{Group: Group{ID: group, Version: 1}, Put: []Membership{{User: lower}, {User: higher}}}, nil
+		change, err = &GroupChange{Group: Group{ID: group, Version: 1}, Put: []Membership{{User: lower}, {User: higher}}, Created: true}, nil
+		tell(change)
 	}
 	if err != nil {
 		return asStoreError(err, "open "+group)
 	}
-	return g.tellCreated(ctx, change, GroupEvent{Group: group, Change: ChangeCreated})
+	return g.bring(ctx, change)
 }
 
 // event is a change by the actor; user "" is the group as a whole.
@@ -170,22 +185,14 @@ func (*Groups) event(actor Actor, group, change, user string) GroupEvent {
 }
 
 // tellCreated subscribes the connections of a new group's members, with an event.
-func (g *Groups) tellCreated(ctx context.Context, change *GroupChange, event GroupEvent) error {
-	if len(change.Put) == 0 {
-		return nil
+func tellCreated(event GroupEvent) Tell {
+	return func(c *GroupChange) {
+		c.Events = []GroupEvent{event}
+		c.Notes = make(map[string]Note, len(c.Put))
+		for _, m := range c.Put {
+			c.Notes[m.User] = Note{Kind: NoteJoined, Group: c.ID, Version: c.Version, Event: event.JSON()}
+		}
 	}
-	notes := make(map[string]Note, len(change.Put))
-	for _, m := range change.Put {
-		notes[m.User] = Note{Kind: NoteJoined, Group: change.ID, Version: change.Version, Event: event.JSON()}
-	}
-	return g.tell(ctx, notes)
-}
-
-func (g *Groups) tell(ctx context.Context, notes map[string]Note) error {
-	if err := g.notes.Tell(ctx, notes); err != nil {
-		return Unavailable(fmt.Errorf("notes for %d users: %w", len(notes), err), "Redis")
-	}
-	return nil
 }
 
 func (n *NewGroup) check() error {
@@ -279,7 +286,7 @@ func (g *Groups) live(ctx context.Context, group string) (*Group, error) {
 	if !got.Dismissed {
 		return got, nil
 	}
-	if err := g.changed(ctx, &GroupChange{Group: *got}); err != nil {
+	if err := g.bring(ctx, &GroupChange{Group: *got}); err != nil {
 		return nil, err
 	}
 	return nil, Errorf(CodeGone, "the group was dismissed")
@@ -358,23 +365,13 @@ func (g *Groups) Dismiss(ctx context.Context, actor Actor, group string) error {
 	if _, err := g.enter(ctx, actor, group, Dismiss); err != nil {
 		return err
 	}
-	change, err := g.store.Dismiss(ctx, group)
+	event := g.event(actor, group, ChangeDismissed, "")
+	change, err := g.store.Dismiss(ctx, group, func(c *GroupChange) {
+		c.Events = []GroupEvent{event}
+		c.Notices = []Notice{{Event: event.JSON(), Dismissed: true}}
+	})
 	if err != nil {
 		return asStoreError(err, "dismiss "+group)
 	}
-	change.Notices = []Notice{{Event: g.event(actor, group, ChangeDismissed, "").JSON(), Dismissed: true}}
-	return g.changed(ctx, change)
-}
-
-// changeTimeout bounds how long a change that MySQL has is brought to Redis.
-const changeTimeout = 10 * time.Second
-
-// changed brings to Redis what MySQL has, with a time of its own: MySQL may have used up the caller's.
-func (g *Groups) changed(ctx context.Context, change *GroupChange) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTimeout)
-	defer cancel()
-	if err := g.cache.Changed(ctx, change); err != nil {
-		return Unavailable(fmt.Errorf("cache change of %s: %w", change.ID, err), "Redis")
-	}
-	return nil
+	return g.bring(ctx, change)
 }

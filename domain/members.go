@@ -53,23 +53,22 @@ func (g *Groups) add(ctx context.Context, actor Actor, group string, users []str
 	if err != nil {
 		return nil, err
 	}
-	change, err := g.store.AddMembers(ctx, group, users, head.MaxSeq)
+	change, err := g.store.AddMembers(ctx, group, users, head.MaxSeq, func(c *GroupChange) {
+		c.Notes = make(map[string]Note, len(users))
+		for _, user := range users { // also who was in before: a former call may not have got so far
+			c.Notes[user] = Note{Kind: NoteJoined, Group: group, After: head.MaxSeq, Version: c.Version}
+		}
+		for _, user := range c.Joined {
+			event := g.event(actor, group, ChangeJoined, user)
+			c.Events = append(c.Events, event)
+			c.Notices = append(c.Notices, Notice{Event: event.JSON(), Came: user, Version: c.Version})
+			c.Notes[user] = Note{Kind: NoteJoined, Group: group, After: head.MaxSeq, Version: c.Version, Event: event.JSON()}
+		}
+	})
 	if err != nil {
 		return nil, asStoreError(err, "add members to "+group)
 	}
-	notes := make(map[string]Note, len(users))
-	for _, user := range users { // also who was in before: a former call may not have got so far
-		notes[user] = Note{Kind: NoteJoined, Group: group, After: head.MaxSeq, Version: change.Version}
-	}
-	for _, user := range change.Joined {
-		event := g.event(actor, group, ChangeJoined, user).JSON()
-		change.Notices = append(change.Notices, Notice{Event: event, Came: user, Version: change.Version})
-		notes[user] = Note{Kind: NoteJoined, Group: group, After: head.MaxSeq, Version: change.Version, Event: event}
-	}
-	if err := g.changed(ctx, change); err != nil {
-		return nil, err
-	}
-	if err := g.tell(ctx, notes); err != nil {
+	if err := g.bring(ctx, change); err != nil {
 		return nil, err
 	}
 	return g.endedMutes(ctx, change.Put)
@@ -118,29 +117,27 @@ func (g *Groups) RemoveMember(ctx context.Context, actor Actor, group, user stri
 
 // remove takes a user out and ends his subscriptions; the event is told only if he was in.
 func (g *Groups) remove(ctx context.Context, group, user string, event GroupEvent) error {
-	change, err := g.store.RemoveMember(ctx, group, user)
+	change, err := g.store.RemoveMember(ctx, group, user, func(c *GroupChange) { tellGone(c, event, true) })
 	if err != nil {
 		return asStoreError(err, "remove member of "+group)
 	}
-	return g.tellGone(ctx, change, event, true)
+	return g.bring(ctx, change)
 }
 
 // tellGone ends the subscriptions of the user whom the event names. He is told it if he was taken out just now, and so is
 // the group if he was a member.
-func (g *Groups) tellGone(ctx context.Context, change *GroupChange, event GroupEvent, wasMember bool) error {
-	notice := Notice{Gone: event.User, Version: change.Version}
-	note := Note{Kind: NoteLeft, Group: change.ID, Version: change.Version}
-	if change.Raised {
+func tellGone(c *GroupChange, event GroupEvent, wasMember bool) {
+	notice := Notice{Gone: event.User, Version: c.Version}
+	note := Note{Kind: NoteLeft, Group: c.ID, Version: c.Version}
+	if c.Raised {
 		note.Event = event.JSON()
 	}
-	if change.Raised && wasMember {
+	if c.Raised && wasMember {
 		notice.Event = note.Event
+		c.Events = []GroupEvent{event}
 	}
-	change.Notices = []Notice{notice}
-	if err := g.changed(ctx, change); err != nil {
-		return err
-	}
-	return g.tell(ctx, map[string]Note{event.User: note})
+	c.Notices = []Notice{notice}
+	c.Notes = map[string]Note{event.User: note}
 }
 
 // Members lists members by user id; next is "" at the end.

@@ -74,14 +74,17 @@ func (g *Groups) Update(ctx context.Context, actor Actor, group string, p GroupP
 	if err := g.checkName(actor, p.Name); err != nil {
 		return nil, err
 	}
-	change, err := g.store.Update(ctx, group, p.apply)
+	event := g.event(actor, group, ChangeUpdated, "")
+	change, err := g.store.Update(ctx, group, p.apply, func(c *GroupChange) {
+		if c.Raised {
+			c.Events = []GroupEvent{event}
+			c.Notices = []Notice{{Event: event.JSON()}}
+		}
+	})
 	if err != nil {
 		return nil, asStoreError(err, "update "+group)
 	}
-	if change.Raised {
-		change.Notices = []Notice{{Event: g.event(actor, group, ChangeUpdated, "").JSON()}}
-	}
-	if err := g.changed(ctx, change); err != nil {
+	if err := g.bring(ctx, change); err != nil {
 		return nil, err
 	}
 	return g.view(ctx, &change.Group)
@@ -129,24 +132,11 @@ func (g *Groups) UpdateMember(ctx context.Context, actor Actor, group, user stri
 			his.MuteUntilMS = until
 		}
 		return his, nil
-	})
+	}, func(c memberChange) { g.tellMember(actor, c) })
 	if err != nil {
 		return nil, err
 	}
-	var told []GroupEvent
-	for _, m := range c.Put { // also of who was owner before
-		if m.Role.IsMember() && (m.User != user || m.Role != c.was.Role) {
-			e := g.event(actor, group, ChangeRole, m.User)
-			e.Role = m.Role
-			told = append(told, e)
-		}
-	}
-	if c.is.MuteUntilMS != c.was.MuteUntilMS {
-		e := g.event(actor, group, ChangeMuted, user)
-		e.MuteUntilMS = &c.is.MuteUntilMS
-		told = append(told, e)
-	}
-	if err := g.tellChanged(ctx, c.GroupChange, told); err != nil {
+	if err := g.bring(ctx, c.GroupChange); err != nil {
 		return nil, err
 	}
 	list, err := g.endedMutes(ctx, []Membership{c.is})
@@ -154,6 +144,25 @@ func (g *Groups) UpdateMember(ctx context.Context, actor Actor, group, user stri
 		return nil, err
 	}
 	return &list[0], nil
+}
+
+// tellMember tells the group of roles and of a mute that changed.
+func (g *Groups) tellMember(actor Actor, c memberChange) {
+	for _, m := range c.Put { // also of who was owner before
+		if m.Role.IsMember() && (m.User != c.is.User || m.Role != c.was.Role) {
+			e := g.event(actor, c.ID, ChangeRole, m.User)
+			e.Role = m.Role
+			c.Events = append(c.Events, e)
+		}
+	}
+	if c.is.MuteUntilMS != c.was.MuteUntilMS {
+		e := g.event(actor, c.ID, ChangeMuted, c.is.User)
+		e.MuteUntilMS = &c.is.MuteUntilMS
+		c.Events = append(c.Events, e)
+	}
+	for _, e := range c.Events {
+		c.Notices = append(c.Notices, Notice{Event: e.JSON(), Except: ExceptUser(e.User)})
+	}
 }
 
 func (p MemberPatch) allow(actor Actor, got *Group, mine, his Membership) error {
@@ -230,11 +239,13 @@ func (g *Groups) Block(ctx context.Context, actor Actor, group, user string) err
 		}
 		his.Role, his.JoinedMS = BlockedIn, 0
 		return his, err
+	}, func(c memberChange) {
+		tellGone(c.GroupChange, g.event(actor, group, ChangeRemoved, user), c.was.Role.IsMember())
 	})
 	if err != nil {
 		return err
 	}
-	return g.tellGone(ctx, c.GroupChange, g.event(actor, group, ChangeRemoved, user), c.was.Role.IsMember())
+	return g.bring(ctx, c.GroupChange)
 }
 
 // Unblock lets a user in again; a member he is not by it.
@@ -244,11 +255,11 @@ func (g *Groups) Unblock(ctx context.Context, actor Actor, group, user string) e
 			his.Role = Outsider
 		}
 		return his, Allow(actor, BlockUsers, got.Type, got.Join, mine.Role)
-	})
+	}, func(memberChange) {})
 	if err != nil {
 		return err
 	}
-	return g.changed(ctx, c.GroupChange)
+	return g.bring(ctx, c.GroupChange)
 }
 
 // memberChange is a change of one user's place.
@@ -259,7 +270,7 @@ type memberChange struct {
 
 // changeMember asks and decides in one transaction: who asks may lose his role at the same moment.
 func (g *Groups) changeMember(
-	ctx context.Context, actor Actor, group, user string, decide func(got *Group, mine, his Membership) (Membership, error),
+	ctx context.Context, actor Actor, group, user string, decide Decide, tell func(c memberChange),
 ) (c memberChange, err error) {
 	if err := CheckUser("user", user); err != nil {
 		return c, err
@@ -275,26 +286,9 @@ func (g *Groups) changeMember(
 		c.was = his
 		c.is, err = decide(got, mine, his)
 		return c.is, err
-	})
+	}, func(change *GroupChange) { tell(memberChange{change, c.was, c.is}) })
 	if err != nil {
 		return c, asStoreError(err, "change a member of "+group)
 	}
 	return c, nil
-}
-
-// tellChanged brings a change to the cache and tells it to the group, and to everybody concerned on all his connections,
-// whether they are subscribed or not.
-func (g *Groups) tellChanged(ctx context.Context, change *GroupChange, events []GroupEvent) error {
-	for _, e := range events {
-		change.Notices = append(change.Notices, Notice{Event: e.JSON(), Except: ExceptUser(e.User)})
-	}
-	if err := g.changed(ctx, change); err != nil {
-		return err
-	}
-	for _, e := range events {
-		if err := g.cache.ToUser(ctx, e.User, "", e.JSON()); err != nil {
-			return Unavailable(fmt.Errorf("tell a member of %s: %w", change.ID, err), "Redis")
-		}
-	}
-	return nil
 }

@@ -53,7 +53,7 @@ func TestAuditPageIsBoundByMembersToo(t *testing.T) {
 		for _, g := range []string{"a", "b", "c", "d"} {
 			create(t, db, g, "ann", "bob", "eve")
 		}
-		_, err := db.Dismiss(t.Context(), "b")
+		_, err := db.Dismiss(t.Context(), "b", nil)
 		require.NoError(t, err)
 		page := func(after string, limit, members int) []string {
 			groups, err := db.AuditPage(t.Context(), after, limit, members)

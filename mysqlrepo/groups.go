@@ -56,7 +56,7 @@ func (r *groupRow) group() domain.Group {
 
 // Create stores a new group at version 1, with its owner and members. CreatedGen and, unless they are given,
 // CreatedMS and MemberLimit are set here.
-func (d *DB) Create(ctx context.Context, g domain.Group, members []string) (*domain.GroupChange, error) {
+func (d *DB) Create(ctx context.Context, g domain.Group, members []string, tell domain.Tell) (*domain.GroupChange, error) {
 	g.Version, g.Dismissed = 1, false
 	if g.CreatedMS == 0 {
 		g.CreatedMS = d.now().UnixMilli()
@@ -69,6 +69,7 @@ func (d *DB) Create(ctx context.Context, g domain.Group, members []string) (*dom
 	if g.MemberCount > g.MemberLimit {
 		return nil, domain.TooLarge("members", "at most %d in this group", g.MemberLimit)
 	}
+	c := &domain.GroupChange{Put: put, Joined: usersOf(put), Created: true}
 	err := d.tx(ctx, func(tx *sql.Tx) error {
 		// Locked, because a group that says it was made in a generation starts there at 0.
 		generation, err := d.readGeneration(ctx, tx, d.partitions.Of(g.ID), d.dialect.forShare)
@@ -80,12 +81,16 @@ func (d *DB) Create(ctx context.Context, g domain.Group, members []string) (*dom
 		if err := createGroup(orm, &g); err != nil {
 			return err
 		}
-		return createMembers(orm, g.ID, put)
+		if err := createMembers(orm, g.ID, put); err != nil {
+			return err
+		}
+		c.Group = g
+		return d.keepChange(ctx, tx, c, tell)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("create group %s: %w", g.ID, err)
 	}
-	return &domain.GroupChange{Group: g, Put: put, Joined: usersOf(put)}, nil
+	return c, nil
 }
 
 func firstMembers(g *domain.Group, members []string) []domain.Membership {
@@ -192,8 +197,10 @@ func (d *DB) Snapshot(ctx context.Context, group string) (*domain.GroupSnapshot,
 }
 
 // change locks a group that is not dismissed, lets do work on it, and, if do reports that it changed something,
-// raises the version and stores the group.
-func (d *DB) change(ctx context.Context, group string, do func(tx *sql.Tx, c *domain.GroupChange) (changed bool, err error)) (*domain.GroupChange, error) {
+// raises the version, stores the group and keeps the change.
+func (d *DB) change(
+	ctx context.Context, group string, tell domain.Tell, do func(tx *sql.Tx, c *domain.GroupChange) (changed bool, err error),
+) (*domain.GroupChange, error) {
 	var c *domain.GroupChange
 	err := d.tx(ctx, func(tx *sql.Tx) error {
 		orm := d.orm(ctx, tx)
@@ -206,12 +213,21 @@ func (d *DB) change(ctx context.Context, group string, do func(tx *sql.Tx, c *do
 		}
 		c = &domain.GroupChange{Group: row.group()}
 		changed, err := do(tx, c)
-		if err != nil || !changed {
+		if err != nil {
 			return err
+		}
+		if !changed {
+			if tell != nil {
+				tell(c)
+			}
+			return nil
 		}
 		c.Version++
 		c.Raised = true
-		return orm.Model(row).Select(changeable[0], changeable[1:]...).Updates(newGroupRow(&c.Group)).Error
+		if err := orm.Model(row).Select(changeable[0], changeable[1:]...).Updates(newGroupRow(&c.Group)).Error; err != nil {
+			return err
+		}
+		return d.keepChange(ctx, tx, c, tell)
 	})
 	if err != nil {
 		return nil, err
@@ -223,8 +239,8 @@ func (d *DB) change(ctx context.Context, group string, do func(tx *sql.Tx, c *do
 var changeable = []any{"name", "avatar", "join_mode", "owner", "attributes", "muted", "dismissed", "member_limit", "member_count", "version"}
 
 // Update lets set change what may be changed of a group.
-func (d *DB) Update(ctx context.Context, group string, set func(*domain.Group)) (*domain.GroupChange, error) {
-	c, err := d.change(ctx, group, func(_ *sql.Tx, c *domain.GroupChange) (bool, error) {
+func (d *DB) Update(ctx context.Context, group string, set func(*domain.Group), tell domain.Tell) (*domain.GroupChange, error) {
+	c, err := d.change(ctx, group, tell, func(_ *sql.Tx, c *domain.GroupChange) (bool, error) {
 		before := *newGroupRow(&c.Group)
 		set(&c.Group)
 		return *newGroupRow(&c.Group) != before, nil
@@ -236,8 +252,8 @@ func (d *DB) Update(ctx context.Context, group string, set func(*domain.Group)) 
 }
 
 // Dismiss ends a group: its id stays taken.
-func (d *DB) Dismiss(ctx context.Context, group string) (*domain.GroupChange, error) {
-	c, err := d.change(ctx, group, func(_ *sql.Tx, c *domain.GroupChange) (bool, error) {
+func (d *DB) Dismiss(ctx context.Context, group string, tell domain.Tell) (*domain.GroupChange, error) {
+	c, err := d.change(ctx, group, tell, func(_ *sql.Tx, c *domain.GroupChange) (bool, error) {
 		c.Dismissed = true
 		return true, nil
 	})

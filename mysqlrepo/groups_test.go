@@ -16,7 +16,7 @@ import (
 
 func create(t testing.TB, db *DB, id string, members ...string) *domain.GroupChange {
 	t.Helper()
-	c, err := db.Create(context.Background(), domain.Group{ID: id, Type: domain.Room, Name: id, Join: domain.JoinOpen}, members)
+	c, err := db.Create(context.Background(), domain.Group{ID: id, Type: domain.Room, Name: id, Join: domain.JoinOpen}, members, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func create(t testing.TB, db *DB, id string, members ...string) *domain.GroupCha
 
 func add(t testing.TB, db *DB, group string, readSeq int64, users ...string) *domain.GroupChange {
 	t.Helper()
-	c, err := db.AddMembers(context.Background(), group, users, readSeq)
+	c, err := db.AddMembers(context.Background(), group, users, readSeq, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestCreatedGroupIsReadBack(t *testing.T) {
 			ID: "team", Type: domain.Private, Name: "Töam 🐈", Avatar: "https://example.com/a.png", Join: domain.JoinInvite,
 			Owner: "olga", Attributes: json.RawMessage(`{"color":"grün"}`), MemberLimit: 10, Muted: true,
 		}
-		c, err := db.Create(t.Context(), g, []string{"ben", "olga", "ann", "ben"})
+		c, err := db.Create(t.Context(), g, []string{"ben", "olga", "ann", "ben"}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +54,7 @@ func TestCreatedGroupIsReadBack(t *testing.T) {
 			{User: "ben", Role: domain.Member, JoinedMS: c.CreatedMS},
 			{User: "olga", Role: domain.Owner, JoinedMS: c.CreatedMS},
 		}
-		want := &domain.GroupChange{Group: g, Put: members, Joined: []string{"ann", "ben", "olga"}}
+		want := &domain.GroupChange{Group: g, Put: members, Joined: []string{"ann", "ben", "olga"}, Created: true, Kept: c.Kept}
 		if diff := cmp.Diff(want, c); diff != "" {
 			t.Errorf("change (-want +got):\n%s", diff)
 		}
@@ -80,7 +80,7 @@ func TestDirectConversationIsCreatedOnce(t *testing.T) {
 		var errs [4]error
 		var wg sync.WaitGroup
 		for i := range errs {
-			wg.Go(func() { _, errs[i] = db.Create(t.Context(), g, []string{"ann", "bob"}) })
+			wg.Go(func() { _, errs[i] = db.Create(t.Context(), g, []string{"ann", "bob"}, nil) })
 		}
 		wg.Wait()
 		created := 0
@@ -105,7 +105,7 @@ func TestDirectConversationIsCreatedOnce(t *testing.T) {
 		if diff := cmp.Diff(want, s); diff != "" {
 			t.Errorf("snapshot (-want +got):\n%s", diff)
 		}
-		_, err = db.AddMembers(t.Context(), g.ID, []string{"cleo"}, 0)
+		_, err = db.AddMembers(t.Context(), g.ID, []string{"cleo"}, 0, nil)
 		wantCode(t, err, domain.CodeTooLarge)
 		if seed := seedOne(t, db, gen, g.ID); seed.Start != 0 {
 			t.Errorf("start: got %d, want 0: it is new", seed.Start)
@@ -120,11 +120,11 @@ func TestGroupThatIsNotThereIsNotFound(t *testing.T) {
 		wantCode(t, err, domain.CodeNotFound)
 		_, err = db.Snapshot(ctx, "none")
 		wantCode(t, err, domain.CodeNotFound)
-		_, err = db.AddMembers(ctx, "none", []string{"u"}, 0)
+		_, err = db.AddMembers(ctx, "none", []string{"u"}, 0, nil)
 		wantCode(t, err, domain.CodeNotFound)
-		_, err = db.RemoveMember(ctx, "none", "u")
+		_, err = db.RemoveMember(ctx, "none", "u", nil)
 		wantCode(t, err, domain.CodeNotFound)
-		_, err = db.Dismiss(ctx, "none")
+		_, err = db.Dismiss(ctx, "none", nil)
 		wantCode(t, err, domain.CodeNotFound)
 		m, err := db.Member(ctx, "none", "u")
 		if m != (domain.Membership{}) || err != nil {
@@ -137,19 +137,19 @@ func TestIdIsUsedOnce(t *testing.T) {
 	onEach(t, func(t *testing.T, db *DB) {
 		create(t, db, "room", "ann")
 		create(t, db, "Room")
-		_, err := db.Create(t.Context(), domain.Group{ID: "room"}, nil)
+		_, err := db.Create(t.Context(), domain.Group{ID: "room"}, nil, nil)
 		wantCode(t, err, domain.CodeConflict)
-		c, err := db.Dismiss(t.Context(), "room")
+		c, err := db.Dismiss(t.Context(), "room", nil)
 		if err != nil || !c.Dismissed || c.Version != 2 {
 			t.Errorf("dismiss: got %+v, %v, want dismissed at version 2", c, err)
 		}
-		_, err = db.Create(t.Context(), domain.Group{ID: "room"}, nil)
+		_, err = db.Create(t.Context(), domain.Group{ID: "room"}, nil, nil)
 		wantCode(t, err, domain.CodeGone)
-		_, err = db.AddMembers(t.Context(), "room", []string{"u"}, 0)
+		_, err = db.AddMembers(t.Context(), "room", []string{"u"}, 0, nil)
 		wantCode(t, err, domain.CodeGone)
-		_, err = db.RemoveMember(t.Context(), "room", "ann")
+		_, err = db.RemoveMember(t.Context(), "room", "ann", nil)
 		wantCode(t, err, domain.CodeGone)
-		_, err = db.Dismiss(t.Context(), "room")
+		_, err = db.Dismiss(t.Context(), "room", nil)
 		wantCode(t, err, domain.CodeGone)
 		g, err := db.Group(t.Context(), "room")
 		if err != nil || !g.Dismissed || g.Version != 2 {
@@ -184,10 +184,10 @@ func TestVersionAndCountFollowJoinsAndLeaves(t *testing.T) {
 		if len(again.Put) != 1 || again.Put[0].User != "ben" || again.Put[0].Role != domain.Member {
 			t.Errorf("adding a member again: got %+v, want him as he is", again.Put)
 		}
-		c, err := db.RemoveMember(t.Context(), "room", "ben")
+		c, err := db.RemoveMember(t.Context(), "room", "ben", nil)
 		check(c, err, 3, 2, nil, []string{"ben"})
 		for _, user := range []string{"ben", "mallory", "nobody"} {
-			c, err = db.RemoveMember(t.Context(), "room", user)
+			c, err = db.RemoveMember(t.Context(), "room", user, nil)
 			check(c, err, 3, 2, nil, nil)
 		}
 		who := []domain.GroupUser{{Group: "room", User: "ann"}, {Group: "room", User: "ben"}, {Group: "room", User: "cleo"}}
@@ -203,7 +203,7 @@ func TestBlockedUserCannotBeAddedAndDoesNotCount(t *testing.T) {
 	onEach(t, func(t *testing.T, db *DB) {
 		create(t, db, "room", "ann")
 		block(t, db, "room", "mallory")
-		_, err := db.AddMembers(t.Context(), "room", []string{"ben", "mallory"}, 0)
+		_, err := db.AddMembers(t.Context(), "room", []string{"ben", "mallory"}, 0, nil)
 		wantCode(t, err, domain.CodeForbidden)
 		members, err := db.Members(t.Context(), "room", "", 0)
 		if err != nil || len(members) != 1 || members[0].User != "ann" {
@@ -227,12 +227,12 @@ func TestBlockedUserCannotBeAddedAndDoesNotCount(t *testing.T) {
 func TestMemberLimitHolds(t *testing.T) {
 	onEach(t, func(t *testing.T, db *DB) {
 		small := domain.Group{ID: "small", MemberLimit: 3}
-		_, err := db.Create(t.Context(), small, []string{"a", "b", "c", "d"})
+		_, err := db.Create(t.Context(), small, []string{"a", "b", "c", "d"}, nil)
 		wantCode(t, err, domain.CodeTooLarge)
-		if _, err := db.Create(t.Context(), small, []string{"a", "b"}); err != nil {
+		if _, err := db.Create(t.Context(), small, []string{"a", "b"}, nil); err != nil {
 			t.Fatal(err)
 		}
-		_, err = db.AddMembers(t.Context(), "small", []string{"c", "d"}, 0)
+		_, err = db.AddMembers(t.Context(), "small", []string{"c", "d"}, 0, nil)
 		wantCode(t, err, domain.CodeTooLarge)
 		if c := add(t, db, "small", 0, "b", "c"); c.MemberCount != 3 || c.Version != 2 {
 			t.Errorf("got %d members at version %d, want 3 at 2", c.MemberCount, c.Version)
@@ -247,7 +247,7 @@ func TestConcurrentJoinsAreAllCounted(t *testing.T) {
 		for i := range 8 {
 			wg.Go(func() {
 				for j := range 5 {
-					if _, err := db.AddMembers(t.Context(), "room", []string{fmt.Sprint("u", i, "-", j), fmt.Sprint("all", j)}, 0); err != nil {
+					if _, err := db.AddMembers(t.Context(), "room", []string{fmt.Sprint("u", i, "-", j), fmt.Sprint("all", j)}, 0, nil); err != nil {
 						t.Error(err)
 					}
 				}
@@ -292,7 +292,7 @@ func TestGroupsAreListedById(t *testing.T) {
 		}
 		create(t, db, "other", "ben")
 		block(t, db, "other", "ann")
-		if _, err := db.Dismiss(t.Context(), "gone"); err != nil {
+		if _, err := db.Dismiss(t.Context(), "gone", nil); err != nil {
 			t.Fatal(err)
 		}
 		for _, c := range []struct {
@@ -339,12 +339,12 @@ func TestTypesOfGroupsAreTold(t *testing.T) {
 			if n%3 == 0 {
 				g.Type = domain.Private
 			}
-			if _, err := db.Create(t.Context(), g, nil); err != nil {
+			if _, err := db.Create(t.Context(), g, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 			ids, want[g.ID] = append(ids, g.ID), g.Type
 		}
-		if _, err := db.Dismiss(t.Context(), "g7"); err != nil {
+		if _, err := db.Dismiss(t.Context(), "g7", nil); err != nil {
 			t.Fatal(err)
 		}
 		got, err := db.GroupTypes(t.Context(), ids)

@@ -59,9 +59,9 @@ func usersOf(members []domain.Membership) []string {
 
 // AddMembers puts in who is not, with the role member and the read mark readSeq. The version is raised only if
 // somebody is new.
-func (d *DB) AddMembers(ctx context.Context, group string, users []string, readSeq int64) (*domain.GroupChange, error) {
+func (d *DB) AddMembers(ctx context.Context, group string, users []string, readSeq int64, tell domain.Tell) (*domain.GroupChange, error) {
 	users = slices.Compact(slices.Sorted(slices.Values(users)))
-	c, err := d.change(ctx, group, func(tx *sql.Tx, c *domain.GroupChange) (bool, error) {
+	c, err := d.change(ctx, group, tell, func(tx *sql.Tx, c *domain.GroupChange) (bool, error) {
 		joined, err := d.join(ctx, tx, c, users)
 		if err != nil || len(joined) == 0 {
 			return false, err
@@ -134,7 +134,7 @@ func (d *DB) join(ctx context.Context, tx *sql.Tx, c *domain.GroupChange, users 
 const longOver = time.Hour
 
 // RemoveMember takes a user out. It changes nothing, also not the version, when he is not in or is blocked.
-func (d *DB) RemoveMember(ctx context.Context, group, user string) (*domain.GroupChange, error) {
+func (d *DB) RemoveMember(ctx context.Context, group, user string, tell domain.Tell) (*domain.GroupChange, error) {
 	return d.ChangeMember(ctx, group, "", user, func(_ *domain.Group, _, his domain.Membership) (domain.Membership, error) {
 		if !his.Role.IsMember() {
 			return his, nil
@@ -144,16 +144,15 @@ func (d *DB) RemoveMember(ctx context.Context, group, user string) (*domain.Grou
 			his.MuteUntilMS = 0
 		}
 		return his, nil
-	})
+	}, tell)
 }
 
 // ChangeMember puts a user where decide says; see domain.GroupStore. The group's row is locked, and every change of its
 // members locks it. The version is raised only if something is other than it was.
 func (d *DB) ChangeMember(
-	ctx context.Context, group, actor, user string,
-	decide func(g *domain.Group, mine, his domain.Membership) (domain.Membership, error),
+	ctx context.Context, group, actor, user string, decide domain.Decide, tell domain.Tell,
 ) (*domain.GroupChange, error) {
-	c, err := d.change(ctx, group, func(tx *sql.Tx, c *domain.GroupChange) (bool, error) {
+	c, err := d.change(ctx, group, tell, func(tx *sql.Tx, c *domain.GroupChange) (bool, error) {
 		orm := d.orm(ctx, tx)
 		mine, err := takeMember(orm, group, actor)
 		if err != nil {

@@ -20,7 +20,7 @@ func place(t testing.TB, db *DB, group, user string, change func(m *domain.Membe
 	c, err := db.ChangeMember(t.Context(), group, "", user, func(_ *domain.Group, _, his domain.Membership) (domain.Membership, error) {
 		change(&his)
 		return his, nil
-	})
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestUpdateStoresWhatIsChanged(t *testing.T) {
 			g.Name, g.Avatar, g.Join, g.Muted, g.MemberLimit = "Ré", "https://x/y", domain.JoinInvite, true, 1
 			g.Attributes = json.RawMessage(`{"a":1}`)
 		}
-		c, err := db.Update(t.Context(), "room", change)
+		c, err := db.Update(t.Context(), "room", change, nil)
 		if err != nil || !c.Raised || c.Version != 2 {
 			t.Fatalf("got %+v, %v, want version 2", c, err)
 		}
@@ -61,27 +61,27 @@ func TestUpdateStoresWhatIsChanged(t *testing.T) {
 		if diff := cmp.Diff(&c.Group, g); err != nil || diff != "" || g.Name != "Ré" || !g.Muted {
 			t.Errorf("stored (-change +stored): %v\n%s", err, diff)
 		}
-		if c, err = db.Update(t.Context(), "room", change); err != nil || c.Raised || c.Version != 2 {
+		if c, err = db.Update(t.Context(), "room", change, nil); err != nil || c.Raised || c.Version != 2 {
 			t.Errorf("the same again: got %+v, %v, want nothing raised", c, err)
 		}
-		_, err = db.AddMembers(t.Context(), "room", []string{"ben"}, 0)
+		_, err = db.AddMembers(t.Context(), "room", []string{"ben"}, 0, nil)
 		wantCode(t, err, domain.CodeTooLarge)
 		if g, err = db.Group(t.Context(), "other"); err != nil || g.Name != "other" || g.Version != 1 {
 			t.Errorf("another group: got %+v, %v", g, err)
 		}
-		_, err = db.Update(t.Context(), "none", change)
+		_, err = db.Update(t.Context(), "none", change, nil)
 		wantCode(t, err, domain.CodeNotFound)
-		if _, err = db.Dismiss(t.Context(), "room"); err != nil {
+		if _, err = db.Dismiss(t.Context(), "room", nil); err != nil {
 			t.Fatal(err)
 		}
-		_, err = db.Update(t.Context(), "room", change)
+		_, err = db.Update(t.Context(), "room", change, nil)
 		wantCode(t, err, domain.CodeGone)
 	})
 }
 
 func TestHandingOverIsOneChange(t *testing.T) {
 	onEach(t, func(t *testing.T, db *DB) {
-		if _, err := db.Create(t.Context(), domain.Group{ID: "g", Type: domain.Private, Owner: "ann"}, []string{"ben", "cleo"}); err != nil {
+		if _, err := db.Create(t.Context(), domain.Group{ID: "g", Type: domain.Private, Owner: "ann"}, []string{"ben", "cleo"}, nil); err != nil {
 			t.Fatal(err)
 		}
 		c := place(t, db, "g", "ben", role(domain.Owner))
@@ -112,7 +112,7 @@ func TestHandingOverIsOneChange(t *testing.T) {
 // Two who hand over at once: the second is not the owner any more when it is his turn.
 func TestWhoDecidesSeesTheGroupAsItIsThen(t *testing.T) {
 	onEach(t, func(t *testing.T, db *DB) {
-		if _, err := db.Create(t.Context(), domain.Group{ID: "g", Type: domain.Private, Owner: "ann"}, names(8)); err != nil {
+		if _, err := db.Create(t.Context(), domain.Group{ID: "g", Type: domain.Private, Owner: "ann"}, names(8), nil); err != nil {
 			t.Fatal(err)
 		}
 		var wg sync.WaitGroup
@@ -125,7 +125,7 @@ func TestWhoDecidesSeesTheGroupAsItIsThen(t *testing.T) {
 					}
 					his.Role = domain.Owner
 					return his, nil
-				})
+				}, nil)
 			})
 		}
 		wg.Wait()
@@ -157,7 +157,7 @@ func TestAMuteOutlivesMembership(t *testing.T) {
 		until := db.now().Add(time.Minute).UnixMilli()
 		muted := domain.Membership{User: "ben", Role: domain.Member, MuteUntilMS: until}
 		wantPut(t, place(t, db, "room", "ben", muteUntil(until)), 2, 3, muted)
-		c, err := db.RemoveMember(t.Context(), "room", "ben")
+		c, err := db.RemoveMember(t.Context(), "room", "ben", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +166,7 @@ func TestAMuteOutlivesMembership(t *testing.T) {
 		if len(c.Removed) > 0 {
 			t.Errorf("removed: got %v, want none, for the cache is to keep his mute", c.Removed)
 		}
-		if c, err = db.RemoveMember(t.Context(), "room", "ben"); err != nil || c.Raised {
+		if c, err = db.RemoveMember(t.Context(), "room", "ben", nil); err != nil || c.Raised {
 			t.Errorf("removed twice: got %+v, %v", c, err)
 		}
 		saveReads(t, db, "room", map[string]int64{"ann": 5, "ben": 5})
@@ -189,7 +189,7 @@ func TestAMuteOutlivesMembership(t *testing.T) {
 			t.Errorf("unmuted: removed: got %v, want ben", c.Removed)
 		}
 		place(t, db, "room", "cleo", muteUntil(db.now().Add(-2*time.Hour).UnixMilli()))
-		if c, err = db.RemoveMember(t.Context(), "room", "cleo"); err != nil || strings.Join(c.Removed, " ") != "cleo" {
+		if c, err = db.RemoveMember(t.Context(), "room", "cleo", nil); err != nil || strings.Join(c.Removed, " ") != "cleo" {
 			t.Errorf("a mute that is long over: got %+v, %v, want nothing kept", c, err)
 		}
 	})
@@ -226,7 +226,7 @@ func TestBlockingTakesOutAndCounts(t *testing.T) {
 		if wantPut(t, c, 3, 1, domain.Membership{User: "zoe", Role: domain.BlockedIn}); c.Raised {
 			t.Error("blocked twice, and the version was raised")
 		}
-		_, err := db.AddMembers(t.Context(), "room", []string{"ben"}, 0)
+		_, err := db.AddMembers(t.Context(), "room", []string{"ben"}, 0, nil)
 		wantCode(t, err, domain.CodeForbidden)
 		c = place(t, db, "room", "ben", role(domain.Outsider))
 		if wantPut(t, c, 4, 1); strings.Join(c.Removed, " ") != "ben" {

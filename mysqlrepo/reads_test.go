@@ -55,7 +55,7 @@ func TestReadersOfAGroupAreItsMembers(t *testing.T) {
 	onEach(t, func(t *testing.T, db *DB) {
 		group := domain.Group{ID: "g", Type: domain.Private, Name: "G", Join: domain.JoinInvite, Owner: "ann", MemberLimit: 1000}
 		raise(t, db, db.partitions.Of("g"))
-		if _, err := db.Create(t.Context(), group, []string{"bob", "cleo", "dora", "mallory"}); err != nil {
+		if _, err := db.Create(t.Context(), group, []string{"bob", "cleo", "dora", "mallory"}, nil); err != nil {
 			t.Fatal(err)
 		}
 		execSQL(t, db, "UPDATE group_member SET role='blocked' WHERE group_id='g' AND user_id='mallory'")

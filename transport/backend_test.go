@@ -281,7 +281,7 @@ func (b *backend) ReadMarksAbove(context.Context, string, int64) (map[string]int
 	return nil, errors.New("not asked by a WebSocket")
 }
 
-func (b *backend) Create(_ context.Context, g domain.Group, _ []string) (*domain.GroupChange, error) {
+func (b *backend) Create(_ context.Context, g domain.Group, _ []string, tell domain.Tell) (*domain.GroupChange, error) {
 	b.mu.Lock()
 	_, in := b.groups[g.ID]
 	b.mu.Unlock()
@@ -289,7 +289,9 @@ func (b *backend) Create(_ context.Context, g domain.Group, _ []string) (*domain
 		return nil, domain.Errorf(domain.CodeConflict, "the id is in use")
 	}
 	b.add(g.Type, g.ID)
-	return &domain.GroupChange{Group: g}, nil
+	c := &domain.GroupChange{Group: g, Created: true}
+	tell(c)
+	return c, nil
 }
 
 // Append accepts at once and answers at once; while holding, the answers wait in held.

@@ -73,7 +73,7 @@ func (f *fake) find(group string) (*domain.Group, error) {
 	return g, nil
 }
 
-func (f *fake) Create(_ context.Context, g domain.Group, members []string) (*domain.GroupChange, error) {
+func (f *fake) Create(_ context.Context, g domain.Group, members []string, _ domain.Tell) (*domain.GroupChange, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if old, err := f.find(g.ID); err == nil {
@@ -91,7 +91,7 @@ func (f *fake) Create(_ context.Context, g domain.Group, members []string) (*dom
 		f.members[g.ID][g.Owner] = domain.Membership{User: g.Owner, Role: domain.Owner, JoinedMS: 1000}
 	}
 	f.put(g.ID, members)
-	return &domain.GroupChange{Group: g}, nil
+	return &domain.GroupChange{Group: g, Created: true}, nil
 }
 
 func (f *fake) put(group string, users []string) (put []domain.Membership) {
@@ -137,13 +137,13 @@ func (f *fake) Groups(ctx context.Context, user, after string, limit int) (list 
 	return list[:min(limit, len(list))], f.down
 }
 
-func (f *fake) AddMembers(_ context.Context, group string, users []string, _ int64) (*domain.GroupChange, error) {
+func (f *fake) AddMembers(_ context.Context, group string, users []string, _ int64, _ domain.Tell) (*domain.GroupChange, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return &domain.GroupChange{Group: *f.groups[group], Put: f.put(group, users)}, f.down
 }
 
-func (f *fake) RemoveMember(_ context.Context, group, user string) (*domain.GroupChange, error) {
+func (f *fake) RemoveMember(_ context.Context, group, user string, _ domain.Tell) (*domain.GroupChange, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.members[group], user)
@@ -151,8 +151,7 @@ func (f *fake) RemoveMember(_ context.Context, group, user string) (*domain.Grou
 }
 
 func (f *fake) ChangeMember(
-	_ context.Context, group, actor, user string,
-	decide func(g *domain.Group, mine, his domain.Membership) (domain.Membership, error),
+	_ context.Context, group, actor, user string, decide domain.Decide, _ domain.Tell,
 ) (*domain.GroupChange, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -167,7 +166,7 @@ func (f *fake) ChangeMember(
 	return &domain.GroupChange{Group: *f.groups[group], Raised: true, Put: []domain.Membership{is}}, f.down
 }
 
-func (f *fake) Update(_ context.Context, group string, change func(*domain.Group)) (*domain.GroupChange, error) {
+func (f *fake) Update(_ context.Context, group string, change func(*domain.Group), _ domain.Tell) (*domain.GroupChange, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	change(f.groups[group])
@@ -176,7 +175,7 @@ func (f *fake) Update(_ context.Context, group string, change func(*domain.Group
 
 func (f *fake) NowMS(context.Context) (int64, error) { return 5000, f.down }
 
-func (f *fake) Dismiss(_ context.Context, group string) (*domain.GroupChange, error) {
+func (f *fake) Dismiss(_ context.Context, group string, _ domain.Tell) (*domain.GroupChange, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.groups[group].Dismissed = true
@@ -200,6 +199,8 @@ func (f *fake) Member(_ context.Context, group, user string) (domain.Membership,
 	defer f.mu.Unlock()
 	return f.members[group][user], f.down
 }
+
+func (f *fake) Applied(context.Context, *domain.GroupChange) error { return nil }
 
 func (f *fake) Changed(context.Context, *domain.GroupChange) error { return nil }
 

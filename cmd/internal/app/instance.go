@@ -55,6 +55,7 @@ type Instance struct {
 	announce   *jobs.Announce
 	presence   *jobs.Presence
 	retention  *jobs.Retention
+	changes    *jobs.Changes
 	watch      *jobs.WatchGenerations
 	heartbeat  *jobs.Heartbeat
 	journal    *jobs.Journal
@@ -155,6 +156,7 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 		heartbeat: jobs.NewHeartbeat(sql, gens, life, watch.Kick, log),
 		journal:   journal,
 		retention: jobs.NewRetention(sql, redis, leases, cfg.Retention.Age.D(), cfg.Retention.BatchRows, log),
+		changes:   jobs.NewChanges(sql, groups, leases, log, reg),
 		announce:  announce,
 		heat:      heat,
 		presence:  jobs.NewPresence(redis, life, sessions.Offline, log),
@@ -268,6 +270,7 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 	persist := startTask(ctx, i.persist.Run)
 	readMarks := startTask(ctx, i.readMarks.Run)
 	retention := startTask(ctx, i.retention.Run)
+	changes := startTask(ctx, i.changes.Run)
 	announce := startTask(ctx, i.announce.Run)
 	presence := startTask(ctx, i.presence.Run)
 	heat := startTask(ctx, i.heat.Run)
@@ -279,6 +282,7 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 		err := tails.stop(ctx)
 		i.server.Close()
 		err = errors.Join(err, appender.stop(ctx), subscriber.stop(ctx), presence.stop(ctx), announce.stop(ctx), heat.stop(ctx))
+		err = errors.Join(err, changes.stop(ctx))
 		readMarks.cancel() // they have a last round to write, or a group to bring to its end, at once
 		retention.cancel()
 		err = errors.Join(err, persist.stop(ctx), readMarks.stop(ctx), retention.stop(ctx), leases.stop(ctx))
