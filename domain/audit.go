@@ -153,9 +153,9 @@ func (a *GroupAudit) Row(m *Message) {
 }
 
 // compareContent goes by the row's hash, and where the row is right by what recent shows. A recalled message has another
-// body than it was sent with.
+// body than it was sent with, and so has one that a hook has changed.
 func (a *GroupAudit) compareContent(m *Message) {
-	if m.RecalledMS == 0 && ContentHash(m.Body, m.Mentions, m.ReplyTo) != m.Hash {
+	if m.RecalledMS == 0 && !isReplaced(m.Hash) && ContentHash(m.Body, m.Mentions, m.ReplyTo) != m.Hash {
 		a.otherHash.add(m.Seq)
 		a.seen[m.Seq] = true
 		return

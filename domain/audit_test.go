@@ -210,6 +210,20 @@ func TestARecalledMessageMayDiffer(t *testing.T) {
 	require.Empty(t, g.audit())
 }
 
+func TestAMessageWhoseBodyAHookReplacedMayDifferFromItsHash(t *testing.T) {
+	t.Parallel()
+	m := auditedMessage(1, 1)
+	sent := domain.ContentHash([]byte(`["as sent"]`), m.Mentions, m.ReplyTo)
+	g := &soundGroup{rows: domain.AuditedRows{Group: domain.Group{ID: "g"}}, stored: []domain.Message{m}}
+	g.cache.Recent = map[int64]domain.Digest{1: domain.TailDigest(m.Record().Tail)}
+	g.stored[0].Hash = sent
+	require.NotEmpty(t, g.audit())
+	g.stored[0].Hash = "x" + sent[1:]
+	require.Empty(t, g.audit())
+	g.stored[0].Body = []byte(`["other than what was shown"]`)
+	require.NotEmpty(t, g.audit())
+}
+
 // TestAuditHeatCountsAsBruteForceDoes moves a ranking as sends and expiry do, and audits it at a moment on the way.
 func TestAuditHeatCountsAsBruteForceDoes(t *testing.T) {
 	t.Parallel()

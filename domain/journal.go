@@ -44,16 +44,17 @@ type journalGroup struct {
 type journalEntry struct {
 	gen, seq, timeMS   int64
 	header, body, tail []byte
+	hash               string // of the content, where the body was replaced; "" for most
 }
 
-const journalEntryBytes = 112
+const journalEntryBytes = 128
 
 // maxShift is how many entries of a group may lie behind one that comes. More do when somebody pages far back while MySQL is
 // away: the instance that acknowledged those messages has them, and moving all others for each would hold up sends.
 const maxShift = 10_000
 
 func (e *journalEntry) size() int64 {
-	return int64(journalEntryBytes + len(e.header) + len(e.body) + len(e.tail))
+	return int64(journalEntryBytes + len(e.header) + len(e.body) + len(e.tail) + len(e.hash))
 }
 
 // Marks have a part of the limit: one that is lost is a message that somebody reads again, no message.
@@ -87,14 +88,20 @@ func (j *Journal) KeepSend(a Accepted, header, body []byte) bool {
 	return j.keep(a.Group, a.PersistedSeq, e)
 }
 
+// KeepReplaced is KeepSend of a send whose body a hook has replaced: its content hash does not follow from it.
+func (j *Journal) KeepReplaced(a Accepted, header, body []byte, hash string) bool {
+	e := journalEntry{gen: a.Gen, seq: a.Seq, timeMS: a.TimeMS, header: header, body: body, hash: hash}
+	return j.keep(a.Group, a.PersistedSeq, e)
+}
+
 // KeepPush keeps a message that is about to be handed to connections; false as with KeepSend.
 func (j *Journal) KeepPush(p Push) bool {
-	return j.keep(p.Group, 0, journalEntry{gen: p.Gen, seq: p.Seq, tail: p.Event})
+	return j.keep(p.Group, 0, journalEntry{gen: p.Gen, seq: p.Seq, tail: p.Event, hash: p.Hash})
 }
 
 // KeepRecord keeps a message that Redis had for a page, if it lies above the watermark; false as with KeepSend.
 func (j *Journal) KeepRecord(gen, persisted int64, r Record) bool {
-	return j.keep(r.Group, persisted, journalEntry{gen: gen, seq: r.Seq, timeMS: r.TimeMS, tail: r.Tail})
+	return j.keep(r.Group, persisted, journalEntry{gen: gen, seq: r.Seq, timeMS: r.TimeMS, tail: r.Tail, hash: r.Hash})
 }
 
 func (j *Journal) keep(group string, persisted int64, e journalEntry) bool {
@@ -280,7 +287,10 @@ func (e *journalEntry) message(group string) (m Message, err error) {
 	} else {
 		err = m.readTail(e.tail)
 	}
-	m.Hash = ContentHash(m.Body, m.Mentions, m.ReplyTo)
+	m.Hash = e.hash
+	if m.Hash == "" {
+		m.Hash = ContentHash(m.Body, m.Mentions, m.ReplyTo)
+	}
 	return m, err
 }
 

@@ -40,13 +40,16 @@ func (k kept) accepted(persisted int64) domain.Accepted {
 func (k kept) send(j *domain.Journal) bool { return k.sendAbove(j, 0) }
 
 func (k kept) sendAbove(j *domain.Journal, persisted int64) bool {
+	if record := k.Record(); record.Hash != "" {
+		return j.KeepReplaced(k.accepted(persisted), k.Header.AppendJSON(nil), k.Body, record.Hash)
+	}
 	return j.KeepSend(k.accepted(persisted), k.Header.AppendJSON(nil), k.Body)
 }
 
 // push is what append.lua publishes.
 func (k kept) push(j *domain.Journal) bool {
 	event := append([]byte(`{"event":"message",`), k.Record().AppendJSON(nil)[1:]...)
-	return j.KeepPush(domain.Push{Group: k.Group, Gen: k.gen, Seq: k.Seq, Event: event})
+	return j.KeepPush(domain.Push{Group: k.Group, Gen: k.gen, Seq: k.Seq, Event: event, Hash: k.Record().Hash})
 }
 
 func (k kept) show(j *domain.Journal) bool { return j.KeepRecord(k.gen, 0, k.Record()) }
@@ -70,12 +73,16 @@ func TestTheJournalGivesBackWhatTheAppendStored(t *testing.T) {
 			Header: domain.Header{From: d.From, ClientID: d.ClientID, Mentions: d.Mentions, ReplyTo: d.ReplyTo, Operator: d.Operator},
 			Body:   d.Body, Hash: domain.ContentHash(d.Body, d.Mentions, d.ReplyTo),
 		}
+		replaced := want
+		replaced.Hash = "x" + domain.ContentHash([]byte(`[]`), d.Mentions, d.ReplyTo)[1:] // of what was sent
 		for way, keep := range waysToKeep {
-			j := domain.NewJournal(4, plenty)
-			require.True(t, keep(kept{7, want}, j), "%s, %s", name, way)
-			u, err := j.Close(domain.Partitions(4).Of(d.Group), 8)
-			require.NoError(t, err, "%s, %s", name, way)
-			require.Equal(t, []domain.Message{want}, u.Messages, "%s, %s", name, way)
+			for _, want := range []domain.Message{want, replaced} {
+				j := domain.NewJournal(4, plenty)
+				require.True(t, keep(kept{7, want}, j), "%s, %s", name, way)
+				u, err := j.Close(domain.Partitions(4).Of(d.Group), 8)
+				require.NoError(t, err, "%s, %s", name, way)
+				require.Equal(t, []domain.Message{want}, u.Messages, "%s, %s", name, way)
+			}
 		}
 	}
 }

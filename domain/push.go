@@ -7,6 +7,7 @@ type Push struct {
 	Seq   int64
 	Mute  string // connection that gets no push of it; "" for none
 	Event []byte // what clients get: the message event, encoded once
+	Hash  string // content hash, where the body was replaced and it does not follow from it; "" for most
 }
 
 // Notice is an event without a seq on its way to the connections of an instance.

@@ -23,6 +23,9 @@ type Record struct {
 	// Mute is the connection that asked for no push of it; known only while the message is recent. It travels in no
 	// JSON.
 	Mute string
+	// Hash is the content hash where the body was replaced, and it does not follow from it; "" for most. It is known only
+	// while the message is recent, and travels in no JSON.
+	Hash string
 }
 
 // AppendJSON appends the message as PROTOCOL.md §3 shows it: {"group","seq","time_ms","from",…}.
@@ -88,7 +91,7 @@ type Message struct {
 	GroupType GroupType
 	Header
 	Body []byte // compact JSON array of elements; nil in a tombstone
-	Hash string // content hash, 32 hex digits
+	Hash string // content hash, see ContentHash
 }
 
 // Header is what a message says beside its body.
@@ -164,7 +167,11 @@ func (m *Message) Record() Record {
 		tail = append(tail, m.Body...)
 	}
 	tail = append(tail, '}')
-	return Record{Group: m.Group, Seq: m.Seq, TimeMS: m.TimeMS, Tail: tail}
+	r := Record{Group: m.Group, Seq: m.Seq, TimeMS: m.TimeMS, Tail: tail}
+	if isReplaced(m.Hash) {
+		r.Hash = m.Hash
+	}
+	return r
 }
 
 // MessageOf takes a record apart again; its generation and group type are not in it.
@@ -173,7 +180,10 @@ func MessageOf(r Record) (Message, error) {
 	if err := m.readTail(r.Tail); err != nil {
 		return m, fmt.Errorf("message %s/%d: %w", r.Group, r.Seq, err)
 	}
-	m.Hash = ContentHash(m.Body, m.Mentions, m.ReplyTo)
+	m.Hash = r.Hash
+	if m.Hash == "" {
+		m.Hash = ContentHash(m.Body, m.Mentions, m.ReplyTo)
+	}
 	return m, nil
 }
 

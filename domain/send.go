@@ -1,11 +1,13 @@
 package domain
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -49,6 +51,7 @@ type Draft struct {
 	Ack      Ack      // "" is accepted
 	// Timeout bounds the wait of AckDurable. 0: DefaultAckTimeout.
 	Timeout time.Duration
+	Conn    string // id of the connection that it came by, whose sends to a group keep their order; "" for none
 	Mute    string // id of the connection that gets no push of this message; "" for none
 	Open    bool   // the sender named a user, not a group: the direct conversation is opened on first use
 }
@@ -57,11 +60,14 @@ type Draft struct {
 type Append struct {
 	Draft
 	Header []byte // Header.AppendJSON
-	Hash   string // of the content, 32 hex digits
+	Hash   string // of the content as it was sent: 32 hex digits, or with the mark of a body that was replaced
 	Dedupe string // id of the send for repeats: of the sender's making, or internal
 	// Refused is why the content may not be stored; nil if it may. Only the repeat of a send that was stored is answered
 	// otherwise.
-	Refused error
+	Refused *Error
+	// Judged tells that Body is what the word list or a hook made of it: had the send been stored before, another body may
+	// have been.
+	Judged bool
 }
 
 // Accepted is a message that has its seq.
@@ -107,7 +113,8 @@ type Sends struct {
 	moderator  Moderator // nil: none
 	watermarks *Watermarks
 	peers      Peers
-	internal   string // prefix of internal idempotency keys, unique to this instance's life
+	asking     *asking // nil: nobody is asked
+	internal   string  // prefix of internal idempotency keys, unique to this instance's life
 	count      atomic.Uint64
 }
 
@@ -129,11 +136,21 @@ func (s *Sends) Send(d Draft, reply func(Receipt, error), durable func(Accepted)
 		reply(Receipt{}, err)
 		return
 	}
-	a := s.prepare(d)
-	if err := s.moderate(&a); err != nil {
+	send := s.prepare(d)
+	if err := s.moderate(&send); err != nil {
 		reply(Receipt{}, err)
 		return
 	}
+	if s.asking != nil && send.Refused == nil {
+		s.ask(send, reply, durable)
+		return
+	}
+	s.queue(send, reply, durable)
+}
+
+// queue hands a send to the appender and sees to its answer.
+func (s *Sends) queue(send Append, reply func(Receipt, error), durable func(Accepted)) {
+	d := &send.Draft
 	tell := func(r Receipt, then func()) {
 		reply(r, nil)
 		then()
@@ -141,12 +158,12 @@ func (s *Sends) Send(d Draft, reply func(Receipt, error), durable func(Accepted)
 	if peer, ok := Peer(d.Group, d.From); ok {
 		tell = s.withPeer(peer, tell)
 	}
-	s.appender.Append(a, func(a Accepted, err error) {
+	s.appender.Append(send, func(a Accepted, err error) {
 		if err != nil {
 			reply(Receipt{}, err)
 			return
 		}
-		s.accepted(&d, a, reply, tell, durable)
+		s.accepted(d, a, reply, tell, durable)
 	})
 }
 
@@ -299,27 +316,37 @@ func (s *Sends) prepare(d Draft) Append {
 	return a
 }
 
-// moderate asks the word list, behind the hash: repeats are told by what was sent, whatever the list makes of it. App
-// servers are trusted. What is refused and may be a repeat goes on nevertheless: the first one may have been stored before
+// moderate asks the word list. The hash stays that of what was sent: repeats are told by it, whatever the list makes of them.
+// App servers are trusted. What is refused and may be a repeat goes on nevertheless: the first one may have been stored before
 // the list had that word, and a refusal means that nothing was.
 func (s *Sends) moderate(a *Append) error {
 	if s.moderator == nil || a.Operator != "" {
 		return nil
 	}
+	a.Judged = true
 	body, err := s.moderator.Body(a.Body)
-	switch {
-	case err == nil:
-		a.Body = body
-	case a.ClientID == "" || CodeOf(err) != CodeRejected:
-		return err
-	default:
-		a.Refused = err
+	if a.ClientID != "" && CodeOf(err) == CodeRejected && errors.As(err, &a.Refused) {
+		return nil
 	}
-	return nil
+	if err == nil {
+		a.replace(body)
+	}
+	return err
+}
+
+// replace puts another body in place of the one that was sent, if it is another; the hash stays that of the one that was.
+func (a *Append) replace(body []byte) {
+	if bytes.Equal(body, a.Body) {
+		return
+	}
+	a.Body = body
+	if !isReplaced(a.Hash) {
+		a.Hash = markReplaced(a.Hash)
+	}
 }
 
 // ContentHash identifies what a repeated send must not change: compact body, mentions and reply_to. It is the
-// first half of a SHA-256, in hex.
+// first half of a SHA-256, in hex. Where the body was replaced it is that of the body as it was sent, and marked.
 func ContentHash(body []byte, mentions []string, replyTo int64) string {
 	buf := make([]byte, 0, len(body)+64)
 	buf = binary.AppendVarint(buf, replyTo)

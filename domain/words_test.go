@@ -39,12 +39,14 @@ func TestTheWordListIsAskedBehindTheHash(t *testing.T) {
 	require.Len(t, got.receipts, 1)
 	a := appender.appends[0]
 	require.Equal(t, `[{"type":"text","text":"****"}]`, string(a.Body))
-	require.Equal(t, domain.ContentHash([]byte(`[{"type":"text","text":"darn"}]`), nil, 0), a.Hash, "of what was sent")
-	require.NoError(t, a.Refused)
+	require.Equal(t, domain.ContentHash([]byte(`[{"type":"text","text":"darn"}]`), nil, 0)[1:], a.Hash[1:], "of what was sent")
+	require.True(t, a.Replaced())
+	require.True(t, a.Judged)
+	require.Nil(t, a.Refused)
 
 	send(s, domain.Draft{Group: "g", From: "system", Operator: "key", Body: []byte(`[{"type":"text","text":"poison darn"}]`)})
 	require.Equal(t, `[{"type":"text","text":"poison darn"}]`, string(appender.appends[1].Body), "app servers are trusted")
-	require.NoError(t, appender.appends[1].Refused)
+	require.Nil(t, appender.appends[1].Refused)
 }
 
 func TestWhatTheWordListRefusesGoesOnOnlyAsARepeat(t *testing.T) {

@@ -16,7 +16,8 @@
 --       connection that gets no push ('-' = none), when its turn in the user's rate is taken: 'append',
 --       'load' (already when the answer is LOAD, for it may make the group), 'taken' (with such a LOAD),
 --       'over:<ms>' (the user is over his rate over all groups: unless it is a repeat, it is refused), or
---       'refused' (likewise, for its content)
+--       'refused' (likewise, for its content: it is not to be stored, and takes no turn)
+--       A content hash that starts with x is of a body that was replaced: sends are compared without that digit.
 -- RETURN  {'STALE'} when the server or the generation is another one: nothing was done. Otherwise a string a send:
 --       OK <seq> <time_ms> <persisted>    accepted
 --       DUP <seq> <time_ms> <persisted>   the first result of the same send
@@ -27,6 +28,7 @@
 --       GONE  NOT_MEMBER  BLOCKED  MUTED  NO_REPLY (reply_to above the last seq)
 --       STRANGER                          direct: at the limit, and the other side has not written
 --       USER_RATE <ms>  GROUP_RATE <ms>   over a rate, ms until there is room
+--       REFUSED                           by the hook, and nothing else is against it
 --       BACKLOG                           log is full         FULL     Redis is out of memory
 --
 -- Numbers are kept out of string joins: Lua prints 14 digits. seq:<gen> holds '<seq> <time_ms>'.
@@ -67,10 +69,10 @@ local function over(turn) return string.match(turn, '^over:(%d+)$') end
 local function may_load(key, kind, turn)
   if over(turn) then return 'USER_RATE ' .. over(turn) end
   local rate = tonumber(ARGV[6])
-  if rate == 0 or kind ~= 'u' or turn == 'taken' then return 'LOAD' end
+  if rate == 0 or kind ~= 'u' or turn == 'taken' or turn == 'refused' then return 'LOAD' end
   local arrival, wait = take(key, rate, tonumber(ARGV[7]), 1)
   if not arrival then return 'USER_RATE ' .. wait end
-  if turn == 'append' or turn == 'refused' then return 'LOAD' end
+  if turn == 'append' then return 'LOAD' end
   local kept = keep_rate(key, arrival, redis.pcall)
   if not kept['err'] then return 'LOAD' end
   if string.find(kept['err'], 'OOM', 1, true) then return 'FULL' end
@@ -85,8 +87,8 @@ local function append(k, a)
   -- Before everything that refuses: a refusal means that nothing was stored, and here something was.
   local first = redis.call('GET', dedupe)
   if first then
-    local seq, time, first_hash = string.match(first, '^(%d+) (%d+) (%x+)$')
-    if first_hash ~= hash then return 'CONFLICT' end
+    local seq, time, first_hash = string.match(first, '^(%d+) (%d+) (%w+)$')
+    if string.sub(first_hash, 2) ~= string.sub(hash, 2) then return 'CONFLICT' end
     -- Without one, the first send was in another generation, and the seed that brought it over is on its way.
     local persisted = redis.call('HGET', KEYS[4], group)
     if not persisted then return 'RESEED' end
@@ -98,6 +100,8 @@ local function append(k, a)
   local turn = ARGV[a + 10]
   if refused == 'LOAD' then return may_load(KEYS[k + 4], kind, turn) end
   if refused then return refused end
+  -- A generation knows the sends of former ones when the group is seeded: only then is it sure that this is none of them.
+  if turn == 'refused' then return redis.call('HGET', KEYS[2], group) and 'REFUSED' or 'RESEED' end
 
   local mine, theirs, is_lower
   if type == 'direct' and kind == 'u' then
@@ -120,7 +124,6 @@ local function append(k, a)
 
   local last = redis.call('HGET', KEYS[2], group)
   if not last then return 'RESEED' end
-  if turn == 'refused' then return 'REFUSED' end -- the seed brings over what it may be a repeat of
   local last_seq, last_time = string.match(last, '^(%d+) (%d+)$')
   if tonumber(ARGV[a + 7]) > tonumber(last_seq) then return 'NO_REPLY' end
 
@@ -137,11 +140,14 @@ local function append(k, a)
   end
   room_left = room_left - 1
   redis.call('HSET', KEYS[2], group, seq .. ' ' .. time)
-  if mute == '-' then
-    redis.call('XADD', recent, seq .. '-0', 'm', tail)
-  else
-    redis.call('XADD', recent, seq .. '-0', 'm', tail, 'q', mute)
+  local shown, replaced = {'m', tail}, string.sub(hash, 1, 1) == 'x'
+  if mute ~= '-' then
+    shown[3], shown[4] = 'q', mute
   end
+  if replaced then
+    shown[#shown + 1], shown[#shown + 2] = 'x', hash
+  end
+  redis.call('XADD', recent, seq .. '-0', unpack(shown))
   redis.call('SET', dedupe, seq .. ' ' .. time .. ' ' .. hash, 'PX', ARGV[a + 5])
   if user_arrival then keep_rate(KEYS[k + 4], user_arrival) end
   if group_arrival then keep_rate(KEYS[k + 5], group_arrival) end
@@ -158,7 +164,7 @@ local function append(k, a)
     end
   end
   redis.call('PUBLISH', ARGV[3] .. group,
-    'm ' .. ARGV[1] .. ' ' .. seq .. ' ' .. mute .. '\n{"event":"message","group":"' .. group ..
+    'm ' .. ARGV[1] .. ' ' .. seq .. ' ' .. mute .. (replaced and ' ' .. hash or '') .. '\n{"event":"message","group":"' .. group ..
     '","seq":' .. seq .. ',' .. tail)
   return 'OK ' .. seq .. ' ' .. time .. ' ' .. (redis.call('HGET', KEYS[4], group) or '0')
 end

@@ -11,7 +11,8 @@ import (
 
 // toGroup reads what is published to a group: a line, and behind it the event that clients get.
 //
-//	m <gen> <seq> <mute>   a message, and the connection that asked for no push of it ('-' for none)
+//	m <gen> <seq> <mute>   a message, and the connection that asked for no push of it ('-' for none); behind it the
+//	                       content hash, where a hook has replaced the body
 //	e <except>             an event, and the connection that does not get it
 //	j <user> <version>     an event that this user is a member, as of this version of the group
 //	l <user> <version>     an event, behind which this user's subscriptions from before this version of the group end
@@ -25,7 +26,7 @@ func (s *Subscriber) toGroup(group, payload string) error {
 	switch {
 	case !ok:
 		return errors.New("a payload without an event")
-	case words[0] == "m" && len(words) == 4:
+	case words[0] == "m" && (len(words) == 4 || len(words) == 5):
 		return s.published(group, words, event)
 	case words[0] == "e" && len(words) == 2:
 		notice.Except = orNone(words[1])
@@ -103,6 +104,9 @@ func (s *Subscriber) published(group string, words []string, event string) error
 	}
 	if p.Seq, err = strconv.ParseInt(words[2], 10, 64); err != nil {
 		return fmt.Errorf("seq: %w", err)
+	}
+	if len(words) == 5 {
+		p.Hash = words[4]
 	}
 	s.handler.Published(p)
 	return nil

@@ -104,6 +104,7 @@ func recentRecords(r domain.Range, messages []redis.XMessage) ([]domain.Record, 
 			return nil, err
 		}
 		records[at].Mute, _ = m.Values["q"].(string)
+		records[at].Hash, _ = m.Values["x"].(string)
 	}
 	return records, nil
 }

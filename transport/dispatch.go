@@ -206,7 +206,7 @@ func (c *Conn) draft(r wire.Request) (domain.Draft, error) {
 	if err != nil {
 		return domain.Draft{}, err
 	}
-	d := domain.Draft{Group: group, Open: open, From: c.claims.User, Body: body, Mentions: q.Mentions}
+	d := domain.Draft{Group: group, Open: open, From: c.claims.User, Conn: c.id, Body: body, Mentions: q.Mentions}
 	if q.ClientID != nil {
 		if err := domain.CheckID("client_id", *q.ClientID); err != nil {
 			return domain.Draft{}, err
