@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -22,9 +21,8 @@ type Limits struct {
 var DefaultLimits = Limits{MessageBytes: 12 << 10, TextBytes: 12_000}
 
 const (
-	maxElements  = 10
-	maxCount     = 1 << 53
-	uploadPrefix = "/v1/uploads/"
+	maxElements = 10
+	maxCount    = 1 << 53
 )
 
 // Body checks a message body (PROTOCOL.md §5) and returns it without insignificant white space: a new slice.
@@ -286,11 +284,11 @@ func optionalURL(field string, s *string) error {
 	if len(*s) > domain.MaxURLBytes {
 		return domain.BadField(field, "at most %d bytes", domain.MaxURLBytes)
 	}
-	u, err := url.Parse(*s)
-	if err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" {
+	if isUpload(*s) {
 		return nil
 	}
-	if err == nil && u.Scheme == "" && u.Host == "" && strings.HasPrefix(u.Path, uploadPrefix) && !strings.Contains(u.Path, "..") {
+	u, err := url.Parse(*s)
+	if err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" {
 		return nil
 	}
 	return domain.BadField(field, "must be an http or https URL, or the path of an upload here")

@@ -67,7 +67,7 @@ func FuzzBody(f *testing.F) {
 	for _, seed := range []string{
 		`[{"type":"text","text":"a\n\ud83d\ude00"}]`, ` [ { "type" : "custom" , "data" : [ 1e9 , null ] } ] `,
 		`[{"type":"sticker","index":1}]`, `[{"type":"voice","url":"https://a/v","duration_ms":1}]`,
-		`[{"type":"image","url":"/v1/uploads/x","width":1}]`, `[{"type":"file","url":"http://a","name":"n","bytes":1}]`,
+		`[{"type":"image","url":"/v1/uploads/x/i.png","width":1}]`, `[{"type":"file","url":"http://a","name":"n","bytes":1}]`,
 		`[{"type":"location","latitude":1.5,"longitude":-2e1,"title":"t"}]`, `[]`, `[[[[`, `[{"type":"text","text":"a","text":"b"}]`,
 	} {
 		f.Add([]byte(seed))
