@@ -106,6 +106,11 @@ func WriteError(w http.ResponseWriter, err error) {
 
 // fail makes an error a handler's answer, and logs the causes that the caller is not told.
 func (a *api) fail(ctx context.Context, err error) *problem {
+	a.logFailure(ctx, err)
+	return problemOf(err)
+}
+
+func (a *api) logFailure(ctx context.Context, err error) {
 	switch e := domain.AsError(err); {
 	case ctx.Err() != nil: // the client went away; whatever failed, failed for that
 	case e.Code == domain.CodeInternal:
@@ -113,5 +118,4 @@ func (a *api) fail(ctx context.Context, err error) *problem {
 	case e.Code == domain.CodeUnavailable:
 		a.Log.Warn().Err(err).Msg("http request failed")
 	}
-	return problemOf(err)
 }

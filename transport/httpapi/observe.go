@@ -22,6 +22,8 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 	sent     *prometheus.CounterVec
 	sending  prometheus.Histogram
+
+	uploadsLimited prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -43,11 +45,15 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "hearth_send_duration_seconds", Help: "From a send's frame to its answer.",
 			ConstLabels: prometheus.Labels{"source": "http"}, Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
 		}),
+		uploadsLimited: prometheus.NewCounter(prometheus.CounterOpts{ // transport and redisrepo have other scopes, with the same words
+			Name: "hearth_rate_limited_total", Help: "Requests refused for a limit, by whose or what it is.",
+			ConstLabels: prometheus.Labels{"scope": "upload"},
+		}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	if err := errors.Join(reg.Register(m.requests), reg.Register(m.duration), reg.Register(m.sent), reg.Register(m.sending)); err != nil {
+	if err := errors.Join(reg.Register(m.requests), reg.Register(m.duration), reg.Register(m.sent), reg.Register(m.sending), reg.Register(m.uploadsLimited)); err != nil {
 		return nil, fmt.Errorf("httpapi: register metrics: %w", err)
 	}
 	return m, nil

@@ -36,6 +36,7 @@ type Config struct {
 	Ranking  *domain.Ranking
 	// AllowedOrigins are browsers' origins beside the server's own. None: no CORS headers at all.
 	AllowedOrigins []string
+	Uploads        Uploads
 	Limits         wire.Limits   // zero: wire.DefaultLimits
 	HeatWindow     time.Duration // what the ranking calls window_ms; zero: 5 minutes
 	Log            zerolog.Logger
@@ -52,12 +53,16 @@ func (c *Config) complete() error {
 	if c.HeatWindow == 0 {
 		c.HeatWindow = 5 * time.Minute
 	}
+	if err := c.Uploads.check(); err != nil {
+		return fmt.Errorf("httpapi: %w", err)
+	}
 	return nil
 }
 
 type api struct {
 	Config
 	metrics *metrics
+	uploads *uploads
 	huma    huma.API
 }
 
@@ -72,8 +77,11 @@ func New(cfg Config) (http.Handler, error) {
 	if a.metrics, err = newMetrics(cfg.Register); err != nil {
 		return nil, err
 	}
+	if a.uploads, err = newUploads(cfg.Uploads); err != nil {
+		return nil, err
+	}
 	r := chi.NewMux()
-	r.Use(a.observe, a.recoverPanics, plainHeaders, bounded)
+	r.Use(a.observe, a.recoverPanics, plainHeaders)
 	if len(cfg.AllowedOrigins) > 0 { // go-chi/cors takes an empty list for "everybody"
 		r.Use(allowOrigins(cfg.AllowedOrigins))
 	}
@@ -82,7 +90,7 @@ func New(cfg Config) (http.Handler, error) {
 	})
 	r.MethodNotAllowed(methodNotAllowed(r))
 
-	a.huma = humachi.New(r.With(a.authenticate), specification())
+	a.huma = humachi.New(r.With(bounded, a.authenticate), specification())
 	a.huma.UseMiddleware(a.strict)
 	a.addGroups()
 	a.addMembers()
@@ -91,6 +99,7 @@ func New(cfg Config) (http.Handler, error) {
 	a.addHot()
 	a.addSignals()
 	a.addUsers()
+	a.addUploads(r)
 	if err := a.serveSpecification(r); err != nil {
 		return nil, err
 	}
@@ -114,7 +123,7 @@ func methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 			path = r.URL.Path
 		}
 		var allowed []string
-		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 			if routes.Match(chi.NewRouteContext(), method, path) {
 				allowed = append(allowed, method)
 			}

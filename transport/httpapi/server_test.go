@@ -57,7 +57,7 @@ func newServer(t *testing.T, change func(*Config)) *server {
 		Recalls:  domain.NewRecalls(s.fake, s.fake, nil),
 		Sessions: sessions,
 		Ranking:  domain.NewRanking(s.fake, heads, time.Second),
-		Log:      zerolog.New(s.log),
+		Log:      zerolog.New(zerolog.SyncWriter(s.log)),
 		Register: s.metrics,
 	}
 	if change != nil {

@@ -123,12 +123,17 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if errors.As(err, &tooLarge) {
 		return nil, domain.Errorf(domain.CodeTooLarge, "the body may have %d bytes at most", maxBodyBytes)
 	}
+	return nil, incomplete(err)
+}
+
+// incomplete is for a body that could not be read to its end.
+func incomplete(err error) error {
 	refused := domain.Errorf(domain.CodeBadRequest, "the body did not arrive whole")
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
-		return nil, withStatus(http.StatusRequestTimeout, refused)
+		return withStatus(http.StatusRequestTimeout, refused)
 	}
-	return nil, refused
+	return refused
 }
 
 // isJSON takes a missing content type for JSON.
