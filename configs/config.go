@@ -30,6 +30,8 @@ type Config struct {
 	Session Session `yaml:"session" envPrefix:"session_"`
 	// What one user, group or connection may do.
 	Limits Limits `yaml:"limits" envPrefix:"limits_"`
+	// Files that messages refer to. They are kept for ever: to delete old ones is for the bucket's own rules, or for you.
+	Uploads Uploads `yaml:"uploads" envPrefix:"uploads_"`
 	// WebSocket connections.
 	WS WS `yaml:"ws" envPrefix:"ws_"`
 	// Leaving: what happens between SIGTERM and the exit.
@@ -189,6 +191,37 @@ type Limits struct {
 	MessageBytes int `yaml:"message_bytes" validate:"min=256"`
 	// Bytes of the text in one text element; at most message_bytes.
 	TextBytes int `yaml:"text_bytes" validate:"min=1"`
+}
+
+// Uploads is where files go, and what they may be.
+type Uploads struct {
+	// Folder to keep them in; it is made when it is missing. Right for one instance: several need a folder that they
+	// share, or bucket_url. Empty, with no bucket_url either: no uploads.
+	Dir string `yaml:"dir"`
+	// Bucket to keep them in instead: s3://name?region=eu-central-1, and for other makes than AWS also
+	// &endpoint=https://minio.example&use_path_style=true. Credentials come from where the AWS SDK looks for them:
+	// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws, or the machine's role.
+	BucketURL string `yaml:"bucket_url" validate:"omitempty,bucket"`
+	// Clients send the bytes straight to the bucket, with a URL signed by S3: they do not pass through the instances,
+	// which then cannot look whether a picture is one. For browsers the bucket needs CORS rules of its own.
+	Direct bool `yaml:"direct"`
+	// Secret that upload URLs are signed with, at least 32 bytes, the same on every instance. Empty: made from
+	// auth.jwt_hmac_secret.
+	Secret Secret `yaml:"secret"`
+	// Bytes of one file at most.
+	MaxBytes int64 `yaml:"max_bytes" validate:"min=1,max=1073741824"`
+	// Types that are taken. Pictures, sound and video of this list are shown in browsers; what else may be added is
+	// served as a file to be saved.
+	ContentTypes []string `yaml:"content_types" validate:"dive,mediatype"`
+	// How long an upload URL holds.
+	Expiry Duration `yaml:"expiry" validate:"min=1s,max=24h"`
+	// Upload URLs a second that one user may ask an instance for. 0: no limit.
+	Rate float64 `yaml:"rate" validate:"min=0"`
+	// Upload URLs that one user may ask for at once, before rate binds.
+	Burst int `yaml:"burst" validate:"min=1"`
+	// Uploads that come through this instance at the same time; one more is refused with overloaded. To S3 each takes
+	// some 10 MB of memory.
+	Concurrent int `yaml:"concurrent" validate:"min=1"`
 }
 
 // WS is how WebSocket connections are kept.

@@ -35,6 +35,20 @@ func Default() Config {
 			MessageBytes:   12 << 10,
 			TextBytes:      12_000,
 		},
+		Uploads: Uploads{
+			Dir:      ".hearth/uploads",
+			MaxBytes: 20 << 20,
+			ContentTypes: []string{
+				"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif",
+				"audio/mpeg", "audio/mp4", "audio/aac", "audio/ogg", "audio/webm", "audio/wav",
+				"video/mp4", "video/webm", "video/quicktime",
+				"application/pdf", "application/zip", "application/octet-stream", "text/plain",
+			},
+			Expiry:     Duration(15 * time.Minute),
+			Rate:       1,
+			Burst:      20,
+			Concurrent: 32,
+		},
 		WS: WS{
 			PingInterval: Duration(25 * time.Second),
 			PongTimeout:  Duration(10 * time.Second),

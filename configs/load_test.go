@@ -126,7 +126,7 @@ hearth.yaml:6:7: redis.db: must be a whole number
 hearth.yaml:8:13: persist.interval: "5" is not a duration: write a number with its unit, such as 250ms, 10s or 5m
      8 |   interval: 5
        |             ^
-hearth.yaml:9:1: colour: unknown section; there are node, http, auth, redis, mysql, persist, seq, heat, retention, rooms, direct, session, limits, ws, drain, log
+hearth.yaml:9:1: colour: unknown section; there are node, http, auth, redis, mysql, persist, seq, heat, retention, rooms, direct, session, limits, uploads, ws, drain, log
      9 | colour: …
        | ^
 hearth.yaml:11:10: log.level: must be trace, debug, info, warn or error
@@ -182,6 +182,15 @@ func TestLoadRefuses(t *testing.T) {
 		"an age too short to be tried":         {env: []string{"HEARTH_RETENTION_AGE=999ms"}, want: "retention.age: must be at least 1s"},
 		"an age below zero":                    {env: []string{"HEARTH_RETENTION_AGE=-1s"}, want: "retention.age: must be at least 1s"},
 		"a policy there is not":                {env: []string{"HEARTH_SESSION_POLICY=one"}, want: "session.policy: must be multi, replace or reject"},
+		"a bucket of another make":             {env: []string{"HEARTH_UPLOADS_BUCKET_URL=gs://files"}, want: "uploads.bucket_url: must be s3://"},
+		"a bucket without a name":              {env: []string{"HEARTH_UPLOADS_BUCKET_URL=s3://?region=x"}, want: "uploads.bucket_url: must be s3://"},
+		"a folder as a bucket":                 {env: []string{"HEARTH_UPLOADS_BUCKET_URL=/srv/files"}, want: "uploads.bucket_url: must be s3://"},
+		"no bucket to send to directly":        {env: []string{"HEARTH_UPLOADS_DIRECT=true"}, want: "uploads.direct: is only for an uploads.bucket_url"},
+		"a type that is none":                  {env: []string{"HEARTH_UPLOADS_CONTENT_TYPES=image/png,png"}, want: "uploads.content_types[1]: must be a media type"},
+		"a type with capitals":                 {env: []string{"HEARTH_UPLOADS_CONTENT_TYPES=Image/png"}, want: "uploads.content_types[0]: must be a media type"},
+		"any picture":                          {env: []string{"HEARTH_UPLOADS_CONTENT_TYPES=text/plain; charset=utf-8"}, want: "uploads.content_types[0]: must be a media type"},
+		"files of no bytes":                    {env: []string{"HEARTH_UPLOADS_MAX_BYTES=0"}, want: "uploads.max_bytes: must be at least 1"},
+		"an upload URL for ever":               {env: []string{"HEARTH_UPLOADS_EXPIRY=48h"}, want: "uploads.expiry: must be at most 24h"},
 		"a jump that an old master could make": {env: []string{"HEARTH_SEQ_JUMP=1"}, want: "seq.jump: must be at least 1000"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -243,6 +252,7 @@ func TestCheckServe(t *testing.T) {
 		"no Redis":           {func(c *configs.Config) { c.Redis.Addrs = nil }, "redis.addrs: is required"},
 		"no MySQL":           {func(c *configs.Config) { c.MySQL.DSN = "" }, "mysql.dsn: is required"},
 		"a malformed key":    {func(c *configs.Config) { c.Auth.APIKeys = []string{"x:y"} }, "auth.api_keys[0]: must be <id>:"},
+		"a short second one": {func(c *configs.Config) { c.Uploads.Secret = "short" }, "uploads.secret: has 5 bytes, needs at least 32"},
 		"a rule of any mode": {func(c *configs.Config) { c.Redis.DB = -1 }, "redis.db: must be at least 0"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package configs
 import (
 	"errors"
 	"fmt"
+	"mime"
 	"net"
 	"net/url"
 	"reflect"
@@ -54,12 +55,14 @@ type form struct {
 // forms are the rules that are hearth's own.
 func forms() map[string]form {
 	return map[string]form{
-		"id":       {validID, "must be an id: 1 to 64 characters of A-Z a-z 0-9 _ . @ # -"},
-		"listen":   {isListen, "must be host:port or :port"},
-		"hostport": {isHostPort, "must be host:port"},
-		"origin":   {isOrigin, "must be scheme, host and port of a web page, such as https://chat.example.com"},
-		"apikey":   {isAPIKey, errAPIKey.Error()},
-		"dsn":      {isDSN, "must be user:password@tcp(host:3306)/database"},
+		"id":        {validID, "must be an id: 1 to 64 characters of A-Z a-z 0-9 _ . @ # -"},
+		"listen":    {isListen, "must be host:port or :port"},
+		"hostport":  {isHostPort, "must be host:port"},
+		"origin":    {isOrigin, "must be scheme, host and port of a web page, such as https://chat.example.com"},
+		"apikey":    {isAPIKey, errAPIKey.Error()},
+		"bucket":    {isBucket, "must be s3:// and the name of a bucket, such as s3://files?region=eu-central-1"},
+		"mediatype": {isMediaType, "must be a media type in small letters without parameters, such as image/png"},
+		"dsn":       {isDSN, "must be user:password@tcp(host:3306)/database"},
 	}
 }
 
@@ -94,6 +97,16 @@ func isAPIKey(s string) bool {
 func isDSN(s string) bool {
 	dsn, err := mysql.ParseDSN(s)
 	return err == nil && dsn.DBName != ""
+}
+
+func isBucket(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Scheme == "s3" && u.Host != "" && u.User == nil && u.Path == ""
+}
+
+func isMediaType(s string) bool {
+	media, params, err := mime.ParseMediaType(s)
+	return err == nil && media == s && len(params) == 0 && strings.Contains(s, "/")
 }
 
 // wording says a broken rule of a tag in words. It never repeats the value, which may be a secret.
@@ -132,6 +145,7 @@ func (c Config) betweenKeys() []breach {
 		{c.MySQL.MaxIdle > c.MySQL.MaxOpen, "mysql.max_idle", "must be at most mysql.max_open"},
 		{c.Limits.MessageBytes > c.Limits.FrameBytes, "limits.message_bytes", "must be at most limits.frame_bytes"},
 		{c.Limits.TextBytes > c.Limits.MessageBytes, "limits.text_bytes", "must be at most limits.message_bytes"},
+		{c.Uploads.Direct && c.Uploads.BucketURL == "", "uploads.direct", "is only for an uploads.bucket_url"},
 		{c.WS.QueueBytes < c.Limits.FrameBytes, "ws.queue_bytes", "must be at least limits.frame_bytes"},
 		{c.Drain.LBDelay >= c.Drain.Timeout, "drain.lb_delay", "must be less than drain.timeout"},
 	}

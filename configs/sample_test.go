@@ -85,6 +85,9 @@ func TestEveryVariableSetsItsKey(t *testing.T) {
 			continue
 		}
 		value := strings.Trim(yamlValue(k.of(&defaults)), `"`)
+		if list, ok := k.of(&defaults).Interface().([]string); ok {
+			value = strings.Join(list, ",")
+		}
 		var c Config
 		require.NoError(t, setFromEnv(&c, k, value), k.env)
 		require.Equal(t, k.of(&defaults).Interface(), k.of(&c).Interface(), k.env)

@@ -30,6 +30,9 @@ func (c Config) forServe() []breach {
 	if why := weakness(c.Auth.JWTHMACSecret); why != "" {
 		list = append(list, breach{"auth.jwt_hmac_secret", why + "; `hearth config init` makes a fresh one"})
 	}
+	if secret := c.Uploads.Secret; secret != "" && weakness(secret) != "" {
+		list = append(list, breach{"uploads.secret", weakness(secret)})
+	}
 	return list
 }
 

@@ -6,7 +6,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
 	"time"
 
 	"gocloud.dev/blob"
@@ -59,7 +58,7 @@ func (a *api) findUpload(r *http.Request) (key, name string, attributes *blob.At
 		return "", "", nil, noUpload()
 	case err != nil:
 		return "", "", nil, bucketFailed(err, key)
-	case attributes.Metadata[uploadNameKey] != url.PathEscape(name):
+	case attributes.Metadata[uploadNameKey] != name:
 		return "", "", nil, noUpload() // or anybody could give the file another name and hand that on
 	}
 	return key, name, attributes, nil

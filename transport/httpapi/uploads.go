@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -58,7 +57,7 @@ type UploadSlot struct {
 
 // Metadata is what the bucket keeps beside the bytes: without it they are not served.
 func (s UploadSlot) Metadata() map[string]string {
-	return map[string]string{uploadNameKey: url.PathEscape(s.Name)}
+	return map[string]string{uploadNameKey: s.Name}
 }
 
 const uploadNameKey = "name"
