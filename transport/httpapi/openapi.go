@@ -1,10 +1,8 @@
 package httpapi
 
 import (
-	"bytes"
-	_ "embed"
+	"cmp"
 	"fmt"
-	"html/template"
 	"net/http"
 	"slices"
 	"strings"
@@ -29,10 +27,13 @@ func specification() huma.Config {
 				Version: "1",
 				Description: "Group chat over HTTP. Users and app servers use the same routes; an app server may act for " +
 					"anyone. Times are milliseconds, unknown fields and parameters are refused, errors are " +
-					"application/problem+json with the codes of the WebSocket protocol.",
+					"application/problem+json with the codes of the WebSocket protocol. An unknown path answers 404 " +
+					"`not_found`, another method than those of a path 405 `bad_request`, in the same form.",
 			},
 			Components: &huma.Components{
-				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+				Examples:  map[string]*huma.Example{},
+				Responses: map[string]*huma.Response{},
+				Schemas:   huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					userScheme: {
 						Type: "http", Scheme: "bearer", BearerFormat: "JWT",
@@ -50,23 +51,32 @@ func specification() huma.Config {
 	}
 }
 
-//go:embed docs.html
-var docsPage string
-
 // serveSpecification serves the OpenAPI file and a page made of it, both built here once.
 func (a *api) serveSpecification(r chi.Router) error {
-	tidySchemas(a.huma.OpenAPI())
+	if err := a.completeSpecification(); err != nil {
+		return err
+	}
+	page, policy, err := docsOf(a.huma.OpenAPI())
+	if err != nil {
+		return err
+	}
+	shareProblems(a.huma.OpenAPI())
 	file, err := a.huma.OpenAPI().YAML()
 	if err != nil {
 		return fmt.Errorf("httpapi: OpenAPI file: %w", err)
 	}
-	var page bytes.Buffer
-	if err := template.Must(template.New("docs").Parse(docsPage)).Execute(&page, documented(a.huma.OpenAPI())); err != nil {
-		return fmt.Errorf("httpapi: docs page: %w", err)
-	}
-	r.Get("/v1/openapi.yaml", serveBytes("application/yaml", file))
-	r.Get("/v1/docs", serveBytes("text/html; charset=utf-8", page.Bytes()))
+	r.Get("/v1/openapi.yaml", serveBytes("application/yaml", nothingLoaded, file))
+	r.Get("/v1/docs", serveBytes("text/html; charset=utf-8", policy, page))
 	return nil
+}
+
+// completeSpecification adds what the Go types do not tell.
+func (a *api) completeSpecification() error {
+	spec := a.huma.OpenAPI()
+	a.addPlainRoutes()
+	tidySchemas(spec)
+	describeParameters(spec)
+	return addExamples(spec)
 }
 
 // tidySchemas takes out huma's own errors, which are never sent, and lets answers grow: only in requests are
@@ -76,12 +86,9 @@ func tidySchemas(spec *huma.OpenAPI) {
 	delete(schemas, "ErrorModel")
 	delete(schemas, "ErrorDetail")
 	requests := map[*huma.Schema]bool{}
-	for _, item := range spec.Paths {
-		for _, op := range []*huma.Operation{item.Post, item.Patch} {
-			if op != nil && op.RequestBody != nil {
-				ref := op.RequestBody.Content["application/json"].Schema.Ref
-				requests[spec.Components.Schemas.SchemaFromRef(ref)] = true
-			}
+	for _, op := range operations(spec) {
+		if body := jsonBody(op); body != nil {
+			requests[spec.Components.Schemas.SchemaFromRef(body.Schema.Ref)] = true
 		}
 	}
 	for _, schema := range schemas {
@@ -89,48 +96,46 @@ func tidySchemas(spec *huma.OpenAPI) {
 			schema.AdditionalProperties = nil
 		}
 	}
-}
-
-func serveBytes(contentType string, content []byte) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", contentType)
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
-		_, _ = w.Write(content) // the client may be gone
+	for _, name := range []string{"Problem", "Failure"} {
+		schemas[name].Properties["code"].Enum = allCodes()
 	}
 }
 
-// documentedRoute is a line of the docs page.
-type documentedRoute struct {
-	Tag, Method, Path string
-	*huma.Operation
-	Answers []documentedAnswer
+// jsonBody is what an operation takes; nil where that is nothing, or bytes.
+func jsonBody(op *huma.Operation) *huma.MediaType {
+	if op.RequestBody == nil {
+		return nil
+	}
+	return op.RequestBody.Content["application/json"]
 }
 
-type documentedAnswer struct{ Status, Description string }
-
-// documented lists all operations: by tag, then by path, then by method.
-func documented(spec *huma.OpenAPI) []documentedRoute {
-	var routes []documentedRoute
+// operations are all of a document, by path and method.
+func operations(spec *huma.OpenAPI) []*huma.Operation {
+	var list []*huma.Operation
 	for path, item := range spec.Paths {
 		for method, op := range map[string]*huma.Operation{
-			"GET": item.Get, "POST": item.Post, "PUT": item.Put, "PATCH": item.Patch, "DELETE": item.Delete,
+			http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodPut: item.Put,
+			http.MethodPatch: item.Patch, http.MethodDelete: item.Delete,
 		} {
 			if op != nil {
-				routes = append(routes, documentedRoute{op.Tags[0], method, path, op, answersOf(op)})
+				op.Path, op.Method = path, method
+				list = append(list, op)
 			}
 		}
 	}
-	slices.SortFunc(routes, func(a, b documentedRoute) int {
-		return strings.Compare(a.Tag+a.Path+a.Method, b.Tag+b.Path+b.Method)
+	slices.SortFunc(list, func(a, b *huma.Operation) int {
+		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.Method, b.Method))
 	})
-	return routes
+	return list
 }
 
-func answersOf(op *huma.Operation) []documentedAnswer {
-	var answers []documentedAnswer
-	for status, response := range op.Responses {
-		answers = append(answers, documentedAnswer{status, response.Description})
+// nothingLoaded is the policy for what is no page.
+const nothingLoaded = "default-src 'none'; frame-ancestors 'none'"
+
+func serveBytes(contentType, policy string, content []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		w.Header().Set("Content-Security-Policy", policy)
+		_, _ = w.Write(content) // the client may be gone
 	}
-	slices.SortFunc(answers, func(a, b documentedAnswer) int { return strings.Compare(a.Status, b.Status) })
-	return answers
 }

@@ -4,10 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
 	"reflect"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -32,6 +31,8 @@ func register[I, O any](a *api, rt route, handle func(context.Context, *I) (*O, 
 	if _, ok := reflect.TypeFor[I]().FieldByName("Body"); ok {
 		op.RequestBody = &huma.RequestBody{}
 		a.documentErrors(&op, domain.CodeTooLarge)
+		a.documentProblem(&op, http.StatusRequestTimeout, domain.CodeBadRequest)
+		a.documentProblem(&op, http.StatusUnsupportedMediaType, domain.CodeBadRequest)
 	}
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		if b, ok := any(in).(interface{ bodyError() error }); ok {
@@ -68,24 +69,6 @@ func (a *api) operation(rt route) huma.Operation {
 	}
 	a.documentErrors(&op, slices.Concat(everyRoute, rt.errors)...)
 	return op
-}
-
-func (a *api) documentErrors(op *huma.Operation, codes ...domain.Code) {
-	for _, code := range codes {
-		status := strconv.Itoa(statusOf[code])
-		response := op.Responses[status]
-		if response == nil {
-			response = &huma.Response{Content: map[string]*huma.MediaType{
-				"application/problem+json": {Schema: schemaOf[problem](a.huma.OpenAPI().Components.Schemas)},
-			}}
-			op.Responses[status] = response
-		}
-		names := strings.Split(response.Description, ", ")
-		if !slices.Contains(names, string(code)) {
-			names = append(names, string(code))
-		}
-		response.Description = strings.TrimPrefix(strings.Join(names, ", "), ", ")
-	}
 }
 
 // withBody is embedded by the inputs of operations that take a body of type T.

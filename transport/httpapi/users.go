@@ -15,6 +15,7 @@ func (a *api) addUsers() {
 		method: http.MethodGet, path: "/v1/presence", id: "getPresence", tag: userTag,
 		summary:     "Who is there",
 		description: "`?user=a&user=b`, at most 200.",
+		errors:      []domain.Code{domain.CodeTooLarge},
 	}, a.getPresence)
 	register(a, route{
 		method: http.MethodDelete, path: "/v1/users/{u}/connections", id: "kickUser", tag: userTag,
