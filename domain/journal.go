@@ -16,6 +16,7 @@ type Journal struct {
 	limit      int64 // bytes; beyond it the oldest of a group give way
 	bytes      atomic.Int64
 	markBytes  atomic.Int64 // of bytes
+	recalls    atomic.Int64 // bytes of recalls, of bytes
 	dropped    atomic.Int64
 	partitions []journalPartition
 }
@@ -57,10 +58,13 @@ func (e *journalEntry) size() int64 {
 	return int64(journalEntryBytes + len(e.header) + len(e.body) + len(e.tail) + len(e.hash))
 }
 
-// Marks have a part of the limit: one that is lost is a message that somebody reads again, no message.
+// Marks have a part of the limit: one that is lost is a message that somebody reads again, no message. So have recalls, of
+// which anybody can make many by paging through tombstones.
 const (
-	journalMarkBytes = 192
-	journalMarkPart  = 4
+	journalMarkBytes   = 192
+	journalMarkPart    = 4
+	journalRecallBytes = 192
+	journalRecallPart  = 4
 )
 
 // ReadMark is a read mark set in a generation.
@@ -179,7 +183,8 @@ func (j *Journal) addMark() bool {
 	return true
 }
 
-// KeepRecall keeps a recall that was acknowledged; false as with KeepSend.
+// KeepRecall keeps a recall that was acknowledged or is about to be shown, if there is room; false as with KeepSend. Its
+// message has to be kept before it.
 func (j *Journal) KeepRecall(r Recall) bool {
 	p := j.of(r.Group)
 	p.mu.Lock()
@@ -187,7 +192,17 @@ func (j *Journal) KeepRecall(r Recall) bool {
 	if r.Gen < p.open {
 		return false
 	}
-	p.recalls[recallKey{r.Group, r.Seq}] = r
+	key := recallKey{r.Group, r.Seq}
+	if _, known := p.recalls[key]; known {
+		return true
+	}
+	if j.recalls.Add(journalRecallBytes) > j.limit/journalRecallPart {
+		j.recalls.Add(-journalRecallBytes)
+		j.dropped.Add(1)
+		return true
+	}
+	j.bytes.Add(journalRecallBytes)
+	p.recalls[key] = r
 	return true
 }
 
@@ -320,6 +335,8 @@ func (j *Journal) Written(partition int, u Unwritten) {
 	for _, r := range u.Recalls {
 		if key := (recallKey{r.Group, r.Seq}); p.recalls[key] == r {
 			delete(p.recalls, key)
+			j.bytes.Add(-journalRecallBytes)
+			j.recalls.Add(-journalRecallBytes)
 		}
 	}
 }

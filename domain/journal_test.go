@@ -537,3 +537,26 @@ func BenchmarkJournal(b *testing.B) {
 		})
 	}
 }
+
+func TestJournalOfRecalls(t *testing.T) {
+	t.Parallel()
+	j := domain.NewJournal(1, 8*192) // a fourth is for recalls
+	of := func(gen, seq int64) domain.Recall { return domain.Recall{Group: "g", Seq: seq, Gen: gen, TimeMS: 5, By: "ann"} }
+	for range 2 {
+		require.True(t, j.KeepRecall(of(1, 1)))
+	}
+	require.True(t, j.KeepRecall(of(2, 2)))
+	require.Zero(t, j.Dropped())
+	require.True(t, j.KeepRecall(of(2, 3)))
+	require.EqualValues(t, 1, j.Dropped(), "there is no room")
+	require.EqualValues(t, 2*192, j.Bytes())
+	closed, err := j.Close(0, 2)
+	require.NoError(t, err)
+	require.Equal(t, []domain.Recall{of(1, 1)}, closed.Recalls)
+	require.False(t, j.KeepRecall(of(1, 4)), "the generation is closed")
+	require.Equal(t, []domain.Recall{of(2, 2)}, j.LingeringRecalls(0, 2))
+	j.Written(0, closed)
+	require.EqualValues(t, 192, j.Bytes())
+	require.True(t, j.KeepRecall(of(2, 3)))
+	require.EqualValues(t, 1, j.Dropped())
+}

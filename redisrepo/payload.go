@@ -17,7 +17,7 @@ import (
 //	j <user> <version>     an event that this user is a member, as of this version of the group
 //	l <user> <version>     an event, behind which this user's subscriptions from before this version of the group end
 //	d                      an event, behind which all subscriptions end
-//	x <seq> <ms> <by>  an event that this message was recalled, at this time
+//	x <gen> <seq> <ms> <by>  an event that this message was recalled, at this time
 //	r <after>              no event; history was repaired above this seq
 func (s *Subscriber) toGroup(group, payload string) error {
 	first, event, ok := strings.Cut(payload, "\n")
@@ -42,9 +42,12 @@ func (s *Subscriber) toGroup(group, payload string) error {
 		}
 	case words[0] == "d" && len(words) == 1:
 		notice.Dismissed = true
-	case words[0] == "x" && len(words) == 4:
+	case words[0] == "x" && len(words) == 5:
 		var err error
-		if notice.Recall, err = recallOf(group, words[1:]); err != nil {
+		if notice.Recall, err = recallOf(group, words[2:]); err == nil {
+			notice.Recall.Gen, err = strconv.ParseInt(words[1], 10, 64)
+		}
+		if err != nil {
 			return fmt.Errorf("recall: %w", err)
 		}
 	case words[0] == "r" && len(words) == 2:

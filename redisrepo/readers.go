@@ -73,17 +73,21 @@ func (s *Store) addDirty(ctx context.Context, marks map[string]int64, group stri
 func (s *Store) addSenders(ctx context.Context, marks map[string]int64, group string, from int64) error {
 	for looked := 0; ; {
 		r := domain.Range{Group: group, From: from, To: 1 << 53, Limit: domain.MaxPage}
-		pages, _, err := s.readRecent(ctx, []domain.Range{r})
+		pages, over, err := s.readRecent(ctx, []domain.Range{r})
+		if err == nil && over != nil {
+			err = fmt.Errorf("partition %d: generation %d is over", over.Partition, over.Gen)
+		}
 		if err != nil {
 			return err
 		}
-		for _, m := range pages[0] {
+		records := pages[0].records
+		for _, m := range records {
 			if !byAppServer(m) {
 				marks[m.From()] = max(marks[m.From()], m.Seq)
 			}
 			from = m.Seq + 1
 		}
-		if looked += len(pages[0]); len(pages[0]) < r.Limit {
+		if looked += len(records); len(records) < r.Limit {
 			return nil
 		}
 		if looked >= maxUnstoredSenders {

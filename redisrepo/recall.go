@@ -127,25 +127,72 @@ func (s *Store) keepRecall(o domain.RecallOrder, gen int64, answer []string) (ke
 	return s.journal.KeepRecall(r), nil
 }
 
-// Recalled are the recalls in each group that rows in MySQL may not show yet, and those of recent messages.
+// Recalled are the recalls in each group that rows in MySQL may not show yet, and those of recent messages. As with Recent, a
+// Redis that is in another generation is not believed.
 func (s *Store) Recalled(ctx context.Context, groups []string) ([][]domain.Recall, error) {
-	pipe := s.rdb.Pipeline()
-	cmds := make([]*redis.MapStringStringCmd, len(groups))
-	for i, group := range groups {
-		p, gen := s.of(group)
-		cmds[i] = pipe.HGetAll(ctx, recalledKey(p, gen, group))
-	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, fmt.Errorf("recalls in %d groups: %w", len(groups), err)
-	}
-	lists := make([][]domain.Recall, len(groups))
-	for i, group := range groups {
-		var err error
-		if lists[i], err = recallsOf(group, cmds[i].Val()); err != nil {
+	for try := 1; ; try++ {
+		pipe, reads := s.rdb.Pipeline(), s.newRecallReads()
+		for _, group := range groups {
+			reads.read(ctx, pipe, group)
+		}
+		lists, over, err := reads.exec(ctx, pipe)
+		if err != nil {
+			return nil, err
+		}
+		if over == nil {
+			return lists, nil
+		}
+		if err := s.renewed(ctx, over.Partition, over.Gen, try); err != nil {
 			return nil, err
 		}
 	}
-	return lists, nil
+}
+
+// recallReads reads the recalls of groups in a pipeline with other reads, and whether all that is believed.
+type recallReads struct {
+	store  *Store
+	groups []string
+	of     []domain.LogRange
+	hashes []*redis.MapStringStringCmd
+}
+
+func (s *Store) newRecallReads() *recallReads { return &recallReads{store: s} }
+
+// read stands before what else is read of the group.
+func (r *recallReads) read(ctx context.Context, pipe redis.Pipeliner, group string) domain.LogRange {
+	p, gen := r.store.of(group)
+	r.groups = append(r.groups, group)
+	r.of = append(r.of, domain.LogRange{Partition: p, Gen: gen})
+	r.hashes = append(r.hashes, pipe.HGetAll(ctx, recalledKey(p, gen, group)))
+	return r.of[len(r.of)-1]
+}
+
+// exec sends the pipeline. over is a partition that is in another generation, or whose generation is closed here: then
+// recalls may have been acknowledged in the next one.
+func (r *recallReads) exec(ctx context.Context, pipe redis.Pipeliner) (lists [][]domain.Recall, over *domain.LogRange, err error) {
+	vouch, standing := r.store.newVouch(), make(map[int]*generationCheck)
+	for _, of := range r.of {
+		if standing[of.Partition] == nil { // behind all reads of the partition, as with heads
+			standing[of.Partition] = vouch.check(ctx, pipe, of.Partition)
+		}
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, nil, fmt.Errorf("read recalls and recent messages of %d groups: %w", len(r.groups), err)
+	}
+	lists = make([][]domain.Recall, len(r.groups))
+	for i, group := range r.groups {
+		of := r.of[i]
+		if !standing[of.Partition].is(of.Gen) || r.store.journal.Over(group, of.Gen) {
+			return nil, &of, nil
+		}
+		if lists[i], err = recallsOf(group, r.hashes[i].Val()); err != nil {
+			return nil, nil, err
+		}
+		for j := range lists[i] {
+			lists[i][j].Gen = of.Gen
+		}
+	}
+	return lists, nil, nil
 }
 
 // recallsOf reads the hash 'recalled': seq → '<time> <by>'.

@@ -71,6 +71,6 @@ end
 redis.call('HSET', KEYS[7], group .. '|' .. seq, time)
 redis.call('HSET', KEYS[6], seq, time .. ' ' .. ARGV[8])
 redis.call('PERSIST', KEYS[6]) -- until the row is updated
-redis.call('PUBLISH', ARGV[3], 'x ' .. seq .. ' ' .. time .. ' ' .. ARGV[8] ..
+redis.call('PUBLISH', ARGV[3], 'x ' .. ARGV[1] .. ' ' .. seq .. ' ' .. time .. ' ' .. ARGV[8] ..
   '\n{"event":"recall","group":"' .. group .. '","seq":' .. seq .. ',"by":"' .. ARGV[8] .. '","time_ms":' .. time .. '}')
 return {'OK', time, ARGV[8], persisted, tail}

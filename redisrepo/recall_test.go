@@ -62,13 +62,13 @@ func TestRecalledMessagesAreShownWithoutContent(t *testing.T) {
 		payload := next()
 		first, event, _ := strings.Cut(payload, "\n")
 		words := strings.Fields(first)
-		require.Len(t, words, 4)
-		require.Equal(t, []string{"x", "2", "ann"}, []string{words[0], words[1], words[3]})
-		require.JSONEq(t, `{"event":"recall","group":"g","seq":2,"by":"ann","time_ms":`+words[2]+`}`, event)
+		require.Len(t, words, 5)
+		require.Equal(t, []string{"x", "1", "2", "ann"}, []string{words[0], words[1], words[2], words[4]})
+		require.JSONEq(t, `{"event":"recall","group":"g","seq":2,"by":"ann","time_ms":`+words[3]+`}`, event)
 		for _, r := range []domain.Range{{Group: "g"}, {Group: "g", Last: true}} {
 			shown := e.shown(t, r)
 			require.NotContains(t, shown[2], "body")
-			require.Contains(t, shown[2], `"recalled_ms":`+words[2]+`,"recalled_by":"ann"}`)
+			require.Contains(t, shown[2], `"recalled_ms":`+words[3]+`,"recalled_by":"ann"}`)
 			require.Contains(t, shown[1]+shown[3], "body")
 		}
 		again, code := e.recall(t, domain.RecallOrder{Group: "g", Seq: 2, Actor: by("bob")})
@@ -273,4 +273,53 @@ func TestARecallThatAFullRedisRefusesIsNotDoneByHalf(t *testing.T) {
 	missing, code := e.recall(t, order)
 	require.Empty(t, string(missing)+string(code))
 	require.NotContains(t, e.shown(t, domain.Range{Group: "g"})[1], "body")
+}
+
+// A Redis that is emptied knows of no recall, and MySQL may have the content still.
+func TestRecallsAreNotBelievedOfARedisThatIsEmptiedAmongTheReads(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		p, ranges := e.cfg.Partitions.Of("g"), []domain.Range{{Group: "g", From: 1, To: 9, Limit: 9}}
+		for commands, read := range map[int]func(*Store) error{
+			1: func(s *Store) error { _, err := s.Recalled(t.Context(), []string{"g"}); return err },
+			2: func(s *Store) error { _, err := s.Recent(t.Context(), ranges); return err },
+		} {
+			for behind, flushed := 0, true; flushed; behind++ {
+				e.raise(t, e.gens[p].Load()+1)
+				flushed = false
+				emptied := e.open(t, e.addr)
+				emptied.rdb.AddHook(flushAmong{behind, func() { require.NoError(t, e.store.rdb.FlushAll(t.Context()).Err()) }, &flushed})
+				err := read(emptied)
+				if flushed && behind <= commands {
+					require.ErrorContains(t, err, "is over", "emptied behind %d of %d", behind, commands)
+				}
+				if !flushed {
+					require.NoError(t, err)
+				}
+			}
+		}
+	})
+}
+
+// What was shown as recalled stays so, also if whoever recalled it never learns that he did.
+func TestRecallsThatAreShownAreInTheJournal(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		e.talk(t, e.recovery(group("g", domain.Private, "ann", "bob")), "g", "ann", "ann", "ann")
+		for _, seq := range []int64{1, 3} {
+			_, code := e.recall(t, domain.RecallOrder{Group: "g", Seq: seq, Actor: by("ann")})
+			require.Empty(t, code)
+		}
+		other, p := e.open(t, e.addr), e.cfg.Partitions.Of("g")
+		journal := domain.NewJournal(testPartitions, 1<<20)
+		other.UseJournal(journal)
+		pages, err := other.Recent(t.Context(), []domain.Range{{Group: "g", From: 1, To: 2, Limit: 9}})
+		require.NoError(t, err)
+		require.Len(t, pages[0], 2)
+		kept, err := journal.Close(p, 2)
+		require.NoError(t, err)
+		require.Len(t, kept.Recalls, 1)
+		require.Equal(t, []any{"g", int64(1), int64(1), "ann"}, []any{kept.Recalls[0].Group, kept.Recalls[0].Seq, kept.Recalls[0].Gen, kept.Recalls[0].By})
+		require.Len(t, kept.Messages, 2)
+		require.Empty(t, kept.Messages[0].Body)
+		require.NotEmpty(t, kept.Messages[1].Body)
+	})
 }

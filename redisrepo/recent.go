@@ -1,8 +1,10 @@
 package redisrepo
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,58 +14,78 @@ import (
 )
 
 // Recent answers each range from the newest messages that Redis keeps, in one round trip. What MySQL may not have of
-// them is noted in the journal, for it is about to be shown; messages of a generation that is over are not believed.
+// them, and of their recalls, is noted in the journal, for it is about to be shown; what is of a generation that is over is
+// not believed.
 func (s *Store) Recent(ctx context.Context, ranges []domain.Range) ([][]domain.Record, error) {
 	for try := 1; ; try++ {
-		gens := make([]int64, len(ranges))
-		for i, r := range ranges {
-			_, gens[i] = s.of(r.Group)
-		}
-		results, recalled, err := s.readRecent(ctx, ranges)
+		pages, over, err := s.readRecent(ctx, ranges)
 		if err != nil {
 			return nil, err
 		}
-		over := s.keep(ranges, gens, results)
-		if over < 0 {
-			entombEach(results, recalled)
-			return results, nil
+		if over == nil {
+			over = s.keep(pages)
 		}
-		p := s.cfg.Partitions.Of(ranges[over].Group)
-		if err := s.renewed(ctx, p, gens[over], try); err != nil {
+		if over == nil {
+			return entombEach(pages), nil
+		}
+		if err := s.renewed(ctx, over.Partition, over.Gen, try); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// entombEach makes tombstones, behind keep: what the journal brings to MySQL is known there by its content.
-func entombEach(results [][]domain.Record, recalled [][]domain.Recall) {
-	for i := range results {
-		results[i] = domain.Entombed(results[i], recalled[i])
-	}
+// recentPage is what Redis has of a range: messages as they were sent, and what was recalled in their group.
+type recentPage struct {
+	domain.Range
+	of       domain.LogRange
+	records  []domain.Record
+	recalled []domain.Recall
 }
 
-// keep notes what is about to be shown. It returns the index of a range whose generation is over, -1 for none.
-func (s *Store) keep(ranges []domain.Range, gens []int64, results [][]domain.Record) (over int) {
-	for i, records := range results {
-		for _, r := range records {
-			if r.Seq > ranges[i].Committed && !s.journal.KeepRecord(gens[i], ranges[i].Committed, r) {
-				return i
+// entombEach makes tombstones, behind keep: what the journal brings to MySQL is known there by its content.
+func entombEach(pages []recentPage) [][]domain.Record {
+	results := make([][]domain.Record, len(pages))
+	for i, page := range pages {
+		results[i] = domain.Entombed(page.records, page.recalled)
+	}
+	return results
+}
+
+// keep notes what is about to be shown. It returns a partition whose generation is over, nil for none.
+func (s *Store) keep(pages []recentPage) (over *domain.LogRange) {
+	for i := range pages {
+		page := &pages[i]
+		for _, r := range page.records {
+			if r.Seq > page.Committed && !s.journal.KeepRecord(page.of.Gen, page.Committed, r) {
+				return &page.of
+			}
+		}
+		for _, r := range page.recalled {
+			if page.shows(r.Seq) && !s.journal.KeepRecall(r) {
+				return &page.of
 			}
 		}
 	}
-	return -1
+	return nil
+}
+
+func (p *recentPage) shows(seq int64) bool {
+	_, found := slices.BinarySearchFunc(p.records, seq, func(r domain.Record, seq int64) int { return cmp.Compare(r.Seq, seq) })
+	return found
 }
 
 // readRecent has the messages as they were sent, and what was recalled in their groups. That is read first: what is not in
-// there any more has left the recent messages, too.
-func (s *Store) readRecent(ctx context.Context, ranges []domain.Range) (results [][]domain.Record, recalled [][]domain.Recall, err error) {
+// there any more has left the recent messages, too. It also names a partition that turned out to be in another generation:
+// a server that was emptied knows of no recall, and MySQL may not yet.
+func (s *Store) readRecent(ctx context.Context, ranges []domain.Range) (pages []recentPage, over *domain.LogRange, err error) {
 	pipe := s.rdb.Pipeline()
-	hashes := make([]*redis.MapStringStringCmd, len(ranges))
+	pages = make([]recentPage, len(ranges))
+	recalls := s.newRecallReads()
 	cmds := make([]*redis.XMessageSliceCmd, len(ranges))
 	for i, r := range ranges {
-		p, gen := s.of(r.Group)
-		key := recentKey(p, gen, r.Group)
-		hashes[i] = pipe.HGetAll(ctx, recalledKey(p, gen, r.Group))
+		pages[i].Range = r
+		pages[i].of = recalls.read(ctx, pipe, r.Group)
+		key := recentKey(pages[i].of.Partition, pages[i].of.Gen, r.Group)
 		from, to := streamID(r.From), streamID(r.To)
 		if r.Last {
 			cmds[i] = pipe.XRevRangeN(ctx, key, to, from, int64(r.Limit))
@@ -71,19 +93,17 @@ func (s *Store) readRecent(ctx context.Context, ranges []domain.Range) (results 
 			cmds[i] = pipe.XRangeN(ctx, key, from, to, int64(r.Limit))
 		}
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, nil, fmt.Errorf("read recent messages of %d groups: %w", len(ranges), err)
+	lists, over, err := recalls.exec(ctx, pipe)
+	if err != nil || over != nil {
+		return nil, over, err
 	}
-	results, recalled = make([][]domain.Record, len(ranges)), make([][]domain.Recall, len(ranges))
-	for i, r := range ranges {
-		if results[i], err = recentRecords(r, cmds[i].Val()); err != nil {
+	for i := range pages {
+		if pages[i].records, err = recentRecords(pages[i].Range, cmds[i].Val()); err != nil {
 			return nil, nil, err
 		}
-		if recalled[i], err = recallsOf(r.Group, hashes[i].Val()); err != nil {
-			return nil, nil, err
-		}
+		pages[i].recalled = lists[i]
 	}
-	return results, recalled, nil
+	return pages, nil, nil
 }
 
 func streamID(seq int64) string { return strconv.FormatInt(max(0, seq), 10) + "-0" }

@@ -35,6 +35,7 @@ type feed struct {
 	early     map[int64]domain.Push
 	recalls   map[int64]domain.Notice // of messages that were not handed out yet
 	soundMS   int64                   // no recall from before this time was missed
+	outdated  bool                    // a page that is being read may have what was recalled meanwhile
 	repairing bool
 	again     bool // a repair was asked for while one was under way
 	behind    bool // at the last check of the tail, below the head, at behindAt
@@ -74,6 +75,11 @@ func (f *feed) end() { f.cancel() }
 func (f *feed) confirmed() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.doubt()
+}
+
+// doubt has it looked for what was missed; f.mu is held.
+func (f *feed) doubt() {
 	f.doubtful = f.isLive
 	f.breaks++
 	f.startRepair()
@@ -164,8 +170,7 @@ func (f *feed) noticed(n domain.Notice) {
 		f.repaired(n.After)
 		return
 	}
-	if n.Recall != nil && (!f.isLive || n.Recall.Seq > f.last) && len(f.recalls) < maxEarly {
-		f.recalls[n.Recall.Seq] = n
+	if n.Recall != nil && !f.recalled(n) {
 		return
 	}
 	if f.doubtful && !n.Dismissed && n.Gone == "" {
@@ -175,6 +180,29 @@ func (f *feed) noticed(n domain.Notice) {
 		return
 	}
 	f.tell(n)
+}
+
+// recalled takes note of a recall, which must not get lost once it is shown. It reports whether it is to be told now: not
+// before the message, nor when its generation is over: then it is not believed, and all are looked for that are true. f.mu
+// is held.
+func (f *feed) recalled(n domain.Notice) (tell bool) {
+	switch {
+	case !f.hub.journal.KeepRecall(*n.Recall):
+		f.doubt()
+		return false
+	case f.isLive && n.Recall.Seq <= f.last:
+		return true
+	case len(f.recalls) < maxEarly:
+		f.recalls[n.Recall.Seq] = n
+		return false
+	}
+	// What is missing is read again and comes without content; of what they have pulled, clients are to ask.
+	clear(f.recalls)
+	clear(f.early)
+	f.outdated = true
+	f.startRepair()
+	f.resync(f.drop(func(*Conn, *subscription) bool { return true }))
+	return false
 }
 
 // tell hands out an event without a seq, and ends the subscriptions that it ends; f.mu is held.

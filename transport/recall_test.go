@@ -92,3 +92,44 @@ func TestRecallsDuringABreakOfPubSubAreTold(t *testing.T) {
 		ann.alive()
 	})
 }
+
+// More are recalled than are kept: what pub/sub has brought of their messages is let go, and read again.
+func TestMoreRecallsThanAreKeptAreAskedFor(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		ann := s.dial(t, "ann").ready()
+		s.b.change(func(b *backend) { b.before = failing("Recent") })
+		s.b.change(func(b *backend) { b.store(b.groups["g"], "ann", "", textBody("one")) }) // its push is lost
+		s.push("g", 1)
+		for n := range int64(maxEarly + 1) {
+			_, notice := recallNotice(maxEarly + 2 - n)
+			s.Hub().Noticed("g", notice)
+		}
+		require.Equal(t, "resync", ann.next().Event)
+		s.b.change(func(b *backend) { b.before = nil })
+		ann.alive()
+	})
+}
+
+// Of a generation that is over it is not believed: what is true is looked for.
+func TestARecallOfAnOlderGenerationIsLookedFor(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		ann := s.dial(t, "ann").ready()
+		s.push("g", 2)
+		ann.message(1)
+		ann.message(2)
+		_, err := s.Hub().journal.Close(domain.Partitions(16).Of("g"), 2)
+		require.NoError(t, err)
+		written, notice := recallNotice(1)
+		notice.Recall.Gen = 1
+		s.Hub().Noticed("g", notice)
+		ann.alive()
+		s.b.change(func(b *backend) { b.groups["g"].recalls = []domain.Recall{written} })
+		_, notice = recallNotice(2)
+		notice.Recall.Gen = 1
+		s.Hub().Noticed("g", notice)
+		require.Equal(t, string(domain.RecallEvent(written)), ann.next().raw)
+		ann.alive()
+	})
+}

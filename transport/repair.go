@@ -196,6 +196,7 @@ func (f *feed) meet(head *domain.Head) (after int64, verify bool) {
 		f.forgetEarly()
 		close(f.live)
 	}
+	f.outdated = false
 	f.lookAt(head)
 	return f.last, f.doubtful || f.version != head.Version
 }
@@ -270,7 +271,7 @@ func (f *feed) verify(ctx context.Context, head *domain.Head) error {
 func (f *feed) apply(page domain.Page, top int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.doubtful { // pub/sub broke again: another repair is due
+	if f.doubtful || f.outdated { // pub/sub broke again, or more was recalled than is kept: another repair is due
 		return
 	}
 	for _, r := range page.Messages {
