@@ -531,13 +531,19 @@ func (c *client) MarksWritten(ctx context.Context, log domain.LogRange, marks ma
 	})
 }
 
-// InsertMessages checks the fence and stores what is not there, all or nothing.
-func (c *client) InsertMessages(ctx context.Context, gens map[int]int64, messages []domain.Message) error {
+// InsertMessages checks the fence, stores what is not there and does recalls, all or nothing.
+func (c *client) InsertMessages(ctx context.Context, gens map[int]int64, messages []domain.Message, recalls ...domain.Recall) error {
 	var of []domain.LogRange
 	for _, p := range slices.Sorted(maps.Keys(gens)) {
 		of = append(of, logOf(p, gens[p]))
 	}
-	return c.request(ctx, "insert", of, func() (int, error) { return len(messages), c.insert(gens, messages) })
+	return c.request(ctx, "insert", of, func() (int, error) {
+		err := c.insert(gens, messages)
+		if err == nil {
+			c.recallRows(recalls)
+		}
+		return len(messages), err
+	})
 }
 
 func (w *world) insert(gens map[int]int64, messages []domain.Message) error {
@@ -561,20 +567,26 @@ func (w *world) insert(gens map[int]int64, messages []domain.Message) error {
 		}
 	}
 	for _, m := range messages {
-		w.rows[place{m.Group, m.Seq}] = m
+		if _, ok := w.rows[place{m.Group, m.Seq}]; !ok {
+			w.rows[place{m.Group, m.Seq}] = m
+		}
 	}
 	return nil
 }
 
-// RecallMessages empties rows that are there.
+// recallRows empties rows that are there.
+func (w *world) recallRows(recalls []domain.Recall) {
+	for _, r := range recalls {
+		if m, ok := w.rows[place{r.Group, r.Seq}]; ok && m.RecalledMS == 0 {
+			r.ApplyTo(&m)
+			w.rows[place{r.Group, r.Seq}] = m
+		}
+	}
+}
+
 func (c *client) RecallMessages(ctx context.Context, recalls []domain.Recall) error {
 	return c.request(ctx, "recall", nil, func() (int, error) {
-		for _, r := range recalls {
-			if m, ok := c.rows[place{r.Group, r.Seq}]; ok && m.RecalledMS == 0 {
-				r.ApplyTo(&m)
-				c.rows[place{r.Group, r.Seq}] = m
-			}
-		}
+		c.recallRows(recalls)
 		return len(recalls), nil
 	})
 }

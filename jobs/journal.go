@@ -24,7 +24,8 @@ type JournalRows interface {
 	// lowest seq that came back in each group.
 	InsertLate(ctx context.Context, messages []domain.Message) (filled map[string]int64, err error)
 	MarkRows
-	RecallRows
+	// RecallMessages empties rows that were recalled, once, however often it is called, and whatever generation is settled.
+	RecallMessages(ctx context.Context, recalls []domain.Recall) error
 	// GroupTypes tells the types of groups.
 	GroupTypes(ctx context.Context, groups []string) (map[string]domain.GroupType, error)
 	// Flushed reports that the instance's journal of everything older than gen is written.

@@ -41,24 +41,16 @@ type Log interface {
 
 // Rows is the MySQL side.
 type Rows interface {
-	// InsertMessages stores messages once, however often it is called with them, in one transaction. gens names the
-	// generation that each partition's messages belong to; one that is no longer accepted is refused.
+	// InsertMessages stores messages once and does recalls once, however often it is called with them, in one transaction.
+	// gens names the generation that each partition's messages and recalls belong to; one that is no longer accepted is refused.
 	// An error with a method Refused() (reason string) is about the values, which will be refused again.
-	InsertMessages(ctx context.Context, gens map[int]int64, messages []domain.Message) error
+	InsertMessages(ctx context.Context, gens map[int]int64, messages []domain.Message, recalls ...domain.Recall) error
 	// AddDeadLetter keeps a message that was refused, and makes a hole of its seq, once, however often it is called. dead
 	// is false when the message is stored after all.
 	AddDeadLetter(ctx context.Context, m *domain.Message, reason string) (dead bool, err error)
 	CountDeadLetters(ctx context.Context) (int64, error)
-	RecallRows
 	domain.HoleStore
 	MarkRows
-}
-
-// RecallRows is where recalls go in MySQL.
-type RecallRows interface {
-	// RecallMessages empties rows that were recalled, once, however often it is called. Rows that are not there are none
-	// any more.
-	RecallMessages(ctx context.Context, recalls []domain.Recall) error
 }
 
 // Writer brings messages and recalls from the log to MySQL: rows first, then the watermark, then off the log. A crash
@@ -108,8 +100,7 @@ func (w *Writer) Write(ctx context.Context, logs []domain.LogRange) (n int, more
 	return n, more && err == nil, err
 }
 
-// insert stores batches: all messages in one transaction, behind it the recalls, whose messages are in it or were stored
-// before. A message that is recalled in the same batch is stored without content.
+// insert stores batches, all in one transaction. The messages that are recalled are among them or were stored before.
 func (w *Writer) insert(ctx context.Context, batches []domain.LogBatch) error {
 	var messages []domain.Message
 	var recalls []domain.Recall
@@ -119,21 +110,14 @@ func (w *Writer) insert(ctx context.Context, batches []domain.LogBatch) error {
 		sent, recalled := domain.Unlogged(b.Entries)
 		messages, recalls = append(messages, sent...), append(recalls, recalled...)
 	}
-	domain.ApplyRecalls(messages, recalls)
 	start := time.Now()
-	if err := w.rows.InsertMessages(ctx, gens, messages); err != nil {
+	if err := w.rows.InsertMessages(ctx, gens, messages, recalls...); err != nil {
 		if _, refused := refusal(err); !refused { // else it is one of them, and the others are tried again at once
 			w.metrics.rows.WithLabelValues("failed").Add(float64(len(messages)))
 		}
-		return fmt.Errorf("insert %d messages: %w", len(messages), err)
+		return fmt.Errorf("insert %d messages, recall %d: %w", len(messages), len(recalls), err)
 	}
 	w.metrics.inserted(messages, start)
-	if len(recalls) == 0 {
-		return nil
-	}
-	if err := w.rows.RecallMessages(ctx, recalls); err != nil {
-		return fmt.Errorf("recall %d messages: %w", len(recalls), err)
-	}
 	return nil
 }
 

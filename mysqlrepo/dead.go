@@ -18,15 +18,23 @@ type letterPayload struct {
 	Hash      string           `json:"hash"`
 }
 
+func payloadOf(m *domain.Message) ([]byte, error) {
+	payload, err := json.Marshal(letterPayload{m.Header, m.GroupType, m.Body, m.Hash})
+	if err != nil {
+		return nil, fmt.Errorf("message %s/%d: %w", m.Group, m.Seq, err)
+	}
+	return payload, nil
+}
+
 // AddDeadLetter puts a message aside that was refused, and makes a hole of its seq, in one transaction. Doing it again
 // changes nothing. dead is false when the message is stored after all: another instance was luckier. Where another
 // message has the seq, there is no hole.
 //
 // It fails with ErrFenced when a generation above the message's is settled.
 func (d *DB) AddDeadLetter(ctx context.Context, m *domain.Message, reason string) (dead bool, err error) {
-	payload, err := json.Marshal(letterPayload{m.Header, m.GroupType, m.Body, m.Hash})
+	payload, err := payloadOf(m)
 	if err != nil {
-		return false, fmt.Errorf("message %s/%d: %w", m.Group, m.Seq, err)
+		return false, err
 	}
 	gens := map[int]int64{d.partitions.Of(m.Group): m.Gen}
 	err = d.tx(ctx, func(tx *sql.Tx) error {

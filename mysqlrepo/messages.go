@@ -27,18 +27,18 @@ func newMessageBatches(d *dialect) (plain, full *batch) {
 	return plain, full
 }
 
-// InsertMessages stores messages and moves their senders' read marks, in one transaction. Rows that are there
-// already are left alone, so a batch may be repeated. partitionGens names the generation of each partition that
-// has messages here.
+// InsertMessages stores messages, moves their senders' read marks, and does recalls, of these messages or of others, in one
+// transaction. Rows that are there already are left alone, so a batch may be repeated. partitionGens names the generation of
+// each partition that has messages or recalls here.
 //
 // It fails with ErrFenced, and stores nothing, when a generation above that is settled; with ErrSeqTaken when a
 // seq has a message of other content or generation.
-func (d *DB) InsertMessages(ctx context.Context, partitionGens map[int]int64, msgs []domain.Message) error {
-	if len(msgs) == 0 {
+func (d *DB) InsertMessages(ctx context.Context, partitionGens map[int]int64, msgs []domain.Message, recalls ...domain.Recall) error {
+	if len(msgs)+len(recalls) == 0 {
 		return nil
 	}
-	if err := d.insertMessages(ctx, partitionGens, sorted(msgs)); err != nil {
-		return fmt.Errorf("insert %d messages: %w", len(msgs), err)
+	if err := d.insertMessages(ctx, partitionGens, sorted(msgs), recalls); err != nil {
+		return fmt.Errorf("insert %d messages, recall %d: %w", len(msgs), len(recalls), err)
 	}
 	return nil
 }
@@ -55,7 +55,7 @@ func sorted(msgs []domain.Message) []*domain.Message {
 	return list
 }
 
-func (d *DB) insertMessages(ctx context.Context, gens map[int]int64, msgs []*domain.Message) error {
+func (d *DB) insertMessages(ctx context.Context, gens map[int]int64, msgs []*domain.Message, recalls []domain.Recall) error {
 	if err := d.checkGenerations(gens, msgs); err != nil {
 		return err
 	}
@@ -75,7 +75,10 @@ func (d *DB) insertMessages(ctx context.Context, gens map[int]int64, msgs []*dom
 		if err := d.insertRows(ctx, tx, b, lengths, msgs); err != nil {
 			return err
 		}
-		return d.raiseMarks(ctx, tx, markLengths, marks)
+		if err := d.raiseMarks(ctx, tx, markLengths, marks); err != nil {
+			return err
+		}
+		return d.recallRows(ctx, tx, recalls)
 	})
 }
 
@@ -132,7 +135,7 @@ func isRare(m *domain.Message) bool {
 }
 
 func (d *DB) insertRows(ctx context.Context, tx *sql.Tx, b *batch, lengths []int, msgs []*domain.Message) error {
-	args := make([]any, 0, lengths[0]*b.params)
+	var args []any
 	var now any = d.now().UnixMilli()
 	for _, length := range lengths {
 		chunk := msgs[:length]

@@ -12,26 +12,55 @@ import (
 	"hearth/domain"
 )
 
-// RecallMessages empties rows that were recalled, in one transaction; those that are recalled already stay as they are.
-// No generation is asked for: a seq is never given to another message, so it is never too late for the word that one was
-// recalled.
+// RecallMessages does recalls in a transaction of their own. No generation is asked for: a seq is never given to another
+// message, so it is never too late for the word that one was recalled.
 func (d *DB) RecallMessages(ctx context.Context, recalls []domain.Recall) error {
-	recalls = slices.SortedFunc(slices.Values(recalls), func(a, b domain.Recall) int { // as every transaction locks rows
-		return cmp.Or(strings.Compare(a.Group, b.Group), cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.TimeMS, b.TimeMS))
-	})
-	query := "UPDATE group_msg SET recalled_time=?, recalled_by=?, msg_body='' WHERE group_id=? AND msg_seq=? AND recalled_time=0"
-	err := d.tx(ctx, func(tx *sql.Tx) error {
-		for _, r := range recalls {
-			if _, err := tx.ExecContext(ctx, query, r.TimeMS, r.By, r.Group, r.Seq); err != nil {
-				return fmt.Errorf("%s/%d: %w", r.Group, r.Seq, err)
-			}
-		}
-		return nil
-	})
+	err := d.tx(ctx, func(tx *sql.Tx) error { return d.recallRows(ctx, tx, recalls) })
 	if err != nil {
 		return fmt.Errorf("recall %d messages: %w", len(recalls), err)
 	}
 	return nil
+}
+
+// recallRows empties rows that were recalled; those that are recalled already stay as they are. A message without a row is
+// one that has expired, or that was refused: its dead letter would bring the content back.
+func (d *DB) recallRows(ctx context.Context, tx *sql.Tx, recalls []domain.Recall) error {
+	recalls = slices.SortedFunc(slices.Values(recalls), func(a, b domain.Recall) int { // as every transaction locks rows
+		return cmp.Or(strings.Compare(a.Group, b.Group), cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.TimeMS, b.TimeMS))
+	})
+	query := "UPDATE group_msg SET recalled_time=?, recalled_by=?, msg_body='' WHERE group_id=? AND msg_seq=? AND recalled_time=0"
+	for _, r := range recalls {
+		result, err := tx.ExecContext(ctx, query, r.TimeMS, r.By, r.Group, r.Seq)
+		if err != nil {
+			return fmt.Errorf("%s/%d: %w", r.Group, r.Seq, err)
+		}
+		emptied, err := result.RowsAffected()
+		if err == nil && emptied == 0 {
+			err = d.recallLetter(ctx, tx, r)
+		}
+		if err != nil {
+			return fmt.Errorf("%s/%d: %w", r.Group, r.Seq, err)
+		}
+	}
+	return nil
+}
+
+// recallLetter empties a dead letter.
+func (d *DB) recallLetter(ctx context.Context, tx *sql.Tx, r domain.Recall) error {
+	letter, err := d.lockLetter(ctx, tx, r.Group, r.Seq)
+	if domain.CodeOf(err) == domain.CodeNotFound {
+		return nil
+	}
+	if err != nil || letter.RecalledMS != 0 {
+		return err
+	}
+	r.ApplyTo(&letter.Message)
+	payload, err := payloadOf(&letter.Message)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "UPDATE dead_letter SET payload=? WHERE group_id=? AND msg_seq=?", payload, r.Group, r.Seq)
+	return err
 }
 
 // RecalledSince are the recalls after the time in each group, up to the seq given.

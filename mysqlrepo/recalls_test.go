@@ -79,3 +79,65 @@ func TestRecallsSinceATime(t *testing.T) {
 		}
 	})
 }
+
+// Recalls of a log are written with its messages, or, when a newer generation is settled, not at all.
+func TestRecallsAreInTheTransactionOfTheirMessages(t *testing.T) {
+	onEach(t, func(t *testing.T, db *DB) {
+		ctx, group := t.Context(), "a"
+		gen := raise(t, db, db.partitions.Of(group))
+		gens := map[int]int64{db.partitions.Of(group): gen}
+		msgs := messages(group, 1, 3, gen)
+		of := func(seq int64) domain.Recall { return domain.Recall{Group: group, Seq: seq, TimeMS: 700, By: "ann"} }
+		for range 2 { // as after a crash
+			require.NoError(t, db.InsertMessages(ctx, gens, msgs[:2], of(2)))
+		}
+		require.NoError(t, db.InsertMessages(ctx, gens, nil, of(1)))
+		require.NoError(t, db.InsertMessages(ctx, gens, nil))
+		require.Equal(t, []int64{1, 2}, recalledSeqs(t, db, group))
+		require.NoError(t, db.InsertMessages(ctx, gens, msgs[2:]))
+
+		raise(t, db, db.partitions.Of(group))
+		require.ErrorIs(t, db.InsertMessages(ctx, gens, nil, of(3)), ErrFenced)
+		require.Equal(t, []int64{1, 2}, recalledSeqs(t, db, group))
+		require.NoError(t, db.RecallMessages(ctx, []domain.Recall{of(3)}), "a journal's are never too late")
+		require.Equal(t, []int64{1, 2, 3}, recalledSeqs(t, db, group))
+	})
+}
+
+// recalledSeqs are those of a group's rows that are tombstones.
+func recalledSeqs(t *testing.T, db *DB, group string) (seqs []int64) {
+	t.Helper()
+	records, err := db.Messages(t.Context(), domain.Range{Group: group, From: 1, To: 1 << 50, Limit: 1000})
+	require.NoError(t, err)
+	for _, r := range records {
+		if ms, _ := r.Recalled(); ms != 0 {
+			seqs = append(seqs, r.Seq)
+		}
+	}
+	return seqs
+}
+
+// What was recalled before MySQL refused it comes back as a tombstone.
+func TestRecalledDeadLettersComeBackEmpty(t *testing.T) {
+	onEach(t, func(t *testing.T, db *DB) {
+		ctx := t.Context()
+		msgs := messages("a", 1, 2, 1)
+		insert(t, db, msgs[0])
+		dead, err := db.AddDeadLetter(ctx, &msgs[1], "reason")
+		require.NoError(t, err)
+		require.True(t, dead)
+		for _, by := range []string{"ann", "bob"} { // the first one counts
+			require.NoError(t, db.RecallMessages(ctx, []domain.Recall{{Group: "a", Seq: 2, TimeMS: 700, By: by}}))
+		}
+		letters, err := db.DeadLetters(ctx, LetterQuery{Limit: 9})
+		require.NoError(t, err)
+		require.Len(t, letters, 1)
+		require.Empty(t, letters[0].Body)
+		require.Equal(t, "ann", letters[0].RecalledBy)
+		stored, _, err := db.RetryDeadLetter(ctx, "a", 2)
+		require.NoError(t, err)
+		require.NotNil(t, stored)
+		require.Equal(t, []int64{2}, recalledSeqs(t, db, "a"))
+		require.Equal(t, msgs[1].Hash, stored.Hash)
+	})
+}
