@@ -117,7 +117,7 @@ var defects = []defect{
 		red: Vanished, also: []string{Lost, WrongSeq, WentBack, Gap, Duplicate, Unread, HoleLies, Heat},
 		changes: []change{
 			{"transport/feed.go", "if ok = f.hub.journal.KeepPush(p); ok {", "if ok = true; ok {"},
-			{"redisrepo/recent.go", "if r.Seq > ranges[i].Committed && !s.journal.KeepRecord(gens[i], ranges[i].Committed, r) {", "if false && r.Seq > 0 {"},
+			{"redisrepo/recent.go", "if r.Seq > page.Committed && !s.journal.KeepRecord(page.of.Gen, page.Committed, r) {", "if false && r.Seq > 0 {"},
 		},
 	},
 }
