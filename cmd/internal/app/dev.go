@@ -15,6 +15,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/rs/zerolog"
+	"gocloud.dev/blob"
 
 	"hearth/configs"
 	"hearth/mysqlrepo"
@@ -69,6 +70,10 @@ func StartDev(ctx context.Context, c DevConfig) (d *Dev, err error) {
 	if err != nil {
 		return d, err
 	}
+	files, err := d.openUploads(ctx, c, &cfg)
+	if err != nil {
+		return d, err
+	}
 	listeners, err := devListeners(c, &cfg)
 	if err != nil {
 		return d, err
@@ -79,7 +84,7 @@ func StartDev(ctx context.Context, c DevConfig) (d *Dev, err error) {
 	cfg.HTTP.AllowedOrigins = d.URLs
 	for n, ln := range listeners {
 		cfg.Node.Name = "dev-" + strconv.Itoa(n+1)
-		if err := d.startInstance(ctx, cfg, identity, sql, ln, c.Log); err != nil {
+		if err := d.startInstance(ctx, cfg, identity, sql, files, ln, c.Log); err != nil {
 			return d, errors.Join(err, closeAll(listeners[n:]))
 		}
 	}
@@ -167,6 +172,22 @@ func openDevSQL(ctx context.Context, c DevConfig, cfg configs.Config) (*mysqlrep
 	return mysqlrepo.OpenSQLite(ctx, path, mysqlConfig(cfg))
 }
 
+// openUploads opens the folder of all instances, beside the data.
+func (d *Dev) openUploads(ctx context.Context, c DevConfig, cfg *configs.Config) (*blob.Bucket, error) {
+	cfg.Uploads.Dir = filepath.Join(c.Dir, "uploads")
+	if c.Fresh {
+		if err := os.RemoveAll(cfg.Uploads.Dir); err != nil {
+			return nil, fmt.Errorf("forget earlier uploads: %w", err)
+		}
+	}
+	files, err := openUploads(ctx, cfg.Uploads, c.Log)
+	if err != nil {
+		return nil, err
+	}
+	d.stops = append(d.stops, func(context.Context) error { return closeUploads(files) })
+	return files, nil
+}
+
 // devListeners opens the instances' addresses, before the instances are made: each has to know the others' origins.
 func devListeners(c DevConfig, cfg *configs.Config) ([]net.Listener, error) {
 	host, port, err := net.SplitHostPort(c.Addr)
@@ -200,13 +221,13 @@ func closeAll(listeners []net.Listener) (err error) {
 	return err
 }
 
-func (d *Dev) startInstance(ctx context.Context, cfg configs.Config, identity string, sql *mysqlrepo.DB, ln net.Listener, log zerolog.Logger) error {
+func (d *Dev) startInstance(ctx context.Context, cfg configs.Config, identity string, sql *mysqlrepo.DB, files *blob.Bucket, ln net.Listener, log zerolog.Logger) error {
 	redis, err := redisrepo.Open(redisConfig(cfg, identity))
 	if err != nil {
 		return err
 	}
 	d.stops = append(d.stops, func(context.Context) error { return redis.Close() })
-	instance, err := NewInstance(cfg, redis, sql, log)
+	instance, err := NewInstance(cfg, redis, sql, files, log)
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/zerolog"
+	"gocloud.dev/blob"
 
 	"hearth/configs"
 	"hearth/domain"
@@ -63,8 +64,8 @@ type Instance struct {
 }
 
 // NewInstance wires an instance; it starts nothing and asks nobody. redis has to be the instance's own, sql may be
-// shared.
-func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, log zerolog.Logger) (*Instance, error) {
+// shared, and so may the bucket of uploads, which may be nil.
+func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, files *blob.Bucket, log zerolog.Logger) (*Instance, error) {
 	if cfg.Node.Name == "" { // leases and announcements of unnamed instances would be taken for each other's
 		return nil, errors.New("an instance needs a name")
 	}
@@ -130,6 +131,7 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	server.Hub().UseChannels(subscriber)
 	api, err := httpapi.New(httpapi.Config{
 		Auth: verifier, Groups: groups, History: history, Sends: sends, Signals: signals, Recalls: recalls, Sessions: sessions, Ranking: ranking,
+		Uploads:        uploadsConfig(cfg, files),
 		AllowedOrigins: cfg.HTTP.AllowedOrigins, Limits: limits, HeatWindow: cfg.Heat.Window.D(), Log: log, Register: reg,
 	})
 	if err != nil {

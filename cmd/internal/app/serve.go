@@ -33,7 +33,12 @@ func Serve(ctx context.Context, cfg configs.Config, log zerolog.Logger) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, redis.Close()) }()
-	instance, err := NewInstance(cfg, redis, sql, log)
+	files, err := openUploads(starting, cfg.Uploads, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeUploads(files)) }()
+	instance, err := NewInstance(cfg, redis, sql, files, log)
 	if err != nil {
 		return err
 	}
