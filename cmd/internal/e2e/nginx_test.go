@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"os"
@@ -51,7 +52,7 @@ func (s *stack) through(addr, token string) *caller {
 // changed on its way.
 func TestNginxExample(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, setup{instances: 3})
+	s := newStack(t, setup{instances: 3, env: map[string]string{"HEARTH_UPLOADS_DIR": t.TempDir()}})
 	nginx := s.behindNginx()
 	lb := nginx.Addr()
 	s.createGroup("group", "g", "alice", "bob")
@@ -79,6 +80,14 @@ func TestNginxExample(t *testing.T) {
 		pad := func(n int) string { return strings.Repeat(" ", n-2) + "{}" }
 		in.post("/v1/groups", pad(1<<20)).refused(http.StatusBadRequest, badRequest, "")
 		in.post("/v1/groups", pad(1<<20+1)).ok(http.StatusRequestEntityTooLarge, nil)
+	})
+	t.Run("the largest upload passes", func(t *testing.T) {
+		in, content := s.in(t).through(lb, token("alice")), picture(20<<20)
+		up := in.slot("image/png", len(content))
+		in.upload(up, content).ok(http.StatusNoContent, nil)
+		if got := in.get(up.URL); got.Status != http.StatusOK || !bytes.Equal(got.Body, content) {
+			t.Errorf("fetched: got %d and %d bytes, want what was uploaded", got.Status, len(got.Body))
+		}
 	})
 	t.Run("a page's own origin is let in", func(t *testing.T) {
 		header := http.Header{"Authorization": {"Bearer " + token("alice")}}
