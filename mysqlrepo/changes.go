@@ -26,8 +26,10 @@ func (d *DB) keepChange(ctx context.Context, tx *sql.Tx, c *domain.GroupChange, 
 	if err != nil {
 		return fmt.Errorf("keep change: %w", err)
 	}
-	c.Kept, err = result.LastInsertId()
-	return err
+	if c.Kept, err = result.LastInsertId(); err != nil {
+		return err
+	}
+	return d.queueChange(ctx, tx, c)
 }
 
 // Applied forgets a change that Redis has.

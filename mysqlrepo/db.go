@@ -36,6 +36,7 @@ type Config struct {
 	ConnLifetime time.Duration // 0: 30 minutes
 	SeqJump      int64         // how far above everything known a group starts in a new generation; 0: 1,000,000
 	Partitions   domain.Partitions
+	Hooks        bool // what is stored is queued for webhooks
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -68,6 +69,7 @@ type DB struct {
 	dialect    *dialect
 	partitions domain.Partitions
 	seqJump    int64
+	hooks      bool
 	now        func() time.Time
 	beats      beats
 
@@ -101,7 +103,7 @@ func newDB(ctx context.Context, pool *sql.DB, d *dialect, cfg Config) (*DB, erro
 		plain, full := newMessageBatches(d)
 		return &DB{
 			sql: pool, gorm: orm, dialect: d,
-			partitions: cfg.Partitions, seqJump: cfg.SeqJump, now: time.Now,
+			partitions: cfg.Partitions, seqJump: cfg.SeqJump, hooks: cfg.Hooks, now: time.Now,
 			insertPlain: plain, insertFull: full, raiseReads: newMarkBatch(d),
 		}, nil
 	}()

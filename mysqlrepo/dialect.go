@@ -32,6 +32,7 @@ type dialect struct {
 	keepGroup     string // behind an INSERT with a key group_id, …: a row that is there stays as it is
 	keepPartition string // the same, with a key partition_id
 	raiseRead     string // behind an INSERT into group_read: the higher mark wins
+	raiseLast     string // behind an INSERT into hook_position: the higher last_seq wins, and is pending if it was not told
 
 	nowMS          string // the database's clock, in Unix ms
 	raiseHeartbeat string // behind an INSERT into instance: the higher time wins
@@ -64,6 +65,8 @@ var mysqlDialect = dialect{
 	keepGroup:     " ON DUPLICATE KEY UPDATE group_id=group_id",
 	keepPartition: " ON DUPLICATE KEY UPDATE partition_id=partition_id",
 	raiseRead:     " ON DUPLICATE KEY UPDATE read_seq=GREATEST(read_seq,VALUES(read_seq))",
+	raiseLast: " ON DUPLICATE KEY UPDATE pending=(pending OR VALUES(last_seq)>told_seq)," +
+		" last_seq=GREATEST(last_seq,VALUES(last_seq))",
 
 	nowMS:          "(TIMESTAMPDIFF(MICROSECOND,'1970-01-01',UTC_TIMESTAMP(3)) DIV 1000)",
 	raiseHeartbeat: " ON DUPLICATE KEY UPDATE heartbeat_time=GREATEST(heartbeat_time,VALUES(heartbeat_time))",
@@ -100,6 +103,8 @@ var sqliteDialect = dialect{
 	keepGroup:     " ON CONFLICT DO NOTHING",
 	keepPartition: " ON CONFLICT DO NOTHING",
 	raiseRead:     " ON CONFLICT (group_id, user_id) DO UPDATE SET read_seq=MAX(read_seq,excluded.read_seq)",
+	raiseLast: " ON CONFLICT (group_id) DO UPDATE SET pending=(pending OR excluded.last_seq>told_seq)," +
+		" last_seq=MAX(last_seq,excluded.last_seq)",
 
 	nowMS:          "CAST((julianday('now')-2440587.5)*86400000 AS INTEGER)",
 	raiseHeartbeat: " ON CONFLICT (instance_id) DO UPDATE SET heartbeat_time=MAX(heartbeat_time,excluded.heartbeat_time)",

@@ -37,11 +37,13 @@ func (d *DB) Messages(ctx context.Context, r domain.Range) ([]domain.Record, err
 	return records, nil
 }
 
-func scanRecord(rows *sql.Rows, group string) (domain.Record, error) {
+// scanRecord reads recordColumns, and behind them more.
+func scanRecord(rows *sql.Rows, group string, more ...any) (domain.Record, error) {
 	m := domain.Message{Group: group}
 	var body sql.RawBytes // Record copies it
 	var mentions string
-	err := rows.Scan(&m.Seq, &m.TimeMS, &m.From, &m.Operator, &m.ClientID, &body, &mentions, &m.ReplyTo, &m.RecalledMS, &m.RecalledBy)
+	columns := []any{&m.Seq, &m.TimeMS, &m.From, &m.Operator, &m.ClientID, &body, &mentions, &m.ReplyTo, &m.RecalledMS, &m.RecalledBy}
+	err := rows.Scan(append(columns, more...)...)
 	if err != nil {
 		return domain.Record{}, err
 	}

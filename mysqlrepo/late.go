@@ -207,6 +207,9 @@ func (d *DB) insertFresh(ctx context.Context, tx *sql.Tx, msgs []*domain.Message
 	if len(msgs) == 0 {
 		return nil
 	}
+	if err := d.queueMessages(ctx, tx, msgs); err != nil {
+		return err
+	}
 	b := d.batchFor(msgs)
 	if err := d.insertRows(ctx, tx, b, d.lengthsOf(msgs), msgs); err != nil {
 		return err

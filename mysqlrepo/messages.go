@@ -72,6 +72,9 @@ func (d *DB) insertMessages(ctx context.Context, gens map[int]int64, msgs []*dom
 		if err := d.fence(ctx, tx, gens); err != nil {
 			return err
 		}
+		if err := d.queueMessages(ctx, tx, msgs); err != nil {
+			return err
+		}
 		if err := d.insertRows(ctx, tx, b, lengths, msgs); err != nil {
 			return err
 		}

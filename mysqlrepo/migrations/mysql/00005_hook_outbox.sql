@@ -39,5 +39,5 @@ CREATE TABLE IF NOT EXISTS hook_outbox (
   reason             VARCHAR(255)  NOT NULL DEFAULT '' COMMENT 'why it was given up',
   PRIMARY KEY (hook_id),
   KEY group_hook (group_id, hook_id),
-  KEY dead_hook (dead_time, hook_id)
+  KEY dead_group (dead_time, group_id, hook_id)
 ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

@@ -39,4 +39,4 @@ CREATE TABLE IF NOT EXISTS hook_outbox (
 );
 
 CREATE INDEX IF NOT EXISTS hook_outbox_group_hook ON hook_outbox (group_id, hook_id);
-CREATE INDEX IF NOT EXISTS hook_outbox_dead_hook ON hook_outbox (dead_time, hook_id);
+CREATE INDEX IF NOT EXISTS hook_outbox_dead_group ON hook_outbox (dead_time, group_id, hook_id);
