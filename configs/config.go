@@ -32,6 +32,8 @@ type Config struct {
 	Limits Limits `yaml:"limits" envPrefix:"limits_"`
 	// Files that messages refer to. They are kept for ever: to delete old ones is for the bucket's own rules, or for you.
 	Uploads Uploads `yaml:"uploads" envPrefix:"uploads_"`
+	// Moderation: words that users may not write.
+	Moderation Moderation `yaml:"moderation" envPrefix:"moderation_"`
 	// WebSocket connections.
 	WS WS `yaml:"ws" envPrefix:"ws_"`
 	// Leaving: what happens between SIGTERM and the exit.
@@ -57,6 +59,9 @@ type HTTP struct {
 	// Origins of web pages, beside the server's own, that may connect, such as https://chat.example.com: scheme,
 	// host and port, no path. Applies to the WebSocket and to CORS alike; apps that are not browsers send none.
 	AllowedOrigins []string `yaml:"allowed_origins" validate:"dive,origin"`
+	// Networks of the proxies in front, such as 10.0.0.0/8: only from these X-Forwarded-For is believed, from right to left
+	// up to the first address that is none of theirs. What limits.address_rate counts by.
+	TrustedProxies []string `yaml:"trusted_proxies" validate:"dive,network"`
 }
 
 // Auth is who may come in.
@@ -178,6 +183,11 @@ type Limits struct {
 	GroupRate float64 `yaml:"group_rate" validate:"min=0"`
 	// Frames a second from one connection, of whatever kind. 0: no limit.
 	ConnectionRate float64 `yaml:"connection_rate" validate:"min=0"`
+	// HTTP requests a second from one address (IPv6: from one /64), handshakes of WebSockets among them; what is over is
+	// refused with 429 before anything else is done. 0: no limit, because behind a proxy that http.trusted_proxies does not
+	// name all clients are one address. 100 is a good value once it does; many people may share an address (offices,
+	// phones). Each instance counts by itself. Proxies' own requests and /healthz, /readyz, /metrics do not count.
+	AddressRate int `yaml:"address_rate" validate:"min=0,max=1000000"`
 	// Connections of this instance at most. One more is refused with 503 (overloaded) and a time to come back; a load
 	// balancer finds it another instance. Each takes a file descriptor. 0: no limit.
 	Connections int `yaml:"connections" validate:"min=0"`
@@ -222,6 +232,15 @@ type Uploads struct {
 	// Uploads that come through this instance at the same time; one more is refused with overloaded. To S3 each takes
 	// some 10 MB of memory.
 	Concurrent int `yaml:"concurrent" validate:"min=1"`
+}
+
+// Moderation is the word list.
+type Moderation struct {
+	// File with words, one a line, as "reject: word" or "mask: word": a message of a user with the first is refused
+	// (rejected), the second is replaced by stars; in the name of a group both are refused. A word stands by itself, or
+	// *anywhere*; case does not matter. Read again when it changes, and on SIGHUP; a list with a mistake leaves the former
+	// one in force. App servers are not held to it. 10,000 words take about 100 MB. Empty: no list.
+	WordsFile string `yaml:"words_file"`
 }
 
 // WS is how WebSocket connections are kept.

@@ -6,7 +6,7 @@ import "time"
 // addresses of Redis and MySQL have no default (see CheckServe).
 func Default() Config {
 	return Config{
-		HTTP: HTTP{Addr: ":8080", InternalAddr: "127.0.0.1:9090"},
+		HTTP: HTTP{Addr: ":8080", InternalAddr: "127.0.0.1:9090", TrustedProxies: []string{"127.0.0.0/8", "::1/128"}},
 		Redis: Redis{
 			Mode:       "standalone",
 			Partitions: 16,

@@ -49,6 +49,7 @@ func TestLoadPutsTheEnvironmentOverTheFileOverTheDefaults(t *testing.T) {
 http:
   addr: ":1"
   allowed_origins: [https://a.example, "http://b.example:8080"]
+  trusted_proxies: [10.0.0.0/8]
 redis:
   addrs:
     - r1:6379
@@ -78,7 +79,10 @@ ws:
 	require.Equal(t, []string{"HEARTH_HTTP_ADR is not a variable of hearth (`hearth config env` lists them)"}, warnings)
 
 	want := configs.Default()
-	want.HTTP = configs.HTTP{Addr: ":2", AllowedOrigins: []string{"https://a.example", "http://b.example:8080"}}
+	want.HTTP = configs.HTTP{
+		Addr: ":2", AllowedOrigins: []string{"https://a.example", "http://b.example:8080"},
+		TrustedProxies: []string{"10.0.0.0/8"}, // not added to the default
+	}
 	want.Redis.Addrs = []string{"r2:6379", "r3:6379"}
 	want.Redis.Mode = "cluster"
 	want.MySQL.Migrate = "off"
@@ -111,7 +115,7 @@ log:
 HEARTH_LIMITS_USER_RATE: limits.user_rate: must be a number
 HEARTH_DRAIN_TIMEOUT: drain.timeout: "soon" is not a duration: write a number with its unit, such as 250ms, 10s or 5m
 HEARTH_DRAIN_LB_DELAY: drain.lb_delay: must be at least 0s
-hearth.yaml:2:3: http.adr: unknown key; http has addr, internal_addr, allowed_origins
+hearth.yaml:2:3: http.adr: unknown key; http has addr, internal_addr, allowed_origins, trusted_proxies
      2 |   adr: …
        |   ^
 hearth.yaml:3:43: http.allowed_origins[1]: must be scheme, host and port of a web page, such as https://chat.example.com
@@ -126,7 +130,7 @@ hearth.yaml:6:7: redis.db: must be a whole number
 hearth.yaml:8:13: persist.interval: "5" is not a duration: write a number with its unit, such as 250ms, 10s or 5m
      8 |   interval: 5
        |             ^
-hearth.yaml:9:1: colour: unknown section; there are node, http, auth, redis, mysql, persist, seq, heat, retention, rooms, direct, session, limits, uploads, ws, drain, log
+hearth.yaml:9:1: colour: unknown section; there are node, http, auth, redis, mysql, persist, seq, heat, retention, rooms, direct, session, limits, uploads, moderation, ws, drain, log
      9 | colour: …
        | ^
 hearth.yaml:11:10: log.level: must be trace, debug, info, warn or error

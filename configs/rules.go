@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"mime"
 	"net"
+	"net/netip"
 	"net/url"
 	"reflect"
 	"strconv"
@@ -63,6 +64,7 @@ func forms() map[string]form {
 		"bucket":    {isBucket, "must be s3:// and the name of a bucket, such as s3://files?region=eu-central-1"},
 		"mediatype": {isMediaType, "must be a media type in small letters without parameters, such as image/png"},
 		"dsn":       {isDSN, "must be user:password@tcp(host:3306)/database"},
+		"network":   {isNetwork, "must be a network such as 10.0.0.0/8"},
 	}
 }
 
@@ -87,6 +89,11 @@ func isOrigin(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" &&
 		s == u.Scheme+"://"+strings.ToLower(u.Host) && !strings.Contains(u.Host, "*")
+}
+
+func isNetwork(s string) bool {
+	_, err := netip.ParsePrefix(s)
+	return err == nil
 }
 
 func isAPIKey(s string) bool {

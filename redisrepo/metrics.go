@@ -12,7 +12,7 @@ func newAppendMetrics(reg prometheus.Registerer) *appendMetrics {
 	limited := func(scope string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "hearth_rate_limited_total", ConstLabels: prometheus.Labels{"scope": scope},
-			// transport has the scopes connection and admission, with the same words.
+			// transport has the scopes connection, admission and address, with the same words.
 			Help: "Requests refused for a limit, by whose or what it is.",
 		})
 	}

@@ -34,13 +34,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
-	limited := func(scope string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "hearth_rate_limited_total", ConstLabels: prometheus.Labels{"scope": scope},
-			// redisrepo has the other scopes, with the same words.
-			Help: "Requests refused for a limit, by whose or what it is.",
-		})
-	}
 	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
@@ -59,8 +52,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "hearth_messages_sent_total", Help: "Sends answered, by result: ok or the error code.",
 			ConstLabels: prometheus.Labels{"source": "ws"},
 		}, []string{"result"}),
-		overRate:    limited("connection"),
-		notAdmitted: limited("admission"),
+		overRate:    newLimited("connection"),
+		notAdmitted: newLimited("admission"),
 		delivered:   counter("hearth_messages_delivered_total", "Messages queued to subscribed connections."),
 		gaps:        counter("hearth_fanout_gaps_total", "Messages that pub/sub brought before one that was missing."),
 		slow:        vec("hearth_ws_slow_total", "Readers that were too slow, by what was done: resync or close.", "action"),
@@ -76,6 +69,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	reg.MustRegister(m.connections, m.groups, m.opened, m.closedTotal, m.refused, m.frames, m.bytes, m.sentTotal,
 		m.overRate, m.notAdmitted, m.delivered, m.gaps, m.slow, m.users, m.sendSeconds)
 	return m
+}
+
+// newLimited counts refusals for a limit. redisrepo has the other scopes, with the same words.
+func newLimited(scope string) prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "hearth_rate_limited_total", ConstLabels: prometheus.Labels{"scope": scope},
+		Help: "Requests refused for a limit, by whose or what it is.",
+	})
 }
 
 func (m *metrics) received(bytes int) {

@@ -15,6 +15,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -33,6 +36,7 @@ import (
 	"hearth/transport"
 	"hearth/transport/auth"
 	"hearth/transport/httpapi"
+	"hearth/transport/moderation"
 	"hearth/transport/wire"
 )
 
@@ -49,6 +53,7 @@ type Instance struct {
 	subscriber *redisrepo.Subscriber
 	server     *transport.Server
 	api        http.Handler
+	limit      func(http.Handler) http.Handler // by address
 	health     *transport.Health
 	leases     *jobs.Leases
 	persist    *jobs.Persist
@@ -61,6 +66,7 @@ type Instance struct {
 	heartbeat  *jobs.Heartbeat
 	journal    *jobs.Journal
 	heat       *jobs.Heat
+	words      *moderation.Words // nil: there is no list
 }
 
 // NewInstance wires an instance; it starts nothing and asks nobody. redis has to be the instance's own, sql may be
@@ -118,6 +124,14 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	history := domain.NewHistory(heads, redis, sql, redis, redis, redis)
 	groups := domain.NewGroups(sql, redis, redis, heads, func() string { return uuid.Must(uuid.NewV7()).String() })
 	recovery.UseOpener(groups)
+	words, err := wordList(cfg.Moderation, log, reg)
+	if err != nil {
+		return nil, err
+	}
+	if words != nil {
+		sends.UseModerator(words)
+		groups.UseModerator(words)
+	}
 	ranking := domain.NewRanking(redis, heads, cfg.Heat.SnapshotTTL.D())
 
 	limits := wire.Limits{MessageBytes: cfg.Limits.MessageBytes, TextBytes: cfg.Limits.TextBytes}
@@ -146,6 +160,7 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	return &Instance{
 		cfg: cfg, log: log, registry: reg, redis: redis, sql: sql, gens: gens, clock: clock, appender: appender,
 		subscriber: subscriber, server: server, api: api, leases: leases,
+		limit: transport.AddressLimit(cfg.Limits.AddressRate, cfg.HTTP.TrustedProxies, reg),
 		health: transport.NewHealth(reg,
 			transport.Check{Name: "redis", Test: redis.Ping},
 			transport.Check{Name: "memory", Test: redis.CheckRoom, Degrades: true},
@@ -161,6 +176,7 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 		changes:   jobs.NewChanges(sql, groups, leases, log, reg),
 		announce:  announce,
 		heat:      heat,
+		words:     words,
 		presence:  jobs.NewPresence(redis, life, sessions.Offline, log),
 	}, nil
 }
@@ -177,6 +193,25 @@ func newVerifier(cfg configs.Auth) (*auth.Verifier, error) {
 	return auth.New(auth.Config{
 		HMACSecret: []byte(cfg.JWTHMACSecret.Reveal()), APIKeys: sums, AllowQueryToken: cfg.AllowQueryToken,
 	})
+}
+
+// wordList is nil where none is set.
+func wordList(cfg configs.Moderation, log zerolog.Logger, reg prometheus.Registerer) (*moderation.Words, error) {
+	if cfg.WordsFile == "" {
+		return nil, nil
+	}
+	return moderation.New(cfg.WordsFile, log, reg)
+}
+
+// watchWords keeps the word list as its file is.
+func (i *Instance) watchWords(ctx context.Context) error {
+	if i.words == nil {
+		return nil
+	}
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	return i.words.Run(ctx, hangup)
 }
 
 func connConfig(cfg configs.Config, life string, limits wire.Limits) transport.ConnConfig {
@@ -203,13 +238,14 @@ func (i *Instance) Public() chi.Router {
 	r := chi.NewRouter()
 	r.Get("/healthz", i.health.Alive)
 	r.Get("/readyz", i.health.Ready)
-	r.Method(http.MethodGet, "/v1/ws", i.server)
+	limited := r.With(i.limit)
+	limited.Method(http.MethodGet, "/v1/ws", i.server)
 	if i.cfg.HTTP.InternalAddr == "" {
 		r.Handle("/metrics", promhttp.HandlerFor(i.registry, promhttp.HandlerOpts{}))
 	}
-	r.NotFound(outermost(i.api).ServeHTTP)
+	r.NotFound(i.limit(outermost(i.api)).ServeHTTP)
 	r.MethodNotAllowed(getOnly)
-	r.Handle("/v1/*", outermost(i.api))
+	limited.Handle("/v1/*", outermost(i.api))
 	return r
 }
 
@@ -276,6 +312,7 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 	announce := startTask(ctx, i.announce.Run)
 	presence := startTask(ctx, i.presence.Run)
 	heat := startTask(ctx, i.heat.Run)
+	words := startTask(ctx, i.watchWords)
 	subscriber := startTask(ctx, i.subscriber.Run)
 	tails := startTask(ctx, i.server.Hub().Run)
 	appender := startTask(ctx, i.appender.Run)
@@ -283,7 +320,7 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 		i.server.Hub().Drain(ctx, i.cfg.Drain.Spread.D())
 		err := tails.stop(ctx)
 		i.server.Close()
-		err = errors.Join(err, appender.stop(ctx), subscriber.stop(ctx), presence.stop(ctx), announce.stop(ctx), heat.stop(ctx))
+		err = errors.Join(err, appender.stop(ctx), subscriber.stop(ctx), presence.stop(ctx), announce.stop(ctx), heat.stop(ctx), words.stop(ctx))
 		err = errors.Join(err, changes.stop(ctx))
 		readMarks.cancel() // they have a last round to write, or a group to bring to its end, at once
 		retention.cancel()
