@@ -20,7 +20,7 @@ func (a *api) addGroups() {
 		summary: "Create a room or group",
 		description: "A user becomes the owner. An app server names an `owner` or leaves the group without one. " +
 			"Without `group` the server makes an id.",
-		errors: []domain.Code{domain.CodeForbidden, domain.CodeConflict, domain.CodeGone},
+		errors: []domain.Code{domain.CodeForbidden, domain.CodeRejected, domain.CodeConflict, domain.CodeGone},
 	}, a.createGroup)
 	register(a, route{
 		method: http.MethodGet, path: "/v1/groups", id: "listGroups", tag: groupTag,
@@ -40,7 +40,7 @@ func (a *api) addGroups() {
 		summary: "Change a group",
 		description: "For its owner and admins. What is left out stays as it is. A `member_limit` below the present " +
 			"count removes nobody; nobody can be added then.",
-		errors: groupErrors,
+		errors: append([]domain.Code{domain.CodeRejected}, groupErrors...),
 	}, a.updateGroup)
 	register(a, route{
 		method: http.MethodDelete, path: "/v1/groups/{g}", id: "dismissGroup", tag: groupTag,

@@ -54,6 +54,7 @@ func register[I, O any](a *api, rt route, handle func(context.Context, *I) (*O, 
 // everyRoute may answer with these.
 var everyRoute = []domain.Code{
 	domain.CodeBadRequest, domain.CodeUnauthorized, domain.CodeUnavailable, domain.CodeInternal,
+	domain.CodeRateLimited, // by the address
 }
 
 func (a *api) operation(rt route) huma.Operation {

@@ -130,6 +130,43 @@ var frames = map[string]func(dst []byte) []byte{
 		return AppendConversationList(dst, 1, list, "1700000008000.team")
 	},
 	"conversations_end": func(dst []byte) []byte { return AppendConversationList(dst, 1, nil, "") },
+
+	// A message of each type, at its fullest, as it is pushed when it was sent like this.
+	"message_text": pushed(`[ {"type":"text", "text":"hi <b> & \"you\"\n\u00e9 😀"}, {"text":"你好","type":"text"} ]`),
+	"message_sticker": pushed(`[{"type":"sticker","index":0}, {"type":"sticker","data":"pack-3/7"},
+		{"type":"sticker","index":-1,"url":"https://cdn.example.com/s.webp","data":""}]`),
+	"message_voice": pushed(`[{"type":"voice","url":"/v1/uploads/v.ogg","duration_ms":0,"bytes":9007199254740991}]`),
+	"message_image": pushed(`[{"type":"image","url":"https://cdn.example.com/i.png?a=b&c","width":640,"height":480,"bytes":1,
+		"thumb_url":"/v1/uploads/t.png"}, {"type":"image","url":"http://cdn.example.com/i","width":null}]`),
+	"message_video": pushed(`[{"type":"video","url":"/v1/uploads/v.mp4","duration_ms":1500,"thumb_url":"/v1/uploads/t.png",
+		"width":1920,"height":1080,"bytes":0}]`),
+	"message_file":     pushed(`[{"type":"file","url":"/v1/uploads/a.pdf","name":"Ä plan.pdf","bytes":20971520}]`),
+	"message_location": pushed(`[{"type":"location","latitude":-90,"longitude":180.0,"title":""}]`),
+	"message_custom": pushed(`[{"type":"custom","data":{"a":[1, 2.50, {"b":null}], "type":"text"},"desc":"d"},
+		{"type":"custom","data":null}]`),
+}
+
+// pushed is the event of a message with this body.
+func pushed(body string) func(dst []byte) []byte {
+	return func(dst []byte) []byte {
+		accepted, err := Body([]byte(body), DefaultLimits)
+		if err != nil {
+			panic(err) // the body is the test's own
+		}
+		return AppendMessage(dst, message(9, func(m *domain.Message) { m.Body = accepted }))
+	}
+}
+
+func TestAMessageOfEveryTypeIsGolden(t *testing.T) {
+	t.Parallel()
+	_, err := Body([]byte(`[{"type":"none of them"}]`), DefaultLimits)
+	_, listed, _ := strings.Cut(err.Error(), "must be ")
+	types := strings.Fields(strings.NewReplacer(",", "", " or ", " ").Replace(listed))
+	require.Len(t, types, 8)
+	for _, kind := range types {
+		require.Contains(t, frames, "message_"+kind)
+		require.NotNil(t, newElement(kind))
+	}
 }
 
 func TestGoldenFrames(t *testing.T) {
