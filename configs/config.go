@@ -36,6 +36,8 @@ type Config struct {
 	Moderation Moderation `yaml:"moderation" envPrefix:"moderation_"`
 	// WebSocket connections.
 	WS WS `yaml:"ws" envPrefix:"ws_"`
+	// Webhooks: what the app's back end is told of, and asked, by signed HTTP requests (Standard Webhooks).
+	Webhooks Webhooks `yaml:"webhooks" envPrefix:"webhooks_"`
 	// Leaving: what happens between SIGTERM and the exit.
 	Drain Drain `yaml:"drain" envPrefix:"drain_"`
 	// The log, on standard error.
@@ -256,6 +258,26 @@ type WS struct {
 	QueueFrames int `yaml:"queue_frames" validate:"min=16"`
 	// Bytes that may wait for a slow connection. Memory of one connection at most; idle ones take none of it.
 	QueueBytes int `yaml:"queue_bytes" validate:"min=65536"`
+}
+
+// Webhooks is what the app's back end is told and asked.
+type Webhooks struct {
+	// http or https URL that events are posted to. Empty: none.
+	URL string `yaml:"url" validate:"omitempty,weburl"`
+	// Secret that requests are signed with: whsec_ and the base64 of 24 bytes at least, such as
+	// whsec_$(openssl rand -base64 32) gives. Several, separated by commas, while receivers change from one to the next:
+	// then each request carries a signature of each. Required with any URL.
+	Secret Secret `yaml:"secret"`
+	// http or https URL that is asked about each message before it is accepted, and may reject it or change its body.
+	// Empty: messages are accepted unasked.
+	BeforeSendURL string `yaml:"before_send_url" validate:"omitempty,weburl"`
+	// How long a message waits for that at most, its turn among others included.
+	BeforeSendTimeout Duration `yaml:"before_send_timeout" validate:"min=10ms,max=3s"`
+	// What becomes of a message when there is no good answer in time: open accepts it as it is, closed refuses it with
+	// unavailable, so that its sender tries again.
+	BeforeSendFailure string `yaml:"before_send_failure" validate:"oneof=open closed"`
+	// Messages that an instance asks about at once. More wait for their turn.
+	BeforeSendConcurrency int `yaml:"before_send_concurrency" validate:"min=1,max=10000"`
 }
 
 // Drain is the way out.

@@ -56,6 +56,11 @@ func Default() Config {
 			QueueFrames:  256,
 			QueueBytes:   1 << 20,
 		},
+		Webhooks: Webhooks{
+			BeforeSendTimeout:     Duration(500 * time.Millisecond),
+			BeforeSendFailure:     "open",
+			BeforeSendConcurrency: 256,
+		},
 		Drain: Drain{LBDelay: Duration(5 * time.Second), Spread: Duration(20 * time.Second), Timeout: Duration(30 * time.Second)},
 		Log:   Log{Level: "info", Format: "json"},
 	}

@@ -234,7 +234,7 @@ func (f *file) startsWithKey(line string) bool {
 	return f.names[strings.Trim(name, `"'`)]
 }
 
-var secretLine = regexp.MustCompile(`^(.*?\b(?:jwt_hmac_secret|password|dsn)["']?\s*:\s*)\S.*$`)
+var secretLine = regexp.MustCompile(`^(.*?\b(?:jwt_hmac_secret|secret|password|dsn)["']?\s*:\s*)\S.*$`)
 
 func indent(line string) string {
 	return line[:len(line)-len(strings.TrimLeft(line, " \t"))]

@@ -130,7 +130,7 @@ hearth.yaml:6:7: redis.db: must be a whole number
 hearth.yaml:8:13: persist.interval: "5" is not a duration: write a number with its unit, such as 250ms, 10s or 5m
      8 |   interval: 5
        |             ^
-hearth.yaml:9:1: colour: unknown section; there are node, http, auth, redis, mysql, persist, seq, heat, retention, rooms, direct, session, limits, uploads, moderation, ws, drain, log
+hearth.yaml:9:1: colour: unknown section; there are node, http, auth, redis, mysql, persist, seq, heat, retention, rooms, direct, session, limits, uploads, moderation, ws, webhooks, drain, log
      9 | colour: …
        | ^
 hearth.yaml:11:10: log.level: must be trace, debug, info, warn or error
@@ -195,6 +195,15 @@ func TestLoadRefuses(t *testing.T) {
 		"any picture":                          {env: []string{"HEARTH_UPLOADS_CONTENT_TYPES=text/plain; charset=utf-8"}, want: "uploads.content_types[0]: must be a media type"},
 		"files of no bytes":                    {env: []string{"HEARTH_UPLOADS_MAX_BYTES=0"}, want: "uploads.max_bytes: must be at least 1"},
 		"an upload URL for ever":               {env: []string{"HEARTH_UPLOADS_EXPIRY=48h"}, want: "uploads.expiry: must be at most 24h"},
+		"a receiver that is no web address":    {env: []string{"HEARTH_WEBHOOKS_URL=app:8080/hooks"}, want: "webhooks.url: must be an http or https URL"},
+		"a receiver without a host":            {env: []string{"HEARTH_WEBHOOKS_BEFORE_SEND_URL=https:///hooks"}, want: "webhooks.before_send_url: must be an http or https URL"},
+		"a receiver and no secret":             {env: []string{"HEARTH_WEBHOOKS_URL=http://app/hooks"}, want: "webhooks.secret: is required with webhooks.url or"},
+		"a gate and no secret":                 {env: []string{"HEARTH_WEBHOOKS_BEFORE_SEND_URL=http://app/ask"}, want: "webhooks.secret: is required with webhooks.url or"},
+		"a webhook secret that is too short":   {env: []string{"HEARTH_WEBHOOKS_SECRET=whsec_c2hvcnQ="}, want: "webhooks.secret: secret 1 has 5 bytes, needs at least 24"},
+		"a webhook secret that is not base64":  {env: []string{"HEARTH_WEBHOOKS_SECRET=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw,x y"}, want: "webhooks.secret: secret 2 must be base64"},
+		"a hook slower than people wait":       {env: []string{"HEARTH_WEBHOOKS_BEFORE_SEND_TIMEOUT=4s"}, want: "webhooks.before_send_timeout: must be at most 3s"},
+		"neither open nor closed":              {env: []string{"HEARTH_WEBHOOKS_BEFORE_SEND_FAILURE=ajar"}, want: "webhooks.before_send_failure: must be open or closed"},
+		"nothing at once":                      {env: []string{"HEARTH_WEBHOOKS_BEFORE_SEND_CONCURRENCY=0"}, want: "webhooks.before_send_concurrency: must be at least 1"},
 		"a jump that an old master could make": {env: []string{"HEARTH_SEQ_JUMP=1"}, want: "seq.jump: must be at least 1000"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -225,6 +234,7 @@ func TestMistakesNeverShowSecrets(t *testing.T) {
 		"value of a section":   "mysql: root:hunter2@tcp(h:3306)/db\n",
 		"syntax error":         "redis:\n  password: \"hunter2\n",
 		"syntax error, inside": "redis:\n  password: >\n    hunter2\n   hunter2: x\n",
+		"a webhook's":          "webhooks:\n  secret: whsec_hunter2\n",
 		"in braces":            "redis: {password: hunter2, db: x}\n",
 		"flow, misspelt":       "redis: {password: hunter2, dbb: 1}\n",
 	} {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/go-playground/validator/v10"
 	"github.com/go-sql-driver/mysql"
+
+	"hearth/domain"
 )
 
 // breach is a rule that a value does not keep.
@@ -31,6 +33,7 @@ func (c Config) breaches() []breach {
 			list = append(list, breach{strings.TrimPrefix(field.Namespace(), "Config."), wording(field)})
 		}
 	}
+	list = append(list, c.Webhooks.secretBreach()...)
 	return append(list, c.betweenKeys()...)
 }
 
@@ -65,6 +68,7 @@ func forms() map[string]form {
 		"mediatype": {isMediaType, "must be a media type in small letters without parameters, such as image/png"},
 		"dsn":       {isDSN, "must be user:password@tcp(host:3306)/database"},
 		"network":   {isNetwork, "must be a network such as 10.0.0.0/8"},
+		"weburl":    {isWebURL, "must be an http or https URL, such as https://app.example.com/hooks"},
 	}
 }
 
@@ -96,6 +100,11 @@ func isNetwork(s string) bool {
 	return err == nil
 }
 
+func isWebURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.Fragment == ""
+}
+
 func isAPIKey(s string) bool {
 	_, err := ParseAPIKey(s)
 	return err == nil
@@ -114,6 +123,20 @@ func isBucket(s string) bool {
 func isMediaType(s string) bool {
 	media, params, err := mime.ParseMediaType(s)
 	return err == nil && media == s && len(params) == 0 && strings.Contains(s, "/")
+}
+
+// secretBreach checks what requests are signed with: a receiver that believes unsigned ones believes everybody.
+func (w Webhooks) secretBreach() []breach {
+	if w.Secret == "" && w.URL == "" && w.BeforeSendURL == "" {
+		return nil
+	}
+	if w.Secret == "" {
+		return []breach{{"webhooks.secret", "is required with webhooks.url or webhooks.before_send_url: whsec_ and the base64 of 24 bytes at least"}}
+	}
+	if _, err := domain.WebhookKeys(w.Secret.Reveal()); err != nil {
+		return []breach{{"webhooks.secret", err.Error()}}
+	}
+	return nil
 }
 
 // wording says a broken rule of a tag in words. It never repeats the value, which may be a secret.

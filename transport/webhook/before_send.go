@@ -77,6 +77,9 @@ func NewGate(cfg GateConfig) *Gate {
 	return g
 }
 
+// Close lets the connections to the receiver go.
+func (g *Gate) Close() { g.cfg.Client.Close() }
+
 // Judge asks about a message; see domain.BeforeSend.
 func (g *Gate) Judge(ctx context.Context, d *domain.Draft) domain.Verdict {
 	if d.Operator == "" {

@@ -37,6 +37,7 @@ import (
 	"hearth/transport/auth"
 	"hearth/transport/httpapi"
 	"hearth/transport/moderation"
+	"hearth/transport/webhook"
 	"hearth/transport/wire"
 )
 
@@ -51,6 +52,8 @@ type Instance struct {
 	clock      *redisrepo.Clock
 	appender   *redisrepo.Appender
 	subscriber *redisrepo.Subscriber
+	sends      *domain.Sends
+	gate       *webhook.Gate // nil: nobody is asked about messages
 	server     *transport.Server
 	api        http.Handler
 	limit      func(http.Handler) http.Handler // by address
@@ -136,6 +139,13 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 
 	limits := wire.Limits{MessageBytes: cfg.Limits.MessageBytes, TextBytes: cfg.Limits.TextBytes}
 	clock := redisrepo.NewClock(redis, log)
+	gate, err := newGate(cfg.Webhooks, webhook.NewMetrics(reg), limits, clock.NowMS, log, reg)
+	if err != nil {
+		return nil, err
+	}
+	if gate != nil {
+		sends.UseBeforeSend(gate)
+	}
 	server := transport.NewServer(connConfig(cfg, life, limits), transport.Deps{
 		Auth: verifier, History: history, Sends: sends, Signals: signals, Recalls: recalls, Sessions: sessions, Groups: groups,
 		Notes: redis, Watermarks: watermarks, Journal: kept,
@@ -159,7 +169,7 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	heat = jobs.NewHeat(redis, sql, leases, gens, partitions, cfg.Heat.Window.D(), log, reg)
 	return &Instance{
 		cfg: cfg, log: log, registry: reg, redis: redis, sql: sql, gens: gens, clock: clock, appender: appender,
-		subscriber: subscriber, server: server, api: api, leases: leases,
+		subscriber: subscriber, sends: sends, gate: gate, server: server, api: api, leases: leases,
 		limit: transport.AddressLimit(cfg.Limits.AddressRate, cfg.HTTP.TrustedProxies, reg),
 		health: transport.NewHealth(reg,
 			transport.Check{Name: "redis", Test: redis.Ping},
@@ -320,6 +330,10 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 		i.server.Hub().Drain(ctx, i.cfg.Drain.Spread.D())
 		err := tails.stop(ctx)
 		i.server.Close()
+		i.sends.Drain() // what the app's back end is asked about is queued within its timeout
+		if i.gate != nil {
+			i.gate.Close()
+		}
 		err = errors.Join(err, appender.stop(ctx), subscriber.stop(ctx), presence.stop(ctx), announce.stop(ctx), heat.stop(ctx), words.stop(ctx))
 		err = errors.Join(err, changes.stop(ctx))
 		readMarks.cancel() // they have a last round to write, or a group to bring to its end, at once
