@@ -272,7 +272,7 @@ type Webhooks struct {
 	// Empty: messages are accepted unasked.
 	BeforeSendURL string `yaml:"before_send_url" validate:"omitempty,weburl"`
 	// How long a message waits for that at most, its turn among others included.
-	BeforeSendTimeout Duration `yaml:"before_send_timeout" validate:"min=10ms,max=3s"`
+	BeforeSendTimeout Duration `yaml:"before_send_timeout" validate:"min=10ms,max=10s"`
 	// What becomes of a message when there is no good answer in time: open accepts it as it is, closed refuses it with
 	// unavailable, so that its sender tries again.
 	BeforeSendFailure string `yaml:"before_send_failure" validate:"oneof=open closed"`
