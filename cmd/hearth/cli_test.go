@@ -52,7 +52,7 @@ func TestHelpIsALineACommand(t *testing.T) {
 	for _, title := range []string{"Run:", "Set up:", "Look:"} {
 		require.Contains(t, got.stdout, "\n"+title+"\n")
 	}
-	for _, command := range []string{"dev", "serve", "config", "keys", "token", "migrate", "dead", "healthcheck", "version"} {
+	for _, command := range []string{"dev", "serve", "config", "keys", "token", "migrate", "dead", "hooks", "healthcheck", "version"} {
 		require.Regexp(t, `(?m)^  `+command+` +[A-Z].*\.$`, got.stdout)
 	}
 }
@@ -67,32 +67,38 @@ func TestWithoutACommandItHelpsAndFails(t *testing.T) {
 func TestBadCommandLines(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{
-		"nope":                             "unexpected argument nope",
-		"serve --migrate=maybe":            "--migrate must be one of",
-		"serve --nope":                     "unknown flag --nope",
-		"token new":                        "missing flags: --user=ID",
-		"token new -u":                     "expected",
-		"token new --usr x":                `did you mean "--user"?`,
-		"token new -u a/b":                 "--user",
-		"token new -u system":              "reserved",
-		"token new -u alice --device a/b":  "--device",
-		"token new -u alice --ttl 0s":      "--ttl must be at least 1s",
-		"token new -u alice --ttl 5":       "--ttl",
-		"token check":                      `expected "<token>"`,
-		"config":                           "expected one of",
-		"config init extra":                "unexpected argument extra",
-		"keys new --id a/b":                "--id",
-		"healthcheck ://":                  "missing protocol scheme",
-		"dev --bots many":                  "--bots",
-		"dead retry tea":                   "which seqs?",
-		"dead retry tea 0":                 `a seq must be an integer from 1 on: "0"`,
-		"dead retry tea 3 x":               `a seq must be an integer from 1 on: "x"`,
-		"dead retry --group tea tea 3":     "not both",
-		"dead list extra":                  "unexpected argument extra",
-		"migrate sideways":                 "unexpected argument sideways",
-		"token check x --config":           "--config",
-		"version --really":                 "unknown flag --really",
-		"healthcheck --timeout now http:x": "--timeout",
+		"nope":                                  "unexpected argument nope",
+		"serve --migrate=maybe":                 "--migrate must be one of",
+		"serve --nope":                          "unknown flag --nope",
+		"token new":                             "missing flags: --user=ID",
+		"token new -u":                          "expected",
+		"token new --usr x":                     `did you mean "--user"?`,
+		"token new -u a/b":                      "--user",
+		"token new -u system":                   "reserved",
+		"token new -u alice --device a/b":       "--device",
+		"token new -u alice --ttl 0s":           "--ttl must be at least 1s",
+		"token new -u alice --ttl 5":            "--ttl",
+		"token check":                           `expected "<token>"`,
+		"config":                                "expected one of",
+		"config init extra":                     "unexpected argument extra",
+		"keys new --id a/b":                     "--id",
+		"healthcheck ://":                       "missing protocol scheme",
+		"dev --bots many":                       "--bots",
+		"dead retry tea":                        "which seqs?",
+		"dead retry tea 0":                      `a seq must be an integer from 1 on: "0"`,
+		"dead retry tea 3 x":                    `a seq must be an integer from 1 on: "x"`,
+		"dead retry --group tea tea 3":          "not both",
+		"dead list extra":                       "unexpected argument extra",
+		"hooks test":                            `expected "<URL>"`,
+		"hooks test http://x --event sent":      "--event must be before_send, after_send,",
+		"hooks test http://x --timeout 0s":      "--timeout must be more than 0",
+		"hooks test http://x":                   "--secret, -c FILE or HEARTH_WEBHOOKS_SECRET",
+		"hooks test x --secret " + hookSecret:   "must be an http or https URL",
+		"hooks test http://x --secret c2hvcnQ=": "the secret: secret 1 has 5 bytes",
+		"migrate sideways":                      "unexpected argument sideways",
+		"token check x --config":                "--config",
+		"version --really":                      "unknown flag --really",
+		"healthcheck --timeout now http:x":      "--timeout",
 	} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()

@@ -159,7 +159,7 @@ func (g *Gate) ask(ctx context.Context, d *domain.Draft) (domain.Verdict, error)
 	if err != nil {
 		return domain.Verdict{}, err
 	}
-	verdict, err := parseVerdict(answer, d.Body, g.cfg.CheckBody)
+	verdict, err := ParseVerdict(answer, d.Body, g.cfg.CheckBody)
 	g.tell(err)
 	return verdict, err
 }
@@ -210,9 +210,9 @@ func dataOf(d *domain.Draft) json.RawMessage {
 	return append(data, '}')
 }
 
-// parseVerdict reads {"allow":bool,"reason"?,"body"?}; other fields are passed over, and what rejects a message does so
+// ParseVerdict reads {"allow":bool,"reason"?,"body"?}; other fields are passed over, and what rejects a message does so
 // however odd its reason is. sent is the body that was asked about.
-func parseVerdict(answer, sent []byte, check func([]byte) ([]byte, error)) (domain.Verdict, error) {
+func ParseVerdict(answer, sent []byte, check func([]byte) ([]byte, error)) (domain.Verdict, error) {
 	var a struct {
 		Allow  *bool          `json:"allow"`
 		Reason jsontext.Value `json:"reason"`

@@ -126,19 +126,25 @@ func (c *Client) Post(ctx context.Context, e Event) (answer []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
+	_, answer, err = c.Do(req)
+	return answer, err
+}
+
+// Do sends what Request has made. Its errors are those of Post; status is 0 when there was none.
+func (c *Client) Do(req *http.Request) (status int, answer []byte, err error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, withoutURL(err)
+		return 0, nil, withoutURL(err)
 	}
 	defer resp.Body.Close()
 	answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // also of failures, or the connection would be closed
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return nil, &StatusError{Status: resp.StatusCode}
+		return resp.StatusCode, nil, &StatusError{Status: resp.StatusCode}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the receiver's answer: %w", err)
+		return resp.StatusCode, nil, fmt.Errorf("read the receiver's answer: %w", err)
 	}
-	return answer, nil
+	return resp.StatusCode, answer, nil
 }
 
 // Request is the signed request that Post would send.

@@ -360,7 +360,7 @@ func FuzzVerdict(f *testing.F) {
 		f.Add([]byte(answer))
 	}
 	f.Fuzz(func(t *testing.T, answer []byte) {
-		v, err := parseVerdict(answer, hi, checkBody)
+		v, err := ParseVerdict(answer, hi, checkBody)
 		if err != nil {
 			require.Equal(t, domain.Verdict{}, v)
 			var e *domain.Error
