@@ -200,7 +200,7 @@ func TestLoadRefuses(t *testing.T) {
 		"a receiver and no secret":             {env: []string{"HEARTH_WEBHOOKS_URL=http://app/hooks"}, want: "webhooks.secret: is required with webhooks.url or"},
 		"a gate and no secret":                 {env: []string{"HEARTH_WEBHOOKS_BEFORE_SEND_URL=http://app/ask"}, want: "webhooks.secret: is required with webhooks.url or"},
 		"a webhook secret that is too short":   {env: []string{"HEARTH_WEBHOOKS_SECRET=whsec_c2hvcnQ="}, want: "webhooks.secret: secret 1 has 5 bytes, needs at least 24"},
-		"a webhook secret that is not base64":  {env: []string{"HEARTH_WEBHOOKS_SECRET=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw,x y"}, want: "webhooks.secret: secret 2 must be base64"},
+		"a webhook secret that is not base64":  {env: []string{"HEARTH_WEBHOOKS_SECRET=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw,whsec_x y"}, want: "webhooks.secret: secret 2 must have base64"},
 		"a hook slower than people wait":       {env: []string{"HEARTH_WEBHOOKS_BEFORE_SEND_TIMEOUT=11s"}, want: "webhooks.before_send_timeout: must be at most 10s"},
 		"neither open nor closed":              {env: []string{"HEARTH_WEBHOOKS_BEFORE_SEND_FAILURE=ajar"}, want: "webhooks.before_send_failure: must be open or closed"},
 		"nothing at once":                      {env: []string{"HEARTH_WEBHOOKS_BEFORE_SEND_CONCURRENCY=0"}, want: "webhooks.before_send_concurrency: must be at least 1"},

@@ -13,16 +13,21 @@ const (
 )
 
 // WebhookKeys reads the secrets that webhooks are signed with: base64 of 24 bytes at least, with or without whsec_ in
-// front, several separated by commas while receivers change from one to the next. Its errors name no secret.
+// front, several separated by commas while receivers change from one to the next. What has no whsec_ and is no base64 is
+// the key itself. Its errors name no secret.
 func WebhookKeys(secrets string) ([][]byte, error) {
 	if strings.TrimSpace(secrets) == "" {
 		return nil, errors.New("is required")
 	}
 	var keys [][]byte
 	for i, text := range strings.Split(secrets, ",") {
-		key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(strings.TrimSpace(text), webhookSecretPrefix))
-		if err != nil {
-			return nil, fmt.Errorf("secret %d must be base64, with or without %s in front", i+1, webhookSecretPrefix)
+		encoded, prefixed := strings.CutPrefix(strings.TrimSpace(text), webhookSecretPrefix)
+		key, err := base64.StdEncoding.DecodeString(encoded)
+		switch {
+		case err != nil && prefixed:
+			return nil, fmt.Errorf("secret %d must have base64 behind %s", i+1, webhookSecretPrefix)
+		case err != nil:
+			key = []byte(encoded)
 		}
 		if len(key) < minWebhookKey {
 			return nil, fmt.Errorf("secret %d has %d bytes, needs at least %d", i+1, len(key), minWebhookKey)

@@ -19,6 +19,9 @@ func TestWebhookKeysAreReadInEveryFormOfTheSpecification(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, [][]byte{one, two}, keys)
 	}
+	keys, err := domain.WebhookKeys("what is no base64 is the key itself")
+	require.NoError(t, err)
+	require.Equal(t, [][]byte{[]byte("what is no base64 is the key itself")}, keys)
 }
 
 func TestWebhookKeysThatAreNoneAreRefusedWithoutBeingShown(t *testing.T) {
@@ -30,8 +33,8 @@ func TestWebhookKeysThatAreNoneAreRefusedWithoutBeingShown(t *testing.T) {
 		"whsec_":                     "secret 1 has 0 bytes, needs at least 24",
 		good + ",":                   "secret 2 has 0 bytes",
 		"whsec_SGVhcnRoIGlzIHdhcm0=": "secret 1 has 14 bytes",
-		"not base64, of course":      "secret 1 must be base64",
-		good + ",hunter2!":           "secret 2 must be base64",
+		"whsec_not base64":           "secret 1 must have base64 behind whsec_",
+		good + ",hunter2!":           "secret 2 has 8 bytes",
 	} {
 		keys, err := domain.WebhookKeys(text)
 		require.ErrorContains(t, err, why, "WebhookKeys(%q) = %q", text, keys)
