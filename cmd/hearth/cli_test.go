@@ -150,7 +150,7 @@ func TestConfigCheckPrintsAllMistakesWithLineAndCaret(t *testing.T) {
 		`HEARTH_REDIS_DB: redis.db: must be a whole number
 redis.addrs: is required: host:port of Redis
 mysql.dsn: is required: user:password@tcp(host:3306)/database
-FILE:2:3: http.adr: unknown key; http has addr, internal_addr, allowed_origins
+FILE:2:3: http.adr: unknown key; http has addr, internal_addr, allowed_origins, trusted_proxies
      2 |   adr: …
        |   ^
 FILE:4:20: auth.jwt_hmac_secret: has 8 bytes, needs at least 32; `+"`hearth config init`"+` makes a fresh one
