@@ -231,8 +231,8 @@ type Uploads struct {
 	Rate float64 `yaml:"rate" validate:"min=0"`
 	// Upload URLs that one user may ask for at once, before rate binds.
 	Burst int `yaml:"burst" validate:"min=1"`
-	// Uploads that come through this instance at the same time; one more is refused with overloaded. To S3 each takes
-	// some 10 MB of memory.
+	// Uploads that come through this instance at the same time; one more is refused with overloaded. On its way to S3
+	// each takes as much memory as it has bytes, up to 40 MB; with direct, none.
 	Concurrent int `yaml:"concurrent" validate:"min=1"`
 }
 

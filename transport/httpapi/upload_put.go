@@ -109,7 +109,7 @@ func storeUpload(ctx context.Context, bucket *blob.Bucket, slot UploadSlot, body
 	}
 	out, err := bucket.NewWriter(ctx, slot.Key, &blob.WriterOptions{
 		ContentType: slot.ContentType, Metadata: slot.Metadata(), IfNotExist: true,
-		MaxConcurrency: 1, // or each upload to S3 would take 25 MB of memory
+		MaxConcurrency: 1, // each part of 8 MB that is sent to S3 at the same time lies in memory
 	})
 	if err != nil {
 		return bucketFailed(err, slot.Key)

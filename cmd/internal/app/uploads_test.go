@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -114,6 +115,16 @@ func TestUploadsInS3(t *testing.T) { // not parallel: credentials come from the 
 		require.Equal(t, 200, put())
 		require.Equal(t, 412, put())
 		requireStored(t, files, "k1", slot)
+	})
+	t.Run("broken off", func(t *testing.T) { // as httpapi gives up
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		writer, err := files.NewWriter(ctx, "k2", &blob.WriterOptions{ContentType: slot.ContentType, IfNotExist: true})
+		require.NoError(t, err)
+		_, err = writer.Write([]byte("byt"))
+		require.NoError(t, err)
+		cancel()
+		require.Error(t, writer.Close())
 	})
 	t.Run("nothing there", func(t *testing.T) {
 		_, err := files.Attributes(t.Context(), "k2")
