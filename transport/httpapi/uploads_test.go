@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -641,27 +642,46 @@ type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
+// overPipes serves in a bubble, with the timeouts that a server has for all its other routes.
+func overPipes(t *testing.T, s *server) (dial func() net.Conn, end func()) {
+	t.Helper()
+	dials := make(chan net.Conn)
+	server := &http.Server{Handler: s.handler, ReadTimeout: time.Second, WriteTimeout: 2 * time.Second}
+	serving := make(chan struct{})
+	go func() {
+		defer close(serving)
+		_ = server.Serve(pipes{dials})
+	}()
+	dial = func() net.Conn {
+		here, there := net.Pipe()
+		dials <- there
+		return here
+	}
+	return dial, func() {
+		require.NoError(t, server.Close())
+		<-serving
+	}
+}
+
+func (u upload) head(bytes int) string {
+	return fmt.Sprintf("PUT %s HTTP/1.1\r\nHost: hearth\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n", u.UploadURL, bytes)
+}
+
 // A sender that stalls does not hold its place for ever.
 func TestSlowUploadsAreCutOff(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := uploadServer(t, memblob.OpenBucket(nil), func(u *Uploads) { u.Concurrent = 1 })
-		dials := make(chan net.Conn)
-		server := &http.Server{Handler: s.handler}
-		serving := make(chan struct{})
-		go func() {
-			defer close(serving)
-			_ = server.Serve(pipes{dials})
-		}()
+		dial, end := overPipes(t, s)
+		defer end()
 		u := s.slot(t, "a.png", "image/png", 640<<10)
-		here, there := net.Pipe()
-		dials <- there
+		here := dial()
 		started := time.Now()
 		stalled := make(chan struct{})
 		go func() { // a byte a second, for as long as anybody reads
 			defer close(stalled)
-			fmt.Fprintf(here, "PUT %s HTTP/1.1\r\nHost: hearth\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n", u.UploadURL, 640<<10)
-			for _, err := here.Write([]byte("x")); err == nil; _, err = here.Write([]byte("x")) {
+			_, err := io.WriteString(here, u.head(640<<10))
+			for ; err == nil; _, err = here.Write([]byte("x")) {
 				time.Sleep(time.Second)
 			}
 		}()
@@ -675,8 +695,49 @@ func TestSlowUploadsAreCutOff(t *testing.T) {
 		require.NoError(t, here.Close())
 		<-stalled
 		s.serve(u.sending(png(640<<10))).want(t, 204) // the place and the URL are free again
-		require.NoError(t, server.Close())
-		<-serving
+	})
+}
+
+// A phone on a bad line may take longer than any other request.
+func TestSlowLinesAreGivenTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := uploadServer(t, memblob.OpenBucket(nil), nil)
+		dial, end := overPipes(t, s)
+		defer end()
+		content := png(640 << 10)
+		u := s.slot(t, "a.png", "image/png", len(content))
+		here := dial()
+		defer here.Close()
+		go func() {
+			if _, err := io.WriteString(here, u.head(len(content))); err != nil {
+				return
+			}
+			for part := range 10 {
+				time.Sleep(2 * time.Second)
+				if _, err := io.WriteString(here, content[part*64<<10:(part+1)*64<<10]); err != nil {
+					return
+				}
+			}
+		}()
+		lines := bufio.NewReader(here)
+		answer, err := http.ReadResponse(lines, nil)
+		require.NoError(t, err)
+		require.Equal(t, 204, answer.StatusCode)
+
+		_, err = fmt.Fprintf(here, "GET %s HTTP/1.1\r\nHost: hearth\r\n\r\n", u.URL)
+		require.NoError(t, err)
+		answer, err = http.ReadResponse(lines, nil)
+		require.NoError(t, err)
+		var got []byte
+		for len(got) < len(content) {
+			time.Sleep(time.Second)
+			part := make([]byte, 64<<10)
+			n, err := io.ReadFull(answer.Body, part)
+			require.NoError(t, err)
+			got = append(got, part[:n]...)
+		}
+		require.True(t, bytes.Equal([]byte(content), got))
 	})
 }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -51,10 +53,36 @@ func openFolder(dir string) (*blob.Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
+	if err := errors.Join(probe.Close(), os.Remove(probe.Name()), removeRests(dir, time.Now().Add(-24*time.Hour))); err != nil {
 		return nil, err
 	}
 	return fileblob.OpenBucket(dir, &fileblob.Options{NoTempDir: true})
+}
+
+// removeRests deletes what killed instances have left half done: no upload takes so long that it could still be coming.
+func removeRests(dir string, before time.Time) error {
+	folder, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	for {
+		entries, err := folder.ReadDir(1000)
+		if errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if filepath.Ext(e.Name()) != ".tmp" {
+				continue
+			}
+			// Another instance may be deleting it, too.
+			if info, err := e.Info(); err == nil && info.ModTime().Before(before) {
+				_ = os.Remove(filepath.Join(dir, e.Name()))
+			}
+		}
+	}
 }
 
 // closeUploads closes what openUploads opened.

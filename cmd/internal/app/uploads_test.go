@@ -39,6 +39,27 @@ func TestUploadsLieInAFolder(t *testing.T) {
 	require.Empty(t, log.String())
 }
 
+func TestRestsOfKilledInstancesAreRemoved(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, age := range map[string]time.Duration{
+		"key": 48 * time.Hour, "key.attrs": 48 * time.Hour, "old.1879.tmp": 25 * time.Hour, "new.1879.tmp": 23 * time.Hour,
+	} {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, nil, 0o600))
+		require.NoError(t, os.Chtimes(path, time.Now(), time.Now().Add(-age)))
+	}
+	files, err := openUploads(t.Context(), configs.Uploads{Dir: dir}, zerolog.Nop())
+	require.NoError(t, err)
+	require.NoError(t, closeUploads(files))
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	require.NoError(t, err)
+	for n := range left {
+		left[n] = filepath.Base(left[n])
+	}
+	require.Equal(t, []string{"key", "key.attrs", "new.1879.tmp"}, left)
+}
+
 func TestAFolderThatCannotBeUsedMeansNoUploads(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
