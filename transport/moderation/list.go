@@ -75,7 +75,7 @@ func parseLine(line string) (word string, r rule, err error) {
 	case found && action == "mask":
 		r.do = mask
 	default:
-		return "", r, errors.New("must begin with reject: or mask:")
+		return "", r, errors.New(`must begin with "reject:" or "mask:"`)
 	}
 	word, startOpen := strings.CutPrefix(strings.TrimSpace(word), "*")
 	word, endOpen := strings.CutSuffix(word, "*")

@@ -186,9 +186,9 @@ func TestNamesAreRefusedNotMasked(t *testing.T) {
 func TestMistakesNameTheirLine(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"reject: a\nsecret": "line 2: must begin with reject: or mask:",
-		"block: secret":     "line 1: must begin with reject: or mask:",
-		"Mask: secret":      "line 1: must begin with reject: or mask:",
+		"reject: a\nsecret": "line 2: must begin with \"reject:\" or \"mask:\"",
+		"block: secret":     "line 1: must begin with \"reject:\" or \"mask:\"",
+		"Mask: secret":      "line 1: must begin with \"reject:\" or \"mask:\"",
 		"# x\n\nmask:":      "line 3: has no word",
 		"mask: **":          "line 1: has no word",
 		"mask: \u200b":      "line 1: has no word",
