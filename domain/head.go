@@ -104,6 +104,9 @@ func (h *Heads) Get(ctx context.Context, user string, groups []string) ([]HeadRe
 				results[i].Err = err
 			}
 		}
+		if cached[i].Dismissed { // before its numbers are brought back into Redis, which has forgotten them
+			results[i].Err = Errorf(CodeGone, "the group was dismissed")
+		}
 	}
 	if err := h.fillSeqs(ctx, cached, results); err != nil {
 		return nil, err
@@ -113,9 +116,6 @@ func (h *Heads) Get(ctx context.Context, user string, groups []string) ([]HeadRe
 	}
 	for i := range cached {
 		results[i].Head = cached[i].Head
-		if results[i].Err == nil && cached[i].Dismissed {
-			results[i].Err = Errorf(CodeGone, "the group was dismissed")
-		}
 	}
 	return results, nil
 }

@@ -9,10 +9,12 @@ import (
 )
 
 // Speakers are the users who have a message stored after a time, each with the time of his last one, in every group that
-// is ranked: what the append script counts as heat.
+// is ranked and was not dismissed: what the append script counts as heat.
 func (d *DB) Speakers(ctx context.Context, afterMS int64) (speakers []domain.Speaker, err error) {
-	query := "SELECT group_id, from_account, MAX(msg_time) FROM group_msg" + d.dialect.byTime +
-		" WHERE msg_time>? AND type<>? AND from_account<>? GROUP BY group_id, from_account"
+	query := "SELECT s.group_id, s.from_account, s.spoke FROM (" +
+		"SELECT group_id, from_account, MAX(msg_time) AS spoke FROM group_msg" + d.dialect.byTime +
+		" WHERE msg_time>? AND type<>? AND from_account<>? GROUP BY group_id, from_account" +
+		") s LEFT JOIN chat_group g ON g.group_id=s.group_id AND g.dismissed WHERE g.group_id IS NULL"
 	args := []any{afterMS, string(domain.Direct), domain.SystemUser}
 	err = each(ctx, d.sql, query, args, func(rows *sql.Rows) error {
 		var s domain.Speaker

@@ -58,6 +58,13 @@ func TestSpeakersAreWhoCountsAsHeat(t *testing.T) {
 		if diff := gocmp.Diff(want, speakersAfter(t, db, 1000)); diff != "" {
 			t.Errorf("speakers (-want +got):\n%s", diff)
 		}
+		create(t, db, "Room")
+		if _, err := db.Dismiss(t.Context(), "Room"); err != nil {
+			t.Fatal(err)
+		}
+		if diff := gocmp.Diff(want[1:], speakersAfter(t, db, 1000)); diff != "" {
+			t.Errorf("speakers without those of a dismissed room (-want +got):\n%s", diff)
+		}
 		if got := speakersAfter(t, db, 2000); len(got) > 0 {
 			t.Errorf("speakers after everything: got %v, want none", got)
 		}

@@ -11,8 +11,8 @@ import (
 // FillGroup caches a group and its members, unless a newer version is known.
 func (s *Store) FillGroup(ctx context.Context, g *domain.GroupSnapshot) error {
 	p, gen := s.of(g.ID)
-	args := make([]any, 0, 6+2*len(g.Members))
-	args = append(args, gen, g.Version, string(g.Type), flags(&g.Group), g.Join, g.Name)
+	args := make([]any, 0, 7+2*len(g.Members))
+	args = append(args, gen, g.Version, string(g.Type), flags(&g.Group), g.Join, g.Name, dismissedTTL.Milliseconds())
 	for _, m := range g.Members {
 		args = append(args, m.User, memberValue(m))
 	}
@@ -42,12 +42,12 @@ func memberValue(m domain.Membership) string {
 // Changed brings a change to the cached group and tells its notices; see domain.GroupCache.
 func (s *Store) Changed(ctx context.Context, c *domain.GroupChange) error {
 	p, gen := s.of(c.ID)
-	keys := []string{groupKey(p, c.ID), readKey(p, gen, c.ID), heatKey(p)}
+	keys := []string{groupKey(p, c.ID), readKey(p, gen, c.ID), heatKey(p), dismissedKey(p)}
 	version := strconv.FormatInt(c.Version, 10)
 	if c.Raised {
 		version += "+"
 	}
-	args := []any{c.ID, gen, version, string(c.Type), flags(&c.Group), c.Join, c.Name, len(c.Put), len(c.Removed), len(c.Joined), groupChannel(p, c.ID)}
+	args := []any{c.ID, gen, version, string(c.Type), flags(&c.Group), c.Join, c.Name, dismissedTTL.Milliseconds(), len(c.Put), len(c.Removed), len(c.Joined), groupChannel(p, c.ID)}
 	for _, m := range c.Put {
 		args = append(args, m.User, memberValue(m))
 	}

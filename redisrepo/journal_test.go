@@ -106,7 +106,7 @@ func TestReachedTellsWatermarksAndWrittenMarks(t *testing.T) {
 		entries := e.sent(t, 20, groups[:2]...)
 		log := e.log(groups[0])
 		e.commit(t, groups[0], entries[:9])
-		want := map[string]int64{groups[0]: 0, groups[1]: 0, groups[2]: 0}
+		want := map[string]int64{groups[0]: 0, groups[1]: 0, groups[2]: 1 << 53} // the last one is not seeded: nothing of it waits
 		for _, entry := range entries[:9] {
 			want[entry.Group] = entry.Seq
 		}

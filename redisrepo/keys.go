@@ -18,6 +18,9 @@ func heatKey(p int) string     { return partitionKey(p, "heat") }
 func leaseKey(p int) string    { return partitionKey(p, "lease") }
 func expiringKey(p int) string { return partitionKey(p, "expiring") }
 
+// dismissedKey names the groups whose keys are to be deleted.
+func dismissedKey(p int) string { return partitionKey(p, "dismissed") }
+
 func genPart(p int, name string, gen int64) string {
 	return partitionKey(p, name+":"+strconv.FormatInt(gen, 10))
 }

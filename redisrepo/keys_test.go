@@ -164,6 +164,14 @@ func useAll(t *testing.T, e *env) {
 	require.NoError(t, err)
 	require.ElementsMatch(t, groups, expired)
 	require.NoError(t, e.store.ForgetExpired(ctx, now))
+	for _, g := range groups {
+		_, err := e.store.ForgetGroup(ctx, g)
+		require.NoError(t, err)
+	}
+	for p := range testPartitions {
+		_, err := e.store.Dismissed(ctx, p)
+		require.NoError(t, err)
+	}
 	e.raise(t, 2)
 	for p := range testPartitions {
 		older, err := e.store.OlderGenerations(ctx, p, 2)
@@ -342,7 +350,7 @@ func scripts(t *testing.T) []*redis.Script {
 	list := []*redis.Script{
 		appendScript, signalScript, recallScript, generationScript, forgetScript, seedScript, reachedScript, holesScript, expiringScript,
 		fillScript, changeScript, readScript, markedScript, commitScript, expireScript, heatScript, rankedScript, mineScript,
-		enterScript, leaveScript, sweepScript, noteScript,
+		enterScript, leaveScript, sweepScript, noteScript, dismissedScript,
 	}
 	sources, err := filepath.Glob("*.lua")
 	require.NoError(t, err)
@@ -406,7 +414,7 @@ func TestKeysDoNotCollide(t *testing.T) {
 	names := []string{"a", "a:b", "1", "1:a", "dm:a:b", "log", "log:1"}
 	var keys []string
 	for _, p := range []int{1, 11} {
-		keys = append(keys, genKey(p), speakersKey(p), heatKey(p), leaseKey(p), expiringKey(p), groupChannelPrefix(p), persistedChannel(p))
+		keys = append(keys, genKey(p), speakersKey(p), heatKey(p), leaseKey(p), expiringKey(p), dismissedKey(p), groupChannelPrefix(p), persistedChannel(p))
 		for _, gen := range []int64{1, 11} {
 			keys = append(keys, seqKey(p, gen), logKey(p, gen), persistedKey(p, gen), holesKey(p, gen), dirtyKey(p, gen), directKey(p, gen), recallingKey(p, gen))
 			for _, name := range names {

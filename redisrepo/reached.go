@@ -54,7 +54,7 @@ func (s *Store) reached(ctx context.Context, log domain.LogRange, waiting string
 	for _, field := range fields {
 		args = append(args, field)
 	}
-	answer, err := s.run(ctx, reachedScript, []string{genKey(p), persistedKey(p, gen), waiting}, args...).StringSlice()
+	answer, err := s.run(ctx, reachedScript, []string{genKey(p), persistedKey(p, gen), waiting, seqKey(p, gen)}, args...).StringSlice()
 	if err == nil && len(answer) == 1 && answer[0] == "STALE" {
 		return nil, nil
 	}

@@ -50,6 +50,9 @@ var readSource string
 //go:embed marked.lua
 var markedSource string
 
+//go:embed dismissed.lua
+var dismissedSource string
+
 //go:embed commit.lua
 var commitSource string
 
@@ -91,6 +94,7 @@ var (
 	changeScript     = redis.NewScript(changeSource)
 	readScript       = redis.NewScript(readSource)
 	markedScript     = redis.NewScript(markedSource)
+	dismissedScript  = redis.NewScript(dismissedSource)
 	commitScript     = redis.NewScript(commitSource)
 	expireScript     = redis.NewScript(expireSource)
 	heatScript       = redis.NewScript(heatSource)

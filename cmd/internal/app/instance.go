@@ -65,6 +65,7 @@ type Instance struct {
 	presence   *jobs.Presence
 	retention  *jobs.Retention
 	changes    *jobs.Changes
+	dismissed  *jobs.Dismissed
 	watch      *jobs.WatchGenerations
 	heartbeat  *jobs.Heartbeat
 	journal    *jobs.Journal
@@ -184,6 +185,7 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 		journal:   journal,
 		retention: jobs.NewRetention(sql, redis, leases, cfg.Retention.Age.D(), cfg.Retention.BatchRows, log),
 		changes:   jobs.NewChanges(sql, groups, leases, log, reg),
+		dismissed: jobs.NewDismissed(redis, leases, log),
 		announce:  announce,
 		heat:      heat,
 		words:     words,
@@ -319,6 +321,7 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 	readMarks := startTask(ctx, i.readMarks.Run)
 	retention := startTask(ctx, i.retention.Run)
 	changes := startTask(ctx, i.changes.Run)
+	dismissed := startTask(ctx, i.dismissed.Run)
 	announce := startTask(ctx, i.announce.Run)
 	presence := startTask(ctx, i.presence.Run)
 	heat := startTask(ctx, i.heat.Run)
@@ -335,7 +338,7 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 			i.gate.Close()
 		}
 		err = errors.Join(err, appender.stop(ctx), subscriber.stop(ctx), presence.stop(ctx), announce.stop(ctx), heat.stop(ctx), words.stop(ctx))
-		err = errors.Join(err, changes.stop(ctx))
+		err = errors.Join(err, changes.stop(ctx), dismissed.stop(ctx))
 		readMarks.cancel() // they have a last round to write, or a group to bring to its end, at once
 		retention.cancel()
 		err = errors.Join(err, persist.stop(ctx), readMarks.stop(ctx), retention.stop(ctx), leases.stop(ctx))

@@ -1,0 +1,63 @@
+package redisrepo
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// dismissedTTL is how long it is known here that a group was dismissed. Longer than anybody holds on to what he has read
+// of it in MySQL before, who would bring it back.
+const dismissedTTL = time.Minute
+
+const scanCount = 1000 // members in one step of a scan
+
+// Dismissed lists the dismissed groups of a partition of which there may be something left.
+func (s *Store) Dismissed(ctx context.Context, partition int) ([]string, error) {
+	groups, err := s.rdb.SMembers(ctx, dismissedKey(partition)).Result()
+	if err != nil {
+		return nil, fmt.Errorf("dismissed groups of partition %d: %w", partition, err)
+	}
+	return groups, nil
+}
+
+// ForgetGroup deletes what there is of a dismissed group. done is false while messages of it are on their way to MySQL.
+func (s *Store) ForgetGroup(ctx context.Context, group string) (done bool, err error) {
+	if err := s.forgetSpeakers(ctx, group); err != nil {
+		return false, err
+	}
+	p, gen := s.of(group)
+	keys := []string{
+		genKey(p), dismissedKey(p), seqKey(p, gen), persistedKey(p, gen), holesKey(p, gen), floorKey(p, gen), heatKey(p), expiringKey(p),
+		recentKey(p, gen, group), readKey(p, gen, group), onlineKey(p, group), groupRateKey(p, group),
+		recalledKey(p, gen, group),
+	}
+	word, err := s.run(ctx, dismissedScript, keys, gen, group).Text()
+	if err != nil {
+		return false, fmt.Errorf("forget group %s: %w", group, err)
+	}
+	return word == "OK", nil
+}
+
+// forgetSpeakers goes through all speakers of the partition: nobody else asks for those of one group.
+func (s *Store) forgetSpeakers(ctx context.Context, group string) error {
+	key := speakersKey(s.cfg.Partitions.Of(group))
+	for cursor := uint64(0); ; {
+		found, next, err := s.rdb.ZScan(ctx, key, cursor, group+"|*", scanCount).Result() // an id has no sign of a pattern
+		if err != nil {
+			return fmt.Errorf("speakers of %s: %w", group, err)
+		}
+		speakers := make([]any, 0, len(found)/2)
+		for i := 0; i < len(found); i += 2 { // each with its score
+			speakers = append(speakers, found[i])
+		}
+		if len(speakers) > 0 {
+			if err := s.rdb.ZRem(ctx, key, speakers...).Err(); err != nil {
+				return fmt.Errorf("forget speakers of %s: %w", group, err)
+			}
+		}
+		if cursor = next; cursor == 0 {
+			return nil
+		}
+	}
+}
