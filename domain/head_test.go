@@ -118,3 +118,22 @@ func TestHeadsAreUnavailableWhenAStoreIsDown(t *testing.T) {
 	requireCode(t, load(w, "g"), domain.CodeUnavailable, "")
 	requireCode(t, load(w, "nowhere"), domain.CodeNotFound, "")
 }
+
+// Redis has forgotten the numbers of a dismissed group; asking for it does not bring them back.
+func TestADismissedGroupIsGoneWithoutItsNumbers(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.add(domain.Group{ID: "g", Type: domain.Room, Dismissed: true}, as(domain.Member, "ann"))
+	w.add(domain.Group{ID: "h", Type: domain.Room}, as(domain.Member, "ann"))
+	for _, loaded := range []string{"from MySQL", "from Redis"} {
+		got, err := w.heads.Get(t.Context(), "ann", []string{"g"})
+		require.NoError(t, err)
+		requireCode(t, got[0].Err, domain.CodeGone, "")
+		require.Zero(t, w.mysql.calls["Floors"]+w.mysql.calls["ReadMarks"], loaded)
+	}
+	got, err := w.heads.Get(t.Context(), "ann", []string{"g", "h"})
+	require.NoError(t, err)
+	requireCode(t, got[0].Err, domain.CodeGone, "")
+	require.NoError(t, got[1].Err)
+	require.Equal(t, 1, w.mysql.calls["Floors"], "of the other one")
+}
