@@ -39,7 +39,7 @@ var sampleBody = []byte(`[{"type":"text","text":"a test of hearth"}]`)
 
 // hookSamples are one event of each type, with its data.
 var hookSamples = []struct{ event, data string }{
-	{webhook.BeforeSend, `{"group":"hearth-test","from":"ann","client_id":"test-1","body":` + string(sampleBody) + `}`},
+	{webhook.BeforeSend, `{"group":"hearth-test","type":"group","from":"ann","client_id":"test-1","body":` + string(sampleBody) + `}`},
 	{webhook.AfterSend, `{"group":"hearth-test","seq":1,"time_ms":%[1]d,"from":"ann","client_id":"test-1","body":` + string(sampleBody) + `}`},
 	{webhook.Recalled, `{"group":"hearth-test","seq":1,"by":"ann","time_ms":%[1]d}`},
 	{webhook.GroupChanged, `{"group":"hearth-test","change":"updated","by":"ann"}`},

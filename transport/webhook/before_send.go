@@ -25,6 +25,7 @@ const (
 	// maxOfUser is how many messages of one user are asked about at once: whoever floods the receiver makes others'
 	// messages wait, or pass unasked. It is more than the rates let through that users have by default.
 	maxOfUser = 64
+	maxTypes  = 10_000 // groups whose type is remembered: it never changes
 )
 
 var (
@@ -44,9 +45,11 @@ type GateConfig struct {
 	// CheckBody checks a body of the receiver's as one that a client sends, and returns it compact. Its errors repeat nothing
 	// of the body.
 	CheckBody func(body []byte) ([]byte, error)
-	NowMS     func() int64
-	Log       zerolog.Logger
-	Register  prometheus.Registerer
+	// TypeOf is a group's type, "" when it is not at hand: it must not cost much, for whoever sends has not been checked yet.
+	TypeOf   func(ctx context.Context, group string) domain.GroupType
+	NowMS    func() int64
+	Log      zerolog.Logger
+	Register prometheus.Registerer
 }
 
 // Gate asks the receiver of before_send about each message; it is domain.BeforeSend.
@@ -58,7 +61,8 @@ type Gate struct {
 
 	mu      sync.Mutex     // guards what follows
 	asking  map[string]int // questions by user
-	failing bool           // for the log
+	types   map[string]domain.GroupType
+	failing bool // for the log
 }
 
 var _ domain.BeforeSend = (*Gate)(nil)
@@ -66,7 +70,7 @@ var _ domain.BeforeSend = (*Gate)(nil)
 // NewGate makes a gate; it asks nobody yet.
 func NewGate(cfg GateConfig) *Gate {
 	g := &Gate{
-		cfg: cfg, slots: make(chan struct{}, cfg.Concurrency), asking: make(map[string]int),
+		cfg: cfg, slots: make(chan struct{}, cfg.Concurrency), asking: make(map[string]int), types: make(map[string]domain.GroupType),
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "hearth_webhook_before_send_total",
 			Help: "Messages that before_send was to be asked about, by result: allowed, changed, rejected, limited (too many of one " +
@@ -174,8 +178,33 @@ func (g *Gate) post(ctx context.Context, d *domain.Draft) ([]byte, error) {
 		return nil, errBusy
 	}
 	return g.cfg.Client.Post(ctx, Event{
-		ID: uuid.Must(uuid.NewV7()).String(), Type: BeforeSend, TimeMS: g.cfg.NowMS(), Data: dataOf(d),
+		ID: uuid.Must(uuid.NewV7()).String(), Type: BeforeSend, TimeMS: g.cfg.NowMS(), Data: dataOf(d, g.typeOf(ctx, d.Group)),
 	})
+}
+
+// typeOf takes a part of the time at most: what holds it up is not the receiver's fault.
+func (g *Gate) typeOf(ctx context.Context, group string) domain.GroupType {
+	if _, _, direct := domain.SplitDirect(group); direct {
+		return domain.Direct
+	}
+	g.mu.Lock()
+	known := g.types[group]
+	g.mu.Unlock()
+	if known != "" {
+		return known
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.Timeout/5)
+	defer cancel()
+	found := g.cfg.TypeOf(ctx, group)
+	if found != "" {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if len(g.types) >= maxTypes {
+			clear(g.types)
+		}
+		g.types[group] = found
+	}
+	return found
 }
 
 // tell logs that answers begin to be bad, and that they are good again.
@@ -193,12 +222,17 @@ func (g *Gate) tell(err error) {
 
 // dataOf is the message as it would be sent, without what it gets when it is accepted; to names the other side of a
 // direct conversation. Every value but the body is an id or a number, so nothing needs escaping.
-func dataOf(d *domain.Draft) json.RawMessage {
+func dataOf(d *domain.Draft, kind domain.GroupType) json.RawMessage {
 	header := domain.Header{From: d.From, ClientID: d.ClientID, Mentions: d.Mentions, ReplyTo: d.ReplyTo, Operator: d.Operator}
 	data := make([]byte, 0, len(d.Body)+256)
 	data = append(data, `{"group":"`...)
 	data = append(data, d.Group...)
 	data = append(data, `",`...)
+	if kind != "" {
+		data = append(data, `"type":"`...)
+		data = append(data, kind...)
+		data = append(data, `",`...)
+	}
 	if peer, ok := domain.Peer(d.Group, d.From); ok {
 		data = append(data, `"to":"`...)
 		data = append(data, peer...)

@@ -67,7 +67,8 @@ func newGate(t *testing.T, r receiver, change func(cfg *GateConfig)) *Gate {
 	c.http.Transport = r
 	cfg := GateConfig{
 		Client: c, Timeout: 500 * time.Millisecond, Concurrency: 256, CheckBody: checkBody,
-		NowMS: func() int64 { return 1 }, Log: zerolog.Nop(), Register: prometheus.NewRegistry(),
+		TypeOf: func(context.Context, string) domain.GroupType { return "" },
+		NowMS:  func() int64 { return 1 }, Log: zerolog.Nop(), Register: prometheus.NewRegistry(),
 	}
 	if change != nil {
 		change(&cfg)
@@ -90,9 +91,9 @@ func (g *Gate) counted(t *testing.T, result string) int {
 func TestGateTellsTheMessageAsItWouldBeSent(t *testing.T) {
 	t.Parallel()
 	for want, d := range map[string]domain.Draft{
-		`{"group":"tea","from":"ann","body":[1]}`:                   {Group: "tea", From: "ann"},
-		`{"group":"dm:ann:bob","to":"ann","from":"bob","body":[1]}`: {Group: "dm:ann:bob", From: "bob", Open: true},
-		`{"group":"tea","from":"system","operator":"k","body":[1]}`: {Group: "tea", From: "system", Operator: "k"},
+		`{"group":"tea","from":"ann","body":[1]}`:                                   {Group: "tea", From: "ann"},
+		`{"group":"dm:ann:bob","type":"direct","to":"ann","from":"bob","body":[1]}`: {Group: "dm:ann:bob", From: "bob", Open: true},
+		`{"group":"tea","from":"system","operator":"k","body":[1]}`:                 {Group: "tea", From: "system", Operator: "k"},
 		`{"group":"tea","from":"ann","client_id":"c","mentions":["bob","eve"],"reply_to":3,"body":[1]}`: {
 			Group: "tea", From: "ann", ClientID: "c", Mentions: []string{"bob", "eve"}, ReplyTo: 3, Conn: "x", Mute: "x",
 		},
@@ -110,6 +111,55 @@ func TestGateTellsTheMessageAsItWouldBeSent(t *testing.T) {
 		require.Equal(t, BeforeSend, got.Type)
 		require.JSONEq(t, want, string(got.Data))
 	}
+}
+
+func TestGateRemembersTheTypesOfGroups(t *testing.T) {
+	t.Parallel()
+	var told []string
+	asked := 0
+	var kind domain.GroupType
+	g := newGate(t, func(r *http.Request) (int, string) {
+		var got struct{ Data struct{ Type string } }
+		assertNoError(t, json.NewDecoder(r.Body).Decode(&got))
+		told = append(told, got.Data.Type)
+		return 200, `{"allow":true}`
+	}, func(cfg *GateConfig) {
+		cfg.TypeOf = func(_ context.Context, group string) domain.GroupType {
+			require.Equal(t, "g", group)
+			asked++
+			return kind
+		}
+	})
+	g.judge("ann") // nobody knows it yet
+	kind = domain.Room
+	g.judge("ann")
+	kind = domain.Private
+	g.judge("ann")
+	g.Judge(t.Context(), &domain.Draft{Group: "dm:ann:bob", From: "ann", Body: hi})
+	require.Equal(t, []string{"", "room", "room", "direct"}, told)
+	require.Equal(t, 2, asked)
+
+	for i := range maxTypes {
+		g.types[fmt.Sprint("other", i)] = domain.Room
+	}
+	delete(g.types, "g")
+	g.judge("ann")
+	require.Len(t, g.types, 1, "the memory is bounded")
+}
+
+func TestTypeThatDoesNotComeLeavesTimeToAsk(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, says(200, `{"allow":false}`), func(cfg *GateConfig) {
+			cfg.TypeOf = func(ctx context.Context, _ string) domain.GroupType {
+				<-ctx.Done()
+				return ""
+			}
+		})
+		for range 2 * breakAfter {
+			require.Equal(t, domain.CodeRejected, g.judge("ann").Refused.Code)
+		}
+	})
 }
 
 func assertNoError(t *testing.T, err error) {

@@ -140,7 +140,7 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 
 	limits := wire.Limits{MessageBytes: cfg.Limits.MessageBytes, TextBytes: cfg.Limits.TextBytes}
 	clock := redisrepo.NewClock(redis, log)
-	gate, err := newGate(cfg.Webhooks, webhook.NewMetrics(reg), limits, clock.NowMS, log, reg)
+	gate, err := newGate(cfg.Webhooks, webhook.NewMetrics(reg), limits, redis, clock.NowMS, log, reg)
 	if err != nil {
 		return nil, err
 	}

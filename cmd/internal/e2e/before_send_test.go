@@ -22,7 +22,8 @@ type asked struct {
 	Type string
 	Data struct {
 		message
-		To string `json:"to"`
+		To   string `json:"to"`
+		Kind string `json:"type"`
 	}
 }
 
@@ -138,8 +139,8 @@ func TestBeforeSendAllowsRejectsAndChanges(t *testing.T) {
 		"group": "team", "body": textBody(say("again")), "client_id": "c1", "mentions": []string{"bob"}, "reply_to": first.Seq,
 	}, nil)
 	q, _ := b.last()
-	got := fmt.Sprint(q.Data.Group, q.Data.From, q.Data.ClientID, q.Data.Mentions, q.Data.ReplyTo, q.Data.To, q.Data.Operator, string(q.Data.Body))
-	want := fmt.Sprint("team", "ann", "c1", []string{"bob"}, first.Seq, "", "", `[{"type":"text","text":"`+say("again")+`"}]`)
+	got := fmt.Sprint(q.Data.Group, q.Data.From, q.Data.ClientID, q.Data.Mentions, q.Data.ReplyTo, q.Data.To, q.Data.Operator, q.Data.Kind, string(q.Data.Body))
+	want := fmt.Sprint("team", "ann", "c1", []string{"bob"}, first.Seq, "", "", "group", `[{"type":"text","text":"`+say("again")+`"}]`)
 	if got != want {
 		t.Errorf("what is asked: got %s, want %s", got, want)
 	}
@@ -153,7 +154,7 @@ func TestBeforeSendAllowsRejectsAndChanges(t *testing.T) {
 	}
 	s.user(1, "ann").post("/v1/groups/team/messages", rude).refused(403, "rejected", "")
 	isRejected(t, "to a user", ann.try("send", with(rude, "to", "carol"), nil))
-	if q, _ := b.last(); q.Data.Group != "dm:ann:carol" || q.Data.To != "carol" {
+	if q, _ := b.last(); q.Data.Group != "dm:ann:carol" || q.Data.To != "carol" || q.Data.Kind != "direct" {
 		t.Errorf("what is asked about a direct message: got group %q to %q", q.Data.Group, q.Data.To)
 	}
 	s.user(0, "ann").get("/v1/groups/dm:ann:carol/messages").refused(404, "not_found", "")
