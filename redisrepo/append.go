@@ -160,7 +160,7 @@ func (a *Appender) Append(send domain.Append, done func(domain.Accepted, error))
 // count takes a send's turn in its user's rate over all groups, and gives it back when nothing was stored. A send that is
 // over it goes to the script all the same: it may be the repeat of one that was stored.
 func (a *Appender) count(send domain.Append, done func(domain.Accepted, error)) (over time.Duration, counted func(domain.Accepted, error)) {
-	if send.Operator != "" || send.Refused != nil || a.users.interval == 0 {
+	if send.Operator != "" || a.users.interval == 0 {
 		return 0, done
 	}
 	if over = a.users.take(send.From, time.Now()); over > 0 {

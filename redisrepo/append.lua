@@ -140,14 +140,14 @@ local function append(k, a)
   end
   room_left = room_left - 1
   redis.call('HSET', KEYS[2], group, seq .. ' ' .. time)
-  local shown, replaced = {'m', tail}, string.sub(hash, 1, 1) == 'x'
-  if mute ~= '-' then
-    shown[3], shown[4] = 'q', mute
-  end
+  local replaced = string.sub(hash, 1, 1) == 'x'
   if replaced then
-    shown[#shown + 1], shown[#shown + 2] = 'x', hash
+    redis.call('XADD', recent, seq .. '-0', 'm', tail, 'q', mute, 'x', hash)
+  elseif mute == '-' then
+    redis.call('XADD', recent, seq .. '-0', 'm', tail)
+  else
+    redis.call('XADD', recent, seq .. '-0', 'm', tail, 'q', mute)
   end
-  redis.call('XADD', recent, seq .. '-0', unpack(shown))
   redis.call('SET', dedupe, seq .. ' ' .. time .. ' ' .. hash, 'PX', ARGV[a + 5])
   if user_arrival then keep_rate(KEYS[k + 4], user_arrival) end
   if group_arrival then keep_rate(KEYS[k + 5], group_arrival) end

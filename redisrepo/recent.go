@@ -123,7 +123,8 @@ func recentRecords(r domain.Range, messages []redis.XMessage) ([]domain.Record, 
 		if records[at], err = domain.RecordFromTail(r.Group, seq, []byte(tail)); err != nil {
 			return nil, err
 		}
-		records[at].Mute, _ = m.Values["q"].(string)
+		mute, _ := m.Values["q"].(string)
+		records[at].Mute = orNone(mute)
 		records[at].Hash, _ = m.Values["x"].(string)
 	}
 	return records, nil
