@@ -59,7 +59,7 @@ func TestSpeakersAreWhoCountsAsHeat(t *testing.T) {
 			t.Errorf("speakers (-want +got):\n%s", diff)
 		}
 		create(t, db, "Room")
-		if _, err := db.Dismiss(t.Context(), "Room"); err != nil {
+		if _, err := db.Dismiss(t.Context(), "Room", nil); err != nil {
 			t.Fatal(err)
 		}
 		if diff := gocmp.Diff(want[1:], speakersAfter(t, db, 1000)); diff != "" {
