@@ -57,3 +57,18 @@ func (m *persistMetrics) inserted(messages []domain.Message, start time.Time) {
 	}
 	m.lag.Set(max(0, time.Since(time.UnixMilli(oldest)).Seconds()))
 }
+
+type hookMetrics struct{ backlog, dead prometheus.Gauge }
+
+func newHookMetrics(reg prometheus.Registerer) hookMetrics {
+	m := hookMetrics{
+		backlog: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "hearth_webhook_backlog_events", Help: "Events that the webhooks' receiver is still to be told, of all partitions; seqs without a message count until they are passed.",
+		}),
+		dead: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "hearth_webhook_dead_letters", Help: "Events that were given up, of all partitions; a run of messages counts as one.",
+		}),
+	}
+	reg.MustRegister(m.backlog, m.dead)
+	return m
+}
