@@ -268,6 +268,16 @@ type Webhooks struct {
 	// whsec_$(openssl rand -base64 32) gives. Several, separated by commas, while receivers change from one to the next:
 	// then each request carries a signature of each. Required with any URL.
 	Secret Secret `yaml:"secret"`
+	// How long one request may take. A receiver should answer at once and do its work behind that.
+	Timeout Duration `yaml:"timeout" validate:"min=100ms,max=1m"`
+	// Groups whose events an instance posts beside each other; those of one group go one after the other.
+	Workers int `yaml:"workers" validate:"min=1,max=1000"`
+	// Pause before an event that failed is posted again. It doubles from one try to the next, up to retry_max.
+	RetryMin Duration `yaml:"retry_min" validate:"min=100ms,max=1h"`
+	// The longest pause between tries.
+	RetryMax Duration `yaml:"retry_max" validate:"min=1s,max=24h"`
+	// Age at which an event that still fails is given up: its group goes on without it, and hearth hooks list shows it.
+	RetryFor Duration `yaml:"retry_for" validate:"min=1s,max=720h"`
 	// http or https URL that is asked about each message before it is accepted, and may reject it or change its body.
 	// Empty: messages are accepted unasked.
 	BeforeSendURL string `yaml:"before_send_url" validate:"omitempty,weburl"`

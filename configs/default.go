@@ -57,6 +57,11 @@ func Default() Config {
 			QueueBytes:   1 << 20,
 		},
 		Webhooks: Webhooks{
+			Timeout:               Duration(10 * time.Second),
+			Workers:               16,
+			RetryMin:              Duration(time.Second),
+			RetryMax:              Duration(time.Hour),
+			RetryFor:              Duration(24 * time.Hour),
 			BeforeSendTimeout:     Duration(500 * time.Millisecond),
 			BeforeSendFailure:     "open",
 			BeforeSendConcurrency: 256,

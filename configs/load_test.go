@@ -202,6 +202,8 @@ func TestLoadRefuses(t *testing.T) {
 		"a webhook secret that is too short":   {env: []string{"HEARTH_WEBHOOKS_SECRET=whsec_c2hvcnQ="}, want: "webhooks.secret: secret 1 has 5 bytes, needs at least 24"},
 		"a webhook secret that is not base64":  {env: []string{"HEARTH_WEBHOOKS_SECRET=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw,whsec_x y"}, want: "webhooks.secret: secret 2 must have base64"},
 		"a hook slower than people wait":       {env: []string{"HEARTH_WEBHOOKS_BEFORE_SEND_TIMEOUT=11s"}, want: "webhooks.before_send_timeout: must be at most 10s"},
+		"a pause above the longest":            {env: []string{"HEARTH_WEBHOOKS_RETRY_MIN=2h"}, want: "webhooks.retry_min: must be at most 1h"},
+		"a longest pause that is shorter":      {env: []string{"HEARTH_WEBHOOKS_RETRY_MIN=5s", "HEARTH_WEBHOOKS_RETRY_MAX=4s"}, want: "webhooks.retry_max: must be at least webhooks.retry_min"},
 		"neither open nor closed":              {env: []string{"HEARTH_WEBHOOKS_BEFORE_SEND_FAILURE=ajar"}, want: "webhooks.before_send_failure: must be open or closed"},
 		"nothing at once":                      {env: []string{"HEARTH_WEBHOOKS_BEFORE_SEND_CONCURRENCY=0"}, want: "webhooks.before_send_concurrency: must be at least 1"},
 		"a jump that an old master could make": {env: []string{"HEARTH_SEQ_JUMP=1"}, want: "seq.jump: must be at least 1000"},

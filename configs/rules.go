@@ -177,6 +177,7 @@ func (c Config) betweenKeys() []breach {
 		{c.Limits.TextBytes > c.Limits.MessageBytes, "limits.text_bytes", "must be at most limits.message_bytes"},
 		{c.Uploads.Direct && c.Uploads.BucketURL == "", "uploads.direct", "is only for an uploads.bucket_url"},
 		{c.WS.QueueBytes < c.Limits.FrameBytes, "ws.queue_bytes", "must be at least limits.frame_bytes"},
+		{c.Webhooks.RetryMax < c.Webhooks.RetryMin, "webhooks.retry_max", "must be at least webhooks.retry_min"},
 		{c.Drain.LBDelay >= c.Drain.Timeout, "drain.lb_delay", "must be less than drain.timeout"},
 	}
 	var list []breach

@@ -2,12 +2,17 @@ package app
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"hearth/configs"
 	"hearth/domain"
+	"hearth/jobs"
+	"hearth/mysqlrepo"
 	"hearth/transport/webhook"
 	"hearth/transport/wire"
 )
@@ -38,4 +43,37 @@ func newGate(
 			return found[0].Type
 		},
 	}), nil
+}
+
+// newHooks makes the job that tells events and the client it does so by; nil when nobody is to be told.
+func newHooks(
+	cfg configs.Config, sql *mysqlrepo.DB, leases *jobs.Leases, metrics *webhook.Metrics, log zerolog.Logger, reg prometheus.Registerer,
+) (*jobs.Hooks, *webhook.Client, error) {
+	if cfg.Webhooks.URL == "" {
+		return nil, nil, nil
+	}
+	client, err := webhook.New(webhook.Config{
+		URL: cfg.Webhooks.URL, Secret: cfg.Webhooks.Secret.Reveal(), Timeout: cfg.Webhooks.Timeout.D(), Metrics: metrics,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	how := jobs.HooksConfig{
+		Workers: cfg.Webhooks.Workers, MinRetry: cfg.Webhooks.RetryMin.D(), MaxRetry: cfg.Webhooks.RetryMax.D(), GiveUp: cfg.Webhooks.RetryFor.D(),
+	}
+	partitions := domain.Partitions(cfg.Redis.Partitions)
+	return jobs.NewHooks(sql, poster{client}, leases, partitions, how, log, reg), client, nil
+}
+
+// poster is a webhook.Client as jobs want it.
+type poster struct{ client *webhook.Client }
+
+// Post tells an event once.
+func (p poster) Post(ctx context.Context, h domain.Hook) error {
+	_, err := p.client.Post(ctx, webhook.Event{ID: h.ID, Type: h.Event, TimeMS: h.TimeMS, Data: h.Data})
+	var status *webhook.StatusError
+	if errors.As(err, &status) && status.Status == http.StatusGone {
+		return fmt.Errorf("%w: %w", jobs.ErrReceiverGone, err)
+	}
+	return err
 }

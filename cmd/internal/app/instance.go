@@ -66,6 +66,8 @@ type Instance struct {
 	retention  *jobs.Retention
 	changes    *jobs.Changes
 	dismissed  *jobs.Dismissed
+	hooks      *jobs.Hooks     // nil: nobody is told
+	receiver   *webhook.Client // of hooks
 	watch      *jobs.WatchGenerations
 	heartbeat  *jobs.Heartbeat
 	journal    *jobs.Journal
@@ -140,7 +142,8 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 
 	limits := wire.Limits{MessageBytes: cfg.Limits.MessageBytes, TextBytes: cfg.Limits.TextBytes}
 	clock := redisrepo.NewClock(redis, log)
-	gate, err := newGate(cfg.Webhooks, webhook.NewMetrics(reg), limits, redis, clock.NowMS, log, reg)
+	posted := webhook.NewMetrics(reg)
+	gate, err := newGate(cfg.Webhooks, posted, limits, redis, clock.NowMS, log, reg)
 	if err != nil {
 		return nil, err
 	}
@@ -168,6 +171,10 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	sessions.UseLate(announce.Late)
 	leases := jobs.NewLeases(redis, partitions, cfg.Node.Name, log)
 	heat = jobs.NewHeat(redis, sql, leases, gens, partitions, cfg.Heat.Window.D(), log, reg)
+	hooks, receiver, err := newHooks(cfg, sql, leases, posted, log, reg)
+	if err != nil {
+		return nil, err
+	}
 	return &Instance{
 		cfg: cfg, log: log, registry: reg, redis: redis, sql: sql, gens: gens, clock: clock, appender: appender,
 		subscriber: subscriber, sends: sends, gate: gate, server: server, api: api, leases: leases,
@@ -184,6 +191,8 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 		heartbeat: jobs.NewHeartbeat(sql, gens, life, watch.Kick, log),
 		journal:   journal,
 		retention: jobs.NewRetention(sql, redis, leases, cfg.Retention.Age.D(), cfg.Retention.BatchRows, log),
+		hooks:     hooks,
+		receiver:  receiver,
 		changes:   jobs.NewChanges(sql, groups, leases, log, reg),
 		dismissed: jobs.NewDismissed(redis, leases, log),
 		announce:  announce,
@@ -322,6 +331,7 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 	retention := startTask(ctx, i.retention.Run)
 	changes := startTask(ctx, i.changes.Run)
 	dismissed := startTask(ctx, i.dismissed.Run)
+	hooks := startTask(ctx, i.tellHooks)
 	announce := startTask(ctx, i.announce.Run)
 	presence := startTask(ctx, i.presence.Run)
 	heat := startTask(ctx, i.heat.Run)
@@ -337,11 +347,11 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 		if i.gate != nil {
 			i.gate.Close()
 		}
-		err = errors.Join(err, appender.stop(ctx), subscriber.stop(ctx), presence.stop(ctx), announce.stop(ctx), heat.stop(ctx), words.stop(ctx))
-		err = errors.Join(err, changes.stop(ctx), dismissed.stop(ctx))
+		err = errors.Join(err, appender.stop(ctx), subscriber.stop(ctx), presence.stop(ctx), announce.stop(ctx), heat.stop(ctx), words.stop(ctx), dismissed.stop(ctx))
+		hooks.cancel()     // what is under way may take as long as the receiver does
 		readMarks.cancel() // they have a last round to write, or a group to bring to its end, at once
 		retention.cancel()
-		err = errors.Join(err, persist.stop(ctx), readMarks.stop(ctx), retention.stop(ctx), leases.stop(ctx))
+		err = errors.Join(err, changes.stop(ctx), persist.stop(ctx), hooks.stop(ctx), readMarks.stop(ctx), retention.stop(ctx), leases.stop(ctx))
 		if ctx.Err() == nil {
 			i.leases.Release(ctx)
 		}
@@ -355,6 +365,15 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 		}
 		return errors.Join(err, health.stop(ctx), clock.stop(ctx))
 	}, nil
+}
+
+// tellHooks tells the receiver of webhooks what happens, if there is one.
+func (i *Instance) tellHooks(ctx context.Context) error {
+	if i.hooks == nil {
+		return nil
+	}
+	defer i.receiver.Close()
+	return i.hooks.Run(ctx)
 }
 
 // Leave makes the instance unready, so that load balancers look elsewhere, and waits until they have.

@@ -108,6 +108,7 @@ func mysqlConfig(cfg configs.Config) mysqlrepo.Config {
 		MaxIdle:    cfg.MySQL.MaxIdle,
 		SeqJump:    cfg.Seq.Jump,
 		Partitions: domain.Partitions(cfg.Redis.Partitions),
+		Hooks:      cfg.Webhooks.URL != "",
 	}
 }
 
