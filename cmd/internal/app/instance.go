@@ -260,6 +260,7 @@ func (i *Instance) Public() chi.Router {
 	r.Get("/healthz", i.health.Alive)
 	r.Get("/readyz", i.health.Ready)
 	limited := r.With(i.limit)
+	r.Handle("/v1/ws", http.HandlerFunc(getOnly)) // or other methods would be looked for in the API
 	limited.Method(http.MethodGet, "/v1/ws", i.server)
 	if i.cfg.HTTP.InternalAddr == "" {
 		r.Handle("/metrics", promhttp.HandlerFor(i.registry, promhttp.HandlerOpts{}))

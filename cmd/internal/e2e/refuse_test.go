@@ -514,6 +514,7 @@ func TestBadHTTP(t *testing.T) {
 		{"PUT", "/v1/groups", nil, 405, badRequest, ""},
 		{"PUT", "/v1/groups/g/messages", hello, 405, badRequest, ""},
 		{"POST", "/healthz", nil, 405, badRequest, ""},
+		{"POST", "/v1/ws", nil, 405, badRequest, ""},
 		{"GET", "/v1/groups?colour=red", nil, 400, badRequest, "colour"},
 		{"GET", "/v1/groups?limit=0", nil, 400, badRequest, "limit"},
 		{"GET", "/v1/groups?limit=many", nil, 400, badRequest, "limit"},
