@@ -113,10 +113,10 @@ func (o object) compact(field string) (json.RawMessage, error) {
 type newGroup struct {
 	Group      string   `json:"group,omitempty" doc:"Its id; made by the server if left out." pattern:"^[A-Za-z0-9_.@#-]{1,64}$"`
 	Type       string   `json:"type" enum:"room,group" doc:"A room is open to everybody; a group has members only."`
-	Name       string   `json:"name" doc:"At most 256 bytes."`
-	Avatar     string   `json:"avatar,omitempty" doc:"At most 2048 bytes."`
+	Name       string   `json:"name" minLength:"1" maxLength:"256" doc:"At most 256 bytes."`
+	Avatar     string   `json:"avatar,omitempty" maxLength:"2048" doc:"At most 2048 bytes."`
 	Join       string   `json:"join,omitempty" enum:"open,invite,closed" doc:"How users become members: by joining (open), added by members as they may (invite), by app servers only (closed). Open by default for rooms, invite for groups. Says nothing of who reads and sends: a room is open for that."`
-	Members    []string `json:"members,omitempty" nullable:"false" doc:"Users to begin with; at most 500."`
+	Members    []string `json:"members,omitempty" nullable:"false" maxItems:"500" doc:"Users to begin with; at most 500."`
 	Attributes object   `json:"attributes,omitempty" doc:"At most 4 KiB."`
 	Owner      string   `json:"owner,omitempty" doc:"For app servers; a user may only name himself."`
 }
@@ -154,8 +154,8 @@ func (a *api) getGroup(ctx context.Context, in *groupInput) (*answer[group], err
 }
 
 type groupChanges struct {
-	Name        given[string] `json:"name,omitzero" doc:"At most 256 bytes."`
-	Avatar      given[string] `json:"avatar,omitzero" doc:"At most 2048 bytes."`
+	Name        given[string] `json:"name,omitzero" minLength:"1" maxLength:"256" doc:"At most 256 bytes."`
+	Avatar      given[string] `json:"avatar,omitzero" maxLength:"2048" doc:"At most 2048 bytes."`
 	Join        given[string] `json:"join,omitzero" enum:"open,invite,closed"`
 	Muted       given[bool]   `json:"muted,omitzero" doc:"Only the owner, admins and app servers may send."`
 	MemberLimit given[int64]  `json:"member_limit,omitzero" minimum:"1" maximum:"1000000"`

@@ -17,8 +17,8 @@ func (a *api) addMembers() {
 		method: http.MethodPost, path: "/v1/groups/{g}/join", id: "joinGroup", tag: memberTag, optionalBody: true,
 		summary: "Join an open group",
 		description: "Whoever is in already stays as he is. An app server names the `user`, and may put him into " +
-			"any group.",
-		errors: groupErrors,
+			"any group. Over the group's `member_limit`: `too_large`.",
+		errors: []domain.Code{domain.CodeForbidden, domain.CodeNotFound, domain.CodeGone},
 	}, a.joinGroup)
 	register(a, route{
 		method: http.MethodPost, path: "/v1/groups/{g}/leave", id: "leaveGroup", tag: memberTag, optionalBody: true,
@@ -43,7 +43,7 @@ func (a *api) addMembers() {
 		method: http.MethodDelete, path: "/v1/groups/{g}/members/{u}", id: "removeMember", tag: memberTag,
 		summary:     "Remove a member",
 		description: "Owner and admins; admins are removed by the owner only, the owner by nobody.",
-		errors:      groupErrors,
+		errors:      append([]domain.Code{domain.CodeConflict}, groupErrors...),
 	}, a.removeMember)
 	register(a, route{
 		method: http.MethodPatch, path: "/v1/groups/{g}/members/{u}", id: "updateMember", tag: memberTag,
@@ -162,7 +162,7 @@ func (a *api) listMembers(ctx context.Context, in *listMembersInput) (*answer[me
 }
 
 type newMembers struct {
-	Members []string `json:"members" nullable:"false" doc:"Users; at most 500 a call."`
+	Members []string `json:"members" nullable:"false" minItems:"1" maxItems:"500" doc:"Users; at most 500 a call."`
 }
 
 type addMembersInput struct {

@@ -112,53 +112,53 @@ func (elements) Schema(r huma.Registry) *huma.Schema {
 
 type textElement struct {
 	Type string `json:"type" enum:"text"`
-	Text string `json:"text" doc:"1 to 12,000 bytes."`
+	Text string `json:"text" minLength:"1" maxLength:"12000" doc:"1 to 12,000 bytes."`
 }
 
 type stickerElement struct {
 	Type  string `json:"type" enum:"sticker"`
 	Index int64  `json:"index,omitempty" doc:"At least one of index, url and data."`
-	URL   string `json:"url,omitempty"`
+	URL   string `json:"url,omitempty" maxLength:"2048"`
 	Data  string `json:"data,omitempty"`
 }
 
 type voiceElement struct {
 	Type       string `json:"type" enum:"voice"`
-	URL        string `json:"url"`
-	DurationMS int64  `json:"duration_ms"`
-	Bytes      int64  `json:"bytes,omitempty"`
+	URL        string `json:"url" maxLength:"2048"`
+	DurationMS int64  `json:"duration_ms" minimum:"0"`
+	Bytes      int64  `json:"bytes,omitempty" minimum:"0"`
 }
 
 type imageElement struct {
 	Type     string `json:"type" enum:"image"`
-	URL      string `json:"url"`
-	Width    int64  `json:"width,omitempty"`
-	Height   int64  `json:"height,omitempty"`
-	Bytes    int64  `json:"bytes,omitempty"`
-	ThumbURL string `json:"thumb_url,omitempty"`
+	URL      string `json:"url" maxLength:"2048"`
+	Width    int64  `json:"width,omitempty" minimum:"0"`
+	Height   int64  `json:"height,omitempty" minimum:"0"`
+	Bytes    int64  `json:"bytes,omitempty" minimum:"0"`
+	ThumbURL string `json:"thumb_url,omitempty" maxLength:"2048"`
 }
 
 type videoElement struct {
 	Type       string `json:"type" enum:"video"`
-	URL        string `json:"url"`
-	DurationMS int64  `json:"duration_ms"`
-	ThumbURL   string `json:"thumb_url,omitempty"`
-	Width      int64  `json:"width,omitempty"`
-	Height     int64  `json:"height,omitempty"`
-	Bytes      int64  `json:"bytes,omitempty"`
+	URL        string `json:"url" maxLength:"2048"`
+	DurationMS int64  `json:"duration_ms" minimum:"0"`
+	ThumbURL   string `json:"thumb_url,omitempty" maxLength:"2048"`
+	Width      int64  `json:"width,omitempty" minimum:"0"`
+	Height     int64  `json:"height,omitempty" minimum:"0"`
+	Bytes      int64  `json:"bytes,omitempty" minimum:"0"`
 }
 
 type fileElement struct {
 	Type  string `json:"type" enum:"file"`
-	URL   string `json:"url"`
+	URL   string `json:"url" maxLength:"2048"`
 	Name  string `json:"name"`
-	Bytes int64  `json:"bytes"`
+	Bytes int64  `json:"bytes" minimum:"0"`
 }
 
 type locationElement struct {
 	Type      string  `json:"type" enum:"location"`
-	Latitude  float64 `json:"latitude"`
-	Longitude float64 `json:"longitude"`
+	Latitude  float64 `json:"latitude" minimum:"-90" maximum:"90"`
+	Longitude float64 `json:"longitude" minimum:"-180" maximum:"180"`
 	Title     string  `json:"title,omitempty"`
 }
 

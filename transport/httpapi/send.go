@@ -35,7 +35,7 @@ func (a *api) addSend() {
 			"somebody who has never written there; the fourth is `stranger_limit`. An app server names in `from` whose " +
 			"conversation with the user it is.",
 		errors: []domain.Code{
-			domain.CodeForbidden, domain.CodeMuted, domain.CodeRejected, domain.CodeStrangerLimit, domain.CodeConflict,
+			domain.CodeForbidden, domain.CodeRejected, domain.CodeStrangerLimit, domain.CodeConflict,
 			domain.CodeRateLimited, domain.CodeOverloaded,
 		},
 	}, a.sendDirect)
@@ -54,7 +54,7 @@ type newMessage struct {
 	Ack       string   `json:"ack,omitempty" enum:"accepted,durable,both" doc:"Default accepted."`
 	TimeoutMS *int64   `json:"timeout_ms,omitempty" minimum:"1" maximum:"10000" doc:"With ack durable only; default 3000."`
 	Echo      *bool    `json:"echo,omitempty" doc:"Accepted for likeness with the op send; changes nothing here."`
-	Mentions  []string `json:"mentions,omitempty" nullable:"false" doc:"At most 50 users, or [\"*\"]."`
+	Mentions  []string `json:"mentions,omitempty" nullable:"false" maxItems:"50" doc:"At most 50 users, or [\"*\"]."`
 	ReplyTo   *int64   `json:"reply_to,omitempty" minimum:"1" doc:"The seq of a message."`
 	Priority  string   `json:"priority,omitempty" enum:"high,normal,low"`
 }

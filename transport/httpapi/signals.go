@@ -19,7 +19,7 @@ func (a *api) addSignals() {
 }
 
 type newSignal struct {
-	Kind string          `json:"kind" doc:"1 to 64 bytes, such as typing."`
+	Kind string          `json:"kind" minLength:"1" maxLength:"64" doc:"1 to 64 bytes, such as typing."`
 	Data json.RawMessage `json:"data,omitempty" doc:"Any JSON, at most 4 KiB."`
 	From string          `json:"from,omitempty" doc:"For app servers: the sender; default system. A user may only name himself."`
 }

@@ -20,7 +20,7 @@ func (a *api) addSync() {
 }
 
 type syncBody struct {
-	Groups          map[string]int64 `json:"groups,omitempty" doc:"Group → after_seq; at most 200."`
+	Groups          map[string]int64 `json:"groups,omitempty" maxProperties:"200" doc:"Group → after_seq; at most 200."`
 	Limit           *int64           `json:"limit,omitempty" minimum:"1" doc:"Messages a group, with groups; default 50, at most 200."`
 	MaxBytes        *int64           `json:"max_bytes,omitempty" minimum:"1" doc:"Of messages, with groups; default 256 KiB, at most 1 MiB."`
 	Cursor          string           `json:"cursor,omitempty" doc:"Without groups: from the answer before."`

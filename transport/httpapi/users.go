@@ -27,7 +27,7 @@ func (a *api) addUsers() {
 }
 
 type presenceInput struct {
-	Users []string `query:"user,explode" doc:"At most 200."`
+	Users []string `query:"user,explode" nullable:"false" required:"true" maxItems:"200" doc:"At most 200."`
 }
 
 // presence documents what wire.AppendUsers writes.
