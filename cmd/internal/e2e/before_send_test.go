@@ -329,3 +329,26 @@ func TestBeforeSendThatMakesNoMessageOfOneIsAFailure(t *testing.T) {
 	s.user(0, "ann").post("/v1/groups/team/messages", fields{"body": textBody(say("rude"))}).refused(403, "rejected", "")
 	s.user(0, "ann").post("/v1/groups/team/messages", fields{"body": textBody(say("fine"))}).ok(201, nil)
 }
+
+// A message that is asked about when the instance leaves is stored all the same.
+func TestBeforeSendIsWaitedForAtTheEnd(t *testing.T) {
+	t.Parallel()
+	b := startBackend(t)
+	s := newStack(t, setup{env: b.env(map[string]string{
+		"HEARTH_WEBHOOKS_BEFORE_SEND_FAILURE": "open", "HEARTH_WEBHOOKS_BEFORE_SEND_TIMEOUT": "6s", // longer than connections stay
+	})})
+	s.createGroup("group", "team", "ann", "bob")
+	ann := s.connect(0, "ann")
+	ann.send("team", say("hello")) // from then on the group needs nothing of MySQL
+	if _, err := ann.ask("send", fields{"group": "team", "body": textBody(say("hold"))}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, patience, "the back end is asked", func() (bool, any) {
+		_, n := b.last()
+		return n == 2, n
+	})
+	s.instances[0].stop()
+	if rows := s.rows(); len(rows) != 2 {
+		t.Errorf("rows: got %+v, want both messages", rows)
+	}
+}
