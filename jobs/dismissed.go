@@ -6,28 +6,42 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"hearth/domain"
 )
 
-const dismissedInterval = time.Second
+const (
+	dismissedInterval = time.Second
+	membersAtOnce     = 500
+)
 
 // DismissedCache is the Redis side of groups that were dismissed.
 type DismissedCache interface {
 	// Dismissed lists those of a partition of which there may be something left.
 	Dismissed(ctx context.Context, partition int) ([]string, error)
+	// ForgetMine takes a group out of the cached lists of users' groups.
+	ForgetMine(ctx context.Context, group string, users []string) error
 	// ForgetGroup deletes it. done is false while messages of the group are on their way to MySQL.
 	ForgetGroup(ctx context.Context, group string) (done bool, err error)
+}
+
+// DismissedRows is the MySQL side.
+type DismissedRows interface {
+	// Members lists the members of a group above the user after, by user id.
+	Members(ctx context.Context, group, after string, limit int) ([]domain.Membership, error)
 }
 
 // Dismissed is the job that deletes what Redis holds of dismissed groups, as soon as MySQL has their messages.
 type Dismissed struct {
 	cache  DismissedCache
+	rows   DismissedRows
 	leases *Leases
 	log    zerolog.Logger
 }
 
 // NewDismissed makes the job.
-func NewDismissed(cache DismissedCache, leases *Leases, log zerolog.Logger) *Dismissed {
-	return &Dismissed{cache: cache, leases: leases, log: log}
+func NewDismissed(cache DismissedCache, rows DismissedRows, leases *Leases, log zerolog.Logger) *Dismissed {
+	return &Dismissed{cache: cache, rows: rows, leases: leases, log: log}
 }
 
 // Run looks every second until ctx is done. What fails is tried again, less often.
@@ -53,12 +67,35 @@ func (d *Dismissed) round(ctx context.Context) error {
 		groups, err := d.cache.Dismissed(ctx, p)
 		failed = append(failed, err)
 		for _, group := range groups {
-			done, err := d.cache.ForgetGroup(ctx, group)
-			failed = append(failed, err)
-			if done {
-				d.log.Debug().Str("group", group).Msg("dismissed group deleted from Redis")
-			}
+			failed = append(failed, d.forget(ctx, group))
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// forget takes the group out of its members' lists first: who connects while MySQL is away goes by his list, and MySQL is
+// the only one to know what the group was when Redis has forgotten it.
+func (d *Dismissed) forget(ctx context.Context, group string) error {
+	for after := ""; ; {
+		members, err := d.rows.Members(ctx, group, after, membersAtOnce)
+		if err != nil {
+			return err
+		}
+		if len(members) == 0 {
+			break
+		}
+		users := make([]string, len(members))
+		for i, m := range members {
+			users[i] = m.User
+		}
+		if err := d.cache.ForgetMine(ctx, group, users); err != nil {
+			return err
+		}
+		after = users[len(users)-1]
+	}
+	done, err := d.cache.ForgetGroup(ctx, group)
+	if done {
+		d.log.Debug().Str("group", group).Msg("dismissed group deleted from Redis")
+	}
+	return err
 }

@@ -3,6 +3,7 @@ package jobs_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
+	"hearth/domain"
 	"hearth/jobs"
 )
 
@@ -21,6 +23,26 @@ type fakeDismissed struct {
 	waits map[int]map[string]int
 	down  error
 	asked int
+	lists map[string]int // groups taken out of users' lists, by group
+}
+
+// Members are 700 of b, and none of others.
+func (f *fakeDismissed) Members(_ context.Context, group, after string, limit int) (list []domain.Membership, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for n := 0; group == "b" && n < 700 && len(list) < limit; n++ {
+		if user := fmt.Sprintf("u%03d", n); user > after {
+			list = append(list, domain.Membership{User: user})
+		}
+	}
+	return list, f.down
+}
+
+func (f *fakeDismissed) ForgetMine(_ context.Context, group string, users []string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lists[group] += len(users)
+	return f.down
 }
 
 func (f *fakeDismissed) Dismissed(_ context.Context, partition int) (groups []string, err error) {
@@ -62,22 +84,23 @@ func (f *fakeDismissed) left() (n int) {
 func TestDismissedGroupsAreForgottenOnceMySQLHasTheirMessages(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := &fakeDismissed{waits: map[int]map[string]int{0: {"a": 0, "b": 3}, 1: {"c": 0}}}
+		f := &fakeDismissed{waits: map[int]map[string]int{0: {"a": 0, "b": 3}, 1: {"c": 0}}, lists: map[string]int{}}
 		w := newWorld()
 		first, second := newInstance(w, "first", is(atGen(1))), newInstance(w, "second", is(atGen(1)))
 		first.leased(t)
 		second.leased(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 2)
-		go func() { done <- jobs.NewDismissed(f, second.leases, zerolog.Nop()).Run(ctx) }()
+		go func() { done <- jobs.NewDismissed(f, f, second.leases, zerolog.Nop()).Run(ctx) }()
 		time.Sleep(time.Minute)
 		require.Equal(t, 3, f.left(), "another instance has the leases")
-		go func() { done <- jobs.NewDismissed(f, first.leases, zerolog.Nop()).Run(ctx) }()
+		go func() { done <- jobs.NewDismissed(f, f, first.leases, zerolog.Nop()).Run(ctx) }()
 		synctest.Wait()
 		require.Equal(t, 1, f.left(), "b waits")
 		time.Sleep(3*time.Second + time.Millisecond)
 		synctest.Wait()
 		require.Zero(t, f.left())
+		require.Equal(t, map[string]int{"b": 4 * 700}, f.lists, "all of them, each time")
 
 		f.mu.Lock()
 		f.down = errors.New("connection refused")

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// dismissedTTL is how long it is known here that a group was dismissed. Longer than anybody holds on to what he has read
+// dismissedTTL is how long it is known here that a group was dismissed, from when nothing else is. Longer than anybody holds on to what he has read
 // of it in MySQL before, who would bring it back.
 const dismissedTTL = time.Minute
 
@@ -21,6 +21,18 @@ func (s *Store) Dismissed(ctx context.Context, partition int) ([]string, error) 
 	return groups, nil
 }
 
+// ForgetMine takes a dismissed group out of the cached lists of users' groups.
+func (s *Store) ForgetMine(ctx context.Context, group string, users []string) error {
+	pipe := s.rdb.Pipeline()
+	for _, user := range users {
+		pipe.SRem(ctx, mineKey(s.cfg.Partitions.Of(user), user), group)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("take %s out of the groups of %d users: %w", group, len(users), err)
+	}
+	return nil
+}
+
 // ForgetGroup deletes what there is of a dismissed group. done is false while messages of it are on their way to MySQL.
 func (s *Store) ForgetGroup(ctx context.Context, group string) (done bool, err error) {
 	if err := s.forgetSpeakers(ctx, group); err != nil {
@@ -30,9 +42,9 @@ func (s *Store) ForgetGroup(ctx context.Context, group string) (done bool, err e
 	keys := []string{
 		genKey(p), dismissedKey(p), seqKey(p, gen), persistedKey(p, gen), holesKey(p, gen), floorKey(p, gen), heatKey(p), expiringKey(p),
 		recentKey(p, gen, group), readKey(p, gen, group), onlineKey(p, group), groupRateKey(p, group),
-		recalledKey(p, gen, group),
+		groupKey(p, group), recalledKey(p, gen, group),
 	}
-	word, err := s.run(ctx, dismissedScript, keys, gen, group).Text()
+	word, err := s.run(ctx, dismissedScript, keys, gen, group, dismissedTTL.Milliseconds()).Text()
 	if err != nil {
 		return false, fmt.Errorf("forget group %s: %w", group, err)
 	}

@@ -72,6 +72,7 @@ func TestADismissedGroupIsForgotten(t *testing.T) {
 		require.NoError(t, err)
 		before := e.traces(t, b.ID)
 		e.dismissed(t, a, true)
+		require.Negative(t, e.store.rdb.PTTL(ctx, groupKey(p, a.ID)).Val())
 		listed, err := e.store.Dismissed(ctx, p)
 		require.NoError(t, err)
 		require.Equal(t, []string{a.ID}, listed)
@@ -98,6 +99,22 @@ func TestADismissedGroupIsForgotten(t *testing.T) {
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, marks[a.ID], int64(2))
 		require.Less(t, marks[b.ID], int64(1<<53))
+	})
+}
+
+func TestADismissedGroupLeavesItsUsersLists(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		for _, u := range []string{"u1", "u2"} {
+			require.NoError(t, e.store.RememberGroups(t.Context(), u, []string{"a", "b"}, "0-0"))
+		}
+		require.NoError(t, e.store.ForgetMine(t.Context(), "a", []string{"u1", "without a list"}))
+		groups, known := e.mine(t, "u1")
+		require.True(t, known)
+		require.Equal(t, []string{"b"}, groups)
+		groups, _ = e.mine(t, "u2")
+		require.ElementsMatch(t, []string{"a", "b"}, groups)
+		_, known = e.mine(t, "without a list")
+		require.False(t, known)
 	})
 }
 

@@ -47,7 +47,7 @@ func (s *Store) Changed(ctx context.Context, c *domain.GroupChange) error {
 	if c.Raised {
 		version += "+"
 	}
-	args := []any{c.ID, gen, version, string(c.Type), flags(&c.Group), c.Join, c.Name, dismissedTTL.Milliseconds(), len(c.Put), len(c.Removed), len(c.Joined), groupChannel(p, c.ID)}
+	args := []any{c.ID, gen, version, string(c.Type), flags(&c.Group), c.Join, c.Name, len(c.Put), len(c.Removed), len(c.Joined), groupChannel(p, c.ID)}
 	for _, m := range c.Put {
 		args = append(args, m.User, memberValue(m))
 	}

@@ -85,6 +85,32 @@ func TestDismissLeavesNothing(t *testing.T) {
 	s.awaitNoTraces(room)
 }
 
+// TestConnectsAfterADismissal: who was in a group that Redis has forgotten connects while MySQL is away, which alone
+// knows what the group was.
+func TestConnectsAfterADismissal(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, setup{ownMySQL: true})
+	for _, id := range []string{"g", "h"} {
+		s.createGroup("group", id, "bob", "olivia")
+		s.connect(0, "olivia").send(id, say("hello"))
+	}
+	s.connect(0, "bob").close() // his groups are cached now
+	s.server(0).delete("/v1/groups/g").ok(204, nil)
+	s.awaitNoTraces("g")
+	s.deleteKeys("hearth:{*}:group:g") // its minute is over
+	if err := s.mysql.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	bob := s.connect(0, "bob")
+	if welcome := bob.seen()[0]; !strings.Contains(string(welcome.raw), `"subscribed":1,`) {
+		t.Errorf("welcome: got %s, want one group", welcome.raw)
+	}
+	bob.send("h", say("still here"))
+	if err := s.mysql.Resume(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // isGone asks every route and op about a group, on all instances.
 func (s *stack) isGone(group string, clients []*client) {
 	t := s.t
@@ -150,15 +176,15 @@ func (s *stack) isGone(group string, clients []*client) {
 	}
 }
 
-// traces are the keys of Redis, and the fields and members in them, that name a group. Left out are what only passes
-// by (rates, a ranking's snapshot) and a user's list of his groups, which ends within a day.
+// traces are the keys of Redis, and the fields and members in them, that name a group. Left out is what only passes
+// by (rates, a ranking's snapshot).
 func (s *stack) traces(group string) (found []string) {
 	s.t.Helper()
 	ctx := s.t.Context()
 	keys := s.rdb.Scan(ctx, 0, "*", 1000).Iterator()
 	for keys.Next(ctx) {
 		key := keys.Val()
-		if strings.Contains(key, "}:mine:") || strings.Contains(key, "}:rate:") || strings.HasPrefix(key, "hearth:hot:") {
+		if strings.Contains(key, "}:rate:") || strings.HasPrefix(key, "hearth:hot:") {
 			continue
 		}
 		if strings.HasSuffix(key, ":"+group) {
