@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -55,7 +56,7 @@ func eachBucket(t *testing.T, test func(t *testing.T, bucket *blob.Bucket, files
 		test(t, bucket, func() (names []string) {
 			for list := bucket.List(nil); ; {
 				object, err := list.Next(t.Context())
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					return names
 				}
 				require.NoError(t, err)
