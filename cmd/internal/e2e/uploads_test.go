@@ -164,3 +164,24 @@ func TestUploadsOfAnInstanceAlone(t *testing.T) {
 	s.instances[0].up()
 	s.fetches(0, up.URL, content)
 }
+
+// TestUploadsInDev: the instances of dev share them, and --fresh forgets them.
+func TestUploadsInDev(t *testing.T) {
+	t.Parallel()
+	d := newDev(t, "--bots", "0")
+	d.up()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	web := func(n int) *caller { return &caller{t, client, d.urls[n], d.apiKey} }
+	content := picture(1000)
+	up := web(0).slot("image/png", len(content))
+	web(1).upload(up, content).ok(http.StatusNoContent, nil)
+	d.stop()
+	d.up()
+	if got := web(0).get(up.URL); got.Status != http.StatusOK || !bytes.Equal(got.Body, content) {
+		t.Errorf("after a restart: got %d and %d bytes, want what was uploaded", got.Status, len(got.Body))
+	}
+	d.stop()
+	d.args = append(d.args, "--fresh")
+	d.up()
+	web(1).get(up.URL).refused(http.StatusNotFound, "not_found", "")
+}
