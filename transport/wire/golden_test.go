@@ -31,7 +31,7 @@ var (
 
 	full = message(6, func(m *domain.Message) {
 		m.ClientID, m.Mentions, m.ReplyTo, m.Operator = "c-6", []string{"bob", "cy"}, 2, "shop"
-		m.Body = []byte(`[{"type":"text","text":"a \"quoted\" line\nand <b>"},{"type":"image","url":"/v1/uploads/i.png"}]`)
+		m.Body = []byte(`[{"type":"text","text":"a \"quoted\" line\nand <b>"},{"type":"image","url":"/v1/uploads/k/i.png"}]`)
 	})
 	tombstone = message(7, func(m *domain.Message) { m.RecalledMS, m.RecalledBy = timeOf(9), "ann" })
 	page      = domain.Page{Messages: []domain.Record{message(2, nil), full, tombstone}, Holes: domain.Holes{lost}, More: true}
@@ -135,12 +135,12 @@ var frames = map[string]func(dst []byte) []byte{
 	"message_text": pushed(`[ {"type":"text", "text":"hi <b> & \"you\"\n\u00e9 😀"}, {"text":"你好","type":"text"} ]`),
 	"message_sticker": pushed(`[{"type":"sticker","index":0}, {"type":"sticker","data":"pack-3/7"},
 		{"type":"sticker","index":-1,"url":"https://cdn.example.com/s.webp","data":""}]`),
-	"message_voice": pushed(`[{"type":"voice","url":"/v1/uploads/v.ogg","duration_ms":0,"bytes":9007199254740991}]`),
+	"message_voice": pushed(`[{"type":"voice","url":"/v1/uploads/k/v.ogg","duration_ms":0,"bytes":9007199254740991}]`),
 	"message_image": pushed(`[{"type":"image","url":"https://cdn.example.com/i.png?a=b&c","width":640,"height":480,"bytes":1,
-		"thumb_url":"/v1/uploads/t.png"}, {"type":"image","url":"http://cdn.example.com/i","width":null}]`),
-	"message_video": pushed(`[{"type":"video","url":"/v1/uploads/v.mp4","duration_ms":1500,"thumb_url":"/v1/uploads/t.png",
+		"thumb_url":"/v1/uploads/k/t.png"}, {"type":"image","url":"http://cdn.example.com/i","width":null}]`),
+	"message_video": pushed(`[{"type":"video","url":"/v1/uploads/k/v.mp4","duration_ms":1500,"thumb_url":"/v1/uploads/k/t.png",
 		"width":1920,"height":1080,"bytes":0}]`),
-	"message_file":     pushed(`[{"type":"file","url":"/v1/uploads/a.pdf","name":"Ä plan.pdf","bytes":20971520}]`),
+	"message_file":     pushed(`[{"type":"file","url":"/v1/uploads/k/a.pdf","name":"Ä plan.pdf","bytes":20971520}]`),
 	"message_location": pushed(`[{"type":"location","latitude":-90,"longitude":180.0,"title":""}]`),
 	"message_custom": pushed(`[{"type":"custom","data":{"a":[1, 2.50, {"b":null}], "type":"text"},"desc":"d"},
 		{"type":"custom","data":null}]`),
