@@ -122,14 +122,34 @@ func (f *fakeMySQL) Messages(_ context.Context, r domain.Range) ([]domain.Record
 	return within(f.rows[r.Group], r), err
 }
 
-func (f *fakeMySQL) RecalledSince(_ context.Context, afterMS int64, upTo map[string]int64) (map[string][]domain.Recall, error) {
+// RecalledSince has no room for groups whose id starts with "many".
+func (f *fakeMySQL) RecalledSince(_ context.Context, afterMS int64, upTo map[string]int64, limit int) (found map[string][]domain.Recall, rest []string, err error) {
 	unlock, err := f.enter("RecalledSince")
 	defer unlock()
-	found := map[string][]domain.Recall{}
+	found = map[string][]domain.Recall{}
 	for group, last := range upTo {
+		if limit > 0 && strings.HasPrefix(group, "many") {
+			rest = append(rest, group)
+			continue
+		}
 		for _, r := range f.rows[group] {
 			if ms, by := r.Recalled(); ms > afterMS && r.Seq <= last {
 				found[group] = append(found[group], domain.Recall{Group: group, Seq: r.Seq, TimeMS: ms, By: by})
+			}
+		}
+	}
+	return found, rest, err
+}
+
+func (f *fakeMySQL) Mentioned(_ context.Context, user string, ranges []domain.Range) (map[string]int64, error) {
+	unlock, err := f.enter("Mentioned")
+	defer unlock()
+	found := map[string]int64{}
+	for _, r := range ranges {
+		for _, record := range f.rows[r.Group] {
+			m, _ := domain.MessageOf(record)
+			if r.From <= m.Seq && m.Seq <= r.To && m.RecalledMS == 0 && (slices.Contains(m.Mentions, user) || slices.Contains(m.Mentions, "*")) {
+				found[r.Group] = m.Seq
 			}
 		}
 	}
@@ -419,6 +439,7 @@ type fakeRedis struct {
 	seeds     map[string]domain.Seed
 	recalls   map[string][]domain.Recall
 	recall    func(domain.RecallOrder) (domain.RecallOutcome, error)
+	mentions  map[string]domain.FreshMentions
 	down      error          // when set, every method fails with it
 	calls     map[string]int // by method
 }
@@ -546,6 +567,17 @@ func (f *fakeRedis) Recalled(_ context.Context, groups []string) ([][]domain.Rec
 	lists := make([][]domain.Recall, len(groups))
 	for i, group := range groups {
 		lists[i] = f.recalls[group]
+	}
+	return lists, err
+}
+
+func (f *fakeRedis) Mentions(_ context.Context, _ string, groups []string) ([]domain.FreshMentions, error) {
+	unlock, err := f.enter("Mentions")
+	defer unlock()
+	lists := make([]domain.FreshMentions, len(groups))
+	for i, group := range groups {
+		lists[i] = f.mentions[group]
+		lists[i].Recalled = f.recalls[group]
 	}
 	return lists, err
 }

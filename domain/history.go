@@ -34,6 +34,8 @@ type RecentMessages interface {
 	Recent(ctx context.Context, ranges []Range) ([][]Record, error)
 	// Recalled are the recalls in each group, in order, that rows in MySQL may not show yet, and perhaps others.
 	Recalled(ctx context.Context, groups []string) ([][]Recall, error)
+	// Mentions are what MySQL may not know of who is mentioned, in each group in order. To be asked before MySQL.
+	Mentions(ctx context.Context, user string, groups []string) ([]FreshMentions, error)
 }
 
 // MessageStore is the MySQL side of history.
@@ -46,8 +48,12 @@ type MessageStore interface {
 	LastSeqBefore(ctx context.Context, group string, timeMS int64) (int64, error)
 	// Readers counts who has read a message, and names them by id if they are no more than q.Names.
 	Readers(ctx context.Context, q ReaderQuery) (count int, users []string, err error)
-	// RecalledSince are the recalls after the time in each group, up to the seq given.
-	RecalledSince(ctx context.Context, afterMS int64, upTo map[string]int64) (map[string][]Recall, error)
+	// RecalledSince are the recalls after the time in each group, up to the seq given, of the first groups by id that have
+	// no more than limit together; rest are the other groups. limit 0: all have room.
+	RecalledSince(ctx context.Context, afterMS int64, upTo map[string]int64, limit int) (found map[string][]Recall, rest []string, err error)
+	// Mentioned is the highest seq in each range, of one group each, whose message mentions the user or everybody and is
+	// not recalled as far as MySQL knows.
+	Mentioned(ctx context.Context, user string, ranges []Range) (map[string]int64, error)
 	// GroupsOf lists up to limit of a user's groups above the id after, by id. limit 0: all.
 	GroupsOf(ctx context.Context, user, after string, limit int) ([]string, error)
 }

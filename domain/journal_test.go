@@ -541,7 +541,9 @@ func BenchmarkJournal(b *testing.B) {
 func TestJournalOfRecalls(t *testing.T) {
 	t.Parallel()
 	j := domain.NewJournal(1, 8*192) // a fourth is for recalls
-	of := func(gen, seq int64) domain.Recall { return domain.Recall{Group: "g", Seq: seq, Gen: gen, TimeMS: 5, By: "ann"} }
+	of := func(gen, seq int64) domain.Recall {
+		return domain.Recall{Group: "g", Seq: seq, Gen: gen, TimeMS: 5, By: "ann"}
+	}
 	for range 2 {
 		require.True(t, j.KeepRecall(of(1, 1)))
 	}

@@ -180,23 +180,36 @@ func (r *Recalls) recover(ctx context.Context, o *RecallOrder, outcome RecallOut
 	return fmt.Errorf("recall in %s: unknown outcome %q", o.Group, outcome.Missing)
 }
 
-// recalledSince are, for each group, the recalls after a time of messages up to the seq given, by seq.
-func (h *History) recalledSince(ctx context.Context, afterMS int64, upTo map[string]int64) (map[string][]Recall, error) {
+// MaxRecalled is how many recalls a reply tells; a client that asks for more shows little that is left, and had better
+// pull it again.
+const MaxRecalled = 10_000
+
+// tooManyRecalls is the answer where a reply would be without some: clients would take it for complete.
+func tooManyRecalls() error {
+	return TooLarge("recalled_after_ms", "more than %d messages were recalled since: pull again what is shown, or ask for fewer groups", MaxRecalled)
+}
+
+// recalledSince are, for each group, the recalls after a time of messages up to the seq given, by seq. rest are groups for
+// which there is no room in limit; 0: there is room for all.
+func (h *History) recalledSince(ctx context.Context, afterMS int64, upTo map[string]int64, limit int) (found map[string][]Recall, rest []string, err error) {
 	if len(upTo) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	groups := slices.Sorted(maps.Keys(upTo))
 	fresh, err := h.recent.Recalled(ctx, groups) // before MySQL: what gets there meanwhile is not missed
 	if err != nil {
-		return nil, Unavailable(fmt.Errorf("recalls in %d groups: %w", len(groups), err), "Redis")
+		return nil, nil, Unavailable(fmt.Errorf("recalls in %d groups: %w", len(groups), err), "Redis")
 	}
-	found, err := h.store.RecalledSince(ctx, afterMS, upTo)
+	found, rest, err = h.store.RecalledSince(ctx, afterMS, upTo, limit)
 	if err != nil {
-		return nil, Unavailable(fmt.Errorf("recalls in %d groups: %w", len(groups), err), "MySQL")
+		return nil, nil, Unavailable(fmt.Errorf("recalls in %d groups: %w", len(groups), err), "MySQL")
 	}
 	for i, group := range groups {
+		if slices.Contains(rest, group) {
+			continue
+		}
 		list := found[group]
-		for _, r := range fresh[i] {
+		for _, r := range fresh[i] { // no more than Redis keeps messages, but for what MySQL has not got
 			if r.TimeMS > afterMS && r.Seq <= upTo[group] {
 				list = append(list, r)
 			}
@@ -204,22 +217,26 @@ func (h *History) recalledSince(ctx context.Context, afterMS int64, upTo map[str
 		slices.SortFunc(list, func(a, b Recall) int { return cmp.Compare(a.Seq, b.Seq) })
 		found[group] = slices.CompactFunc(list, func(a, b Recall) bool { return a.Seq == b.Seq })
 	}
-	return found, nil
+	return found, rest, nil
 }
 
-// RecallsSince are the recalls after a time of messages up to a seq, by seq.
+// RecallsSince are all recalls after a time of messages up to a seq, by seq.
 func (h *History) RecallsSince(ctx context.Context, group string, afterMS, upTo int64) ([]Recall, error) {
-	found, err := h.recalledSince(ctx, afterMS, map[string]int64{group: upTo})
+	found, _, err := h.recalledSince(ctx, afterMS, map[string]int64{group: upTo}, 0)
 	return found[group], err
 }
 
-// RecalledSeqs are the seqs of RecallsSince; nil with an error only.
+// RecalledSeqs are the seqs of messages up to one that were recalled after a time, nil with an error only; too_large when
+// they are more than a reply tells.
 func (h *History) RecalledSeqs(ctx context.Context, group string, afterMS, upTo int64) ([]int64, error) {
-	found, err := h.RecallsSince(ctx, group, afterMS, upTo)
+	found, rest, err := h.recalledSince(ctx, afterMS, map[string]int64{group: upTo}, MaxRecalled)
+	if err == nil && len(rest) > 0 {
+		err = tooManyRecalls()
+	}
 	if err != nil {
 		return nil, err
 	}
-	return seqsOfRecalls(found), nil
+	return seqsOfRecalls(found[group]), nil
 }
 
 func seqsOfRecalls(recalls []Recall) []int64 {

@@ -151,3 +151,24 @@ func TestTombstonesAreWhatARowOfARecalledMessageIs(t *testing.T) {
 	require.Equal(t, int64(70), ms)
 	require.Equal(t, "ann", by)
 }
+
+// A reply that is without some would be taken for complete.
+func TestMoreRecallsThanAReplyTellsAreTooMany(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	for _, id := range []string{"few", "many"} {
+		w.add(domain.Group{ID: id, Type: domain.Private}, as(domain.Member, "ann"))
+		w.mysql.rows[id] = []domain.Record{tombstone(id, 1)}
+		w.seed(id, 1, 1)
+	}
+	after, since := int64(1), int64(0)
+	_, _, err := w.history.Pull(t.Context(), user("ann"), domain.PullQuery{Group: "many", After: &after, RecalledAfterMS: &since})
+	requireCode(t, err, domain.CodeTooLarge, "recalled_after_ms")
+	results, err := w.history.Sync(t.Context(), user("ann"), domain.SyncQuery{Groups: map[string]int64{"few": 1, "many": 1}, RecalledAfterMS: &since})
+	require.NoError(t, err)
+	require.Equal(t, []int64{1}, results[0].Page.Recalled)
+	requireCode(t, results[1].Err, domain.CodeTooLarge, "recalled_after_ms")
+	recalls, err := w.history.RecallsSince(t.Context(), "many", since, after)
+	require.NoError(t, err, "a feed wants all")
+	require.Len(t, recalls, 1)
+}

@@ -3,6 +3,7 @@ package domain
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -67,12 +68,17 @@ func (h *History) syncRecalls(ctx context.Context, q SyncQuery, results []SyncRe
 			upTo[r.Group] = q.Groups[r.Group]
 		}
 	}
-	recalled, err := h.recalledSince(ctx, *q.RecalledAfterMS, upTo)
+	recalled, rest, err := h.recalledSince(ctx, *q.RecalledAfterMS, upTo, MaxRecalled)
 	if err != nil {
 		return err
 	}
 	for i := range results {
-		results[i].Page.Recalled = seqsOfRecalls(recalled[results[i].Group])
+		r := &results[i]
+		if slices.Contains(rest, r.Group) {
+			r.Page, r.Err = Page{}, tooManyRecalls()
+			continue
+		}
+		r.Page.Recalled = seqsOfRecalls(recalled[r.Group])
 	}
 	return nil
 }
@@ -191,6 +197,8 @@ func (h *History) syncPages(ctx context.Context, q SyncQuery, chunk []SyncResult
 type Conversation struct {
 	Head
 	Last *Record // nil before the first message, and when retention took all
+	// MentionedSeq is the highest unread message that mentions the user; 0 for none.
+	MentionedSeq int64
 }
 
 // Conversations lists the user's groups, most recently active first, and the cursor of the next page ("" at the end).
@@ -214,6 +222,9 @@ func (h *History) Conversations(ctx context.Context, actor Actor, cursor string)
 		next = activityOf(&heads[headsPage-1]).String()
 	}
 	list, err := h.withLast(ctx, heads)
+	if err == nil {
+		err = h.addMentions(ctx, actor.User, list)
+	}
 	return list, next, err
 }
 

@@ -78,10 +78,10 @@ func (d *DB) insertMessages(ctx context.Context, gens map[int]int64, msgs []*dom
 		if err := d.insertRows(ctx, tx, b, lengths, msgs); err != nil {
 			return err
 		}
-		if err := d.raiseMarks(ctx, tx, markLengths, marks); err != nil {
+		if err := d.recallRows(ctx, tx, recalls); err != nil {
 			return err
 		}
-		return d.recallRows(ctx, tx, recalls)
+		return d.raiseMarks(ctx, tx, markLengths, marks)
 	})
 }
 
@@ -152,6 +152,9 @@ func (d *DB) insertRows(ctx context.Context, tx *sql.Tx, b *batch, lengths []int
 			if err := d.verifyStored(ctx, tx, chunk); err != nil {
 				return err
 			}
+		}
+		if err := d.insertRare(ctx, tx, chunk, added != int64(length)); err != nil {
+			return err
 		}
 	}
 	return nil

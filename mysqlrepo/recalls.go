@@ -12,6 +12,8 @@ import (
 	"hearth/domain"
 )
 
+const recallGroups = 100 // in a query
+
 // RecallMessages does recalls in a transaction of their own. No generation is asked for: a seq is never given to another
 // message, so it is never too late for the word that one was recalled.
 func (d *DB) RecallMessages(ctx context.Context, recalls []domain.Recall) error {
@@ -35,14 +37,26 @@ func (d *DB) recallRows(ctx context.Context, tx *sql.Tx, recalls []domain.Recall
 			return fmt.Errorf("%s/%d: %w", r.Group, r.Seq, err)
 		}
 		emptied, err := result.RowsAffected()
-		if err == nil && emptied == 0 {
+		switch {
+		case err != nil:
+		case emptied == 0:
 			err = d.recallLetter(ctx, tx, r)
+		default:
+			err = d.noteRecall(ctx, tx, r)
 		}
 		if err != nil {
 			return fmt.Errorf("%s/%d: %w", r.Group, r.Seq, err)
 		}
 	}
 	return nil
+}
+
+// noteRecall is what else follows from a recall: who was mentioned is not any more.
+func (d *DB) noteRecall(ctx context.Context, tx *sql.Tx, r domain.Recall) error {
+	if _, err := tx.ExecContext(ctx, "DELETE FROM mention WHERE group_id=? AND msg_seq=?", r.Group, r.Seq); err != nil {
+		return fmt.Errorf("delete mentions: %w", err)
+	}
+	return d.insertRecall(ctx, tx, r)
 }
 
 // recallLetter empties a dead letter.
@@ -63,24 +77,38 @@ func (d *DB) recallLetter(ctx context.Context, tx *sql.Tx, r domain.Recall) erro
 	return err
 }
 
-// RecalledSince are the recalls after the time in each group, up to the seq given.
-func (d *DB) RecalledSince(ctx context.Context, afterMS int64, upTo map[string]int64) (map[string][]domain.Recall, error) {
-	found := make(map[string][]domain.Recall)
-	for groups := range slices.Chunk(slices.Sorted(maps.Keys(upTo)), 100) {
+// RecalledSince are the recalls after the time in each group, up to the seq given, of the first groups by id that have no
+// more than limit together; rest are the other groups. limit 0: all have room.
+func (d *DB) RecalledSince(ctx context.Context, afterMS int64, upTo map[string]int64, limit int) (found map[string][]domain.Recall, rest []string, err error) {
+	found = make(map[string][]domain.Recall)
+	groups, n := slices.Sorted(maps.Keys(upTo)), 0
+	for len(groups) > 0 {
+		asked := groups[:min(len(groups), recallGroups)]
 		var args []any
-		for _, group := range groups {
+		for _, group := range asked {
 			args = append(args, group, afterMS, upTo[group])
 		}
-		query := "SELECT group_id, msg_seq, recalled_time, recalled_by FROM group_msg WHERE " + anyOf(len(groups), "group_id=? AND recalled_time>? AND msg_seq<=?")
+		query := "SELECT group_id, msg_seq, recalled_time, recalled_by FROM recall WHERE " + anyOf(len(asked), "group_id=? AND recalled_time>? AND msg_seq<=?") + " ORDER BY group_id"
+		if limit > 0 {
+			query, args = query+" LIMIT ?", append(args, limit-n+1)
+		}
+		last := ""
 		err := each(ctx, d.sql, query, args, func(rows *sql.Rows) error {
 			var r domain.Recall
 			err := rows.Scan(&r.Group, &r.Seq, &r.TimeMS, &r.By)
 			found[r.Group] = append(found[r.Group], r)
+			n++
+			last = r.Group
 			return err
 		})
 		if err != nil {
-			return nil, fmt.Errorf("recalls in %d groups: %w", len(upTo), err)
+			return nil, nil, fmt.Errorf("recalls in %d groups: %w", len(upTo), err)
 		}
+		if limit > 0 && n > limit { // of the last one there may be more
+			delete(found, last)
+			return found, groups[slices.Index(groups, last):], nil
+		}
+		groups = groups[len(asked):]
 	}
-	return found, nil
+	return found, nil, nil
 }

@@ -63,8 +63,9 @@ func TestRecallsSinceATime(t *testing.T) {
 			{99, map[string]int64{"a": 7}, map[string][]int64{"a": {2}}},
 			{200, map[string]int64{"a": 9, "b": 9}, map[string][]int64{}},
 		} {
-			found, err := db.RecalledSince(ctx, c.after, c.upTo)
+			found, rest, err := db.RecalledSince(ctx, c.after, c.upTo, 0)
 			require.NoError(t, err)
+			require.Empty(t, rest)
 			got := map[string][]int64{}
 			for group, list := range found {
 				for _, r := range list {
@@ -76,6 +77,19 @@ func TestRecallsSinceATime(t *testing.T) {
 				require.ElementsMatch(t, c.want[group], got[group], "%+v", c)
 			}
 			require.Len(t, got, len(c.want))
+		}
+
+		all := map[string]int64{"a": 9, "b": 9, "c": 9}
+		for limit, want := range map[int][]string{1: {"a", "b", "c"}, 2: {"a", "b", "c"}, 3: {"b", "c"}, 4: nil} {
+			found, rest, err := db.RecalledSince(ctx, 0, all, limit)
+			require.NoError(t, err)
+			require.Equal(t, want, rest, "limit %d", limit)
+			for _, group := range rest {
+				require.NotContains(t, found, group)
+			}
+			if limit > 2 {
+				require.Len(t, found["a"], 3)
+			}
 		}
 	})
 }

@@ -59,6 +59,9 @@ func (d *DB) Expire(ctx context.Context, e domain.Expiry, beforeMS int64, limit 
 		if _, err := tx.ExecContext(ctx, "DELETE FROM group_msg WHERE group_id=? AND msg_seq<=?", e.Group, old.last); err != nil {
 			return err
 		}
+		if err := expireRare(ctx, tx, e.Group, old.last); err != nil {
+			return err
+		}
 		return keepSent(ctx, tx, e.Group, old.sent)
 	})
 	if err != nil {

@@ -3,6 +3,7 @@
 --
 -- KEYS  1 gen  2 seq:<gen>  3 log:<gen>  4 persisted:<gen>  5 speakers  6 heat  7 direct:<gen>
 --       then 6 a send: recent, dedupe, group, read, rate of the user, rate of the group
+--       then one for each send that mentions somebody: mentions
 -- ARGV  1 generation the caller believes in
 --       2 identity of the server, '' to ask it (a server without INFO is told)
 --       3 prefix of the group channels
@@ -79,7 +80,17 @@ local function may_load(key, kind, turn)
   error(kept['err'], 0) -- READONLY and the like: not the server it was
 end
 
-local function append(k, a)
+-- Notes who is mentioned, until MySQL knows: '<seq> <seq> …', latest first, at most 340 bytes, then ' +' for those before.
+local function mention(mentions, header, seq)
+  for user in string.gmatch(string.match(header, ',"mentions":(%[.-%])'), '"([^"]+)"') do
+    local list = redis.call('HGET', mentions, user)
+    list = list and seq .. ' ' .. list or seq
+    if #list > 340 then list = string.match(string.sub(list, 1, 338), '^(.*) ') .. ' +' end
+    redis.call('HSET', mentions, user, list)
+  end
+end
+
+local function append(k, a, mentions)
   local group, from, header, body, hash = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]
   local kind, mute = ARGV[a + 6], ARGV[a + 9]
   local recent, dedupe, read = KEYS[k], KEYS[k + 1], KEYS[k + 3]
@@ -152,6 +163,7 @@ local function append(k, a)
   if user_arrival then keep_rate(KEYS[k + 4], user_arrival) end
   if group_arrival then keep_rate(KEYS[k + 5], group_arrival) end
   if kind == 'u' then redis.call('HSET', read, from, seq) end
+  if mentions then mention(mentions, header, seq) end
   -- Counted as long as one side has not written, and no further than the limit can be set (domain.MaxStrangerLimit).
   if mine and mine < 1000 and (mine == 0 or theirs == 0) then
     local lower, higher = mine + 1, theirs
@@ -171,8 +183,13 @@ end
 
 local results = {}
 local sends = (#ARGV - 11) / 11
+local next_mentions = 8 + sends * 6
 for i = 0, sends - 1 do
-  results[i + 1] = append(8 + i * 6, 12 + i * 11)
+  local mentions
+  if string.find(ARGV[14 + i * 11], ',"mentions":[', 1, true) then
+    mentions, next_mentions = KEYS[next_mentions], next_mentions + 1
+  end
+  results[i + 1] = append(8 + i * 6, 12 + i * 11, mentions)
 end
 -- Speakers whose last message is older than the window no longer count: at most 100 a call, and behind the sends,
 -- because after a first write Redis no longer refuses the next when memory is full.

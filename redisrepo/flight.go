@@ -1,6 +1,7 @@
 package redisrepo
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -171,6 +172,11 @@ func (a *Appender) arguments(c *call) (keys []string, args []any) {
 		}
 		args = append(args, s.Group, s.From, s.Header, s.Body, s.Hash, ttl.Milliseconds(), kind, s.ReplyTo,
 			string(s.Priority), mute, s.turn())
+	}
+	for _, s := range c.sends {
+		if bytes.Contains(s.Header, mentionsField) {
+			keys = append(keys, mentionsKey(p, gen, s.Group))
+		}
 	}
 	return keys, args
 }

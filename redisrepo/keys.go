@@ -47,6 +47,11 @@ func recalledKey(p int, gen int64, group string) string {
 	return genPart(p, "recalled", gen) + ":" + group
 }
 
+// mentionsKey has who is mentioned in messages that MySQL may not have.
+func mentionsKey(p int, gen int64, group string) string {
+	return genPart(p, "mentions", gen) + ":" + group
+}
+
 func readKey(p int, gen int64, group string) string { return genPart(p, "read", gen) + ":" + group }
 
 func dedupeKey(p int, gen int64, id string) string { return genPart(p, "dedupe", gen) + ":" + id }

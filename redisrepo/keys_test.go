@@ -46,7 +46,7 @@ func useAll(t *testing.T, e *env) {
 	for turn := range 3 {
 		var answers []<-chan result
 		for _, g := range groups {
-			answers = append(answers, s.post(domain.Draft{Group: g, From: "u", ClientID: fmt.Sprint("c", turn/2)}))
+			answers = append(answers, s.post(domain.Draft{Group: g, From: "u", ClientID: fmt.Sprint("c", turn/2), Mentions: []string{"v"}}))
 		}
 		require.Equal(t, []int64{2, 2, 3}[turn], seqs(t, answers)[0], "sent, sent again, sent")
 	}
@@ -88,6 +88,9 @@ func useAll(t *testing.T, e *env) {
 		above, err := e.store.ReadMarksAbove(ctx, g, 3)
 		require.NoError(t, err)
 		require.Equal(t, map[string]int64{"u": 3}, above)
+		mentions, err := e.store.Mentions(ctx, "v", []string{g})
+		require.NoError(t, err)
+		require.Equal(t, []int64{3, 2}, mentions[0].Seqs)
 		recalled, err := e.store.Recall(ctx, domain.RecallOrder{Group: g, Seq: 3, Actor: domain.Actor{User: "u"}})
 		require.NoError(t, err)
 		require.Empty(t, recalled.Missing)
@@ -348,7 +351,7 @@ func TestScriptsTouchDeclaredKeysOfOneSlotOnly(t *testing.T) {
 func scripts(t *testing.T) []*redis.Script {
 	t.Helper()
 	list := []*redis.Script{
-		appendScript, signalScript, recallScript, generationScript, forgetScript, seedScript, reachedScript, holesScript, expiringScript,
+		appendScript, signalScript, recallScript, mentionedScript, generationScript, forgetScript, seedScript, reachedScript, holesScript, expiringScript,
 		fillScript, changeScript, readScript, markedScript, commitScript, expireScript, heatScript, rankedScript, mineScript,
 		enterScript, leaveScript, sweepScript, noteScript, dismissedScript,
 	}

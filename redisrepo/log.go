@@ -67,7 +67,8 @@ func logEntry(m redis.XMessage, gen int64) (domain.LogEntry, error) {
 	return e, nil
 }
 
-// Committed takes entries whose rows are committed off their logs and raises the watermarks, in one round trip.
+// Committed takes entries whose rows are committed off their logs and raises the watermarks, in one round trip, or two where
+// they mention somebody.
 func (s *Store) Committed(ctx context.Context, batches []domain.LogBatch) error {
 	err := s.commit(ctx, batches)
 	if isNoScript(err) {
@@ -78,6 +79,13 @@ func (s *Store) Committed(ctx context.Context, batches []domain.LogBatch) error 
 	}
 	if err != nil {
 		return fmt.Errorf("take committed entries off %d logs: %w", len(batches), err)
+	}
+	var forget []scriptCall
+	for _, b := range batches {
+		forget = append(forget, s.forgetMentions(b)...)
+	}
+	if _, err := s.runEach(ctx, mentionedScript, forget); err != nil {
+		return fmt.Errorf("forget mentions in %d groups: %w", len(forget), err)
 	}
 	return nil
 }

@@ -56,6 +56,9 @@ var dismissedSource string
 //go:embed commit.lua
 var commitSource string
 
+//go:embed mentioned.lua
+var mentionedSource string
+
 //go:embed expire.lua
 var expireSource string
 
@@ -96,6 +99,7 @@ var (
 	markedScript     = redis.NewScript(markedSource)
 	dismissedScript  = redis.NewScript(dismissedSource)
 	commitScript     = redis.NewScript(commitSource)
+	mentionedScript  = redis.NewScript(mentionedSource)
 	expireScript     = redis.NewScript(expireSource)
 	heatScript       = redis.NewScript(heatSource)
 	rankedScript     = redis.NewScript(rankedSource)

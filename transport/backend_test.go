@@ -227,8 +227,23 @@ func (b *backend) Recall(ctx context.Context, o domain.RecallOrder) (domain.Reca
 	return domain.RecallOutcome{}, err
 }
 
-func (b *backend) RecalledSince(context.Context, int64, map[string]int64) (map[string][]domain.Recall, error) {
-	return map[string][]domain.Recall{}, nil
+func (b *backend) RecalledSince(context.Context, int64, map[string]int64, int) (map[string][]domain.Recall, []string, error) {
+	return map[string][]domain.Recall{}, nil, nil
+}
+
+// Mentions has one that is unread in each group called so.
+func (b *backend) Mentions(_ context.Context, _ string, groups []string) ([]domain.FreshMentions, error) {
+	lists := make([]domain.FreshMentions, len(groups))
+	for i, group := range groups {
+		if group == "mentions" {
+			lists[i].Seqs = []int64{1}
+		}
+	}
+	return lists, nil
+}
+
+func (b *backend) Mentioned(context.Context, string, []domain.Range) (map[string]int64, error) {
+	return nil, nil
 }
 
 func (b *backend) Holes(ctx context.Context, group string) (domain.Holes, error) {

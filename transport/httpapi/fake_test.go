@@ -249,7 +249,15 @@ func (f *fake) Recalled(_ context.Context, groups []string) ([][]domain.Recall, 
 	return make([][]domain.Recall, len(groups)), nil
 }
 
-func (f *fake) RecalledSince(_ context.Context, afterMS int64, upTo map[string]int64) (map[string][]domain.Recall, error) {
+func (f *fake) Mentions(_ context.Context, _ string, groups []string) ([]domain.FreshMentions, error) {
+	return make([]domain.FreshMentions, len(groups)), nil
+}
+
+func (f *fake) Mentioned(context.Context, string, []domain.Range) (map[string]int64, error) {
+	return nil, nil
+}
+
+func (f *fake) RecalledSince(_ context.Context, afterMS int64, upTo map[string]int64, _ int) (map[string][]domain.Recall, []string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	found := map[string][]domain.Recall{}
@@ -260,7 +268,7 @@ func (f *fake) RecalledSince(_ context.Context, afterMS int64, upTo map[string]i
 			}
 		}
 	}
-	return found, nil
+	return found, nil, nil
 }
 
 func (f *fake) Recall(_ context.Context, o domain.RecallOrder) (domain.RecallOutcome, error) {

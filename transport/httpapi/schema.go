@@ -78,6 +78,7 @@ type syncResult struct {
 	More         bool      `json:"more,omitempty" doc:"With groups."`
 	Type         string    `json:"type,omitempty" enum:"room,group,direct" doc:"Without groups."`
 	Name         string    `json:"name,omitempty" doc:"Without groups."`
+	MentionedSeq int64     `json:"mentioned_seq,omitempty" doc:"Without groups: the highest unread message that mentions the user, where there is one."`
 	LastMessage  *message  `json:"last_message,omitempty" doc:"Without groups, where there is one."`
 }
 

@@ -126,7 +126,7 @@ var frames = map[string]func(dst []byte) []byte{
 	},
 	"synced_nothing": func(dst []byte) []byte { return AppendSynced(dst, 1, nil) },
 	"conversations": func(dst []byte) []byte {
-		list := []domain.Conversation{{Head: *head, Last: &full}, {Head: *room}}
+		list := []domain.Conversation{{Head: *head, Last: &full, MentionedSeq: 7}, {Head: *room}}
 		return AppendConversationList(dst, 1, list, "1700000008000.team")
 	},
 	"conversations_end": func(dst []byte) []byte { return AppendConversationList(dst, 1, nil, "") },

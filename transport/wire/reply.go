@@ -216,6 +216,9 @@ func AppendConversations(dst []byte, list []domain.Conversation, cursor string) 
 		dst = appendInt(dst, "max_seq", c.MaxSeq)
 		dst = appendInt(dst, "read_seq", c.ReadSeq)
 		dst = appendInt(dst, "unread", c.Unread())
+		if c.MentionedSeq > 0 {
+			dst = appendInt(dst, "mentioned_seq", c.MentionedSeq)
+		}
 		if c.Last != nil {
 			dst = append(dst, `,"last_message":`...)
 			dst = c.Last.AppendJSON(dst)
