@@ -37,8 +37,15 @@ func TestMentionsAreFoundUntilTheirMessageIsRecalledOrExpires(t *testing.T) {
 			from, to int64
 			want     int64
 		}{
-			{"ann", 1, 99, 4}, {"ann", 4, 99, 4}, {"ann", 5, 99, 0}, {"ann", 1, 3, 3}, {"ann", 1, 2, 1}, {"bob", 1, 99, 3}, {"cy", 1, 99, 3},
-			{"Ann", 1, 99, 6}, {"cy", 4, 99, 0},
+			{"ann", 1, 99, 4},
+			{"ann", 4, 99, 4},
+			{"ann", 5, 99, 0},
+			{"ann", 1, 3, 3},
+			{"ann", 1, 2, 1},
+			{"bob", 1, 99, 3},
+			{"cy", 1, 99, 3},
+			{"Ann", 1, 99, 6},
+			{"cy", 4, 99, 0},
 		} {
 			require.Equal(t, c.want, mentioned(t, db, c.user, "a", c.from, c.to), "%+v", c)
 		}
