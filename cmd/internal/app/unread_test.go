@@ -376,7 +376,7 @@ func TestUnreadRecallsAndMentionsAreThoseOfAModel(t *testing.T) {
 	eachPair(t, func(t *testing.T, p *pairs) {
 		rapid.Check(t, func(r *rapid.T) {
 			m := p.newModel()
-			for range rapid.IntRange(1, 25).Draw(r, "steps") {
+			for range rapid.IntRange(1, 14).Draw(r, "steps") {
 				switch do := rapid.IntRange(0, 19).Draw(r, "do"); {
 				case do < 7:
 					m.send(r)

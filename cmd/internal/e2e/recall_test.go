@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -169,7 +170,7 @@ func TestRecallsOutliveRedis(t *testing.T) {
 		}
 		m := ann.send("g", say(7)) // both are in the new generation once it is pushed
 		want[m.Seq] = ""
-		other.awaitMatchPush("g", m.Seq)
+		other.awaitMatchingPush("g", m.Seq)
 		s.showsRecalls(t, "emptied", "bob", "g", want)
 	}
 	s.awaitPersisted(patience)
@@ -206,16 +207,6 @@ func TestRecallsOutliveTheirInstance(t *testing.T) {
 	s.awaitPersisted(patience)
 	s.showsRecalls(t, "written", "bob", "g", want)
 	s.sound()
-}
-
-// awaitMatchPush waits until a message was pushed.
-func (c *client) awaitMatchPush(group string, seq int64) {
-	c.t.Helper()
-	if !c.wait(patience, func() bool {
-		return slices.ContainsFunc(c.pushes[group], func(f frame) bool { return f.Seq == seq })
-	}) {
-		c.t.Fatalf("%s: message %d of %s was not pushed (%v)", c.user, seq, group, c.why())
-	}
 }
 
 // TestRecallsAgainstAModel sends, recalls and reads at random, and looks after each step what one of the instances says.
@@ -271,4 +262,140 @@ func TestRecallsAgainstAModel(t *testing.T) {
 	s.deleteKeys("hearth:{*}:recent:*")
 	s.showsRecalls(t, "as MySQL has it", "ann", "g", recalled)
 	s.sound()
+}
+
+// TestRecallByEveryRole: who recalls whose messages, over HTTP and over the WebSocket, on two instances.
+func TestRecallByEveryRole(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, setup{instances: 2})
+	for kind, g := range map[string]string{"group": "g", "room": "r"} {
+		s.server(0).post("/v1/groups", fields{
+			"group": g, "type": kind, "name": g, "owner": "olivia", "members": []string{"adam", "abe", "mia", "max"},
+		}).ok(http.StatusCreated, nil)
+		for _, user := range []string{"adam", "abe"} {
+			s.server(0).patch("/v1/groups/"+g+"/members/"+user, fields{"role": "admin"}).ok(http.StatusOK, nil)
+		}
+	}
+	for n, c := range []struct{ who, group, sender, code string }{
+		{"olivia", "g", "olivia", ""},
+		{"olivia", "g", "adam", ""},
+		{"olivia", "g", "mia", ""},
+		{"adam", "g", "olivia", "forbidden"},
+		{"adam", "g", "abe", "forbidden"},
+		{"adam", "g", "adam", ""},
+		{"adam", "g", "mia", ""},
+		{"mia", "g", "mia", ""},
+		{"mia", "g", "max", "forbidden"},
+		{"mia", "g", "olivia", "forbidden"},
+		{"eve", "g", "mia", "not_member"},
+		{"eve", "r", "eve", ""},
+		{"eve", "r", "mia", "forbidden"},
+		{"adam", "r", "eve", ""},
+		{"mia", "dm:max:mia", "mia", ""},
+		{"mia", "dm:max:mia", "max", "forbidden"},
+		{"eve", "dm:max:mia", "max", "not_member"},
+		{"", "g", "olivia", ""},
+		{"", "dm:max:mia", "max", ""},
+	} {
+		for over := range 2 {
+			m := s.sendAs(n%2, c.group, c.sender)
+			var code string
+			switch {
+			case over == 0 && c.who != "":
+				code = string(codeOf(s.connect((n+1)%2, c.who).try("recall", fields{"group": c.group, "seq": m.Seq}, nil)))
+			default:
+				caller := s.server((n + 1) % 2)
+				if c.who != "" {
+					caller = s.user((n+1)%2, c.who)
+				}
+				a := caller.delete(fmt.Sprintf("/v1/groups/%s/messages/%d", c.group, m.Seq))
+				if c.code == "" {
+					a.ok(http.StatusNoContent, nil)
+				} else {
+					a.refused(http.StatusForbidden, c.code, "")
+				}
+				code = c.code
+			}
+			if code != c.code {
+				t.Errorf("%q recalls what %s sent to %s: got %q, want %q", c.who, c.sender, c.group, code, c.code)
+			}
+			s.shows(c.group, c.sender, m.Seq, c.code == "")
+		}
+	}
+	s.sound()
+}
+
+// sendAs sends a message over HTTP; a direct conversation is opened by it.
+func (s *stack) sendAs(n int, group, user string) (m sent) {
+	s.t.Helper()
+	path := "/v1/groups/" + group + "/messages"
+	if _, peers, ok := strings.Cut(group, "dm:"); ok {
+		path = "/v1/direct/" + strings.Trim(strings.ReplaceAll(peers, user, ""), ":") + "/messages"
+	}
+	s.user(n, user).post(path, fields{"body": textBody("hello")}).ok(http.StatusCreated, &m)
+	return m
+}
+
+// shows fails unless every instance shows this message with or without its content, also among the user's conversations.
+func (s *stack) shows(group, user string, seq int64, recalled bool) {
+	s.t.Helper()
+	for n := range s.instances {
+		one := fmt.Sprintf("/v1/groups/%s/messages/%d", group, seq)
+		if a := s.user(n, user).get(one); strings.Contains(string(a.Body), `"body"`) == recalled {
+			s.t.Errorf("message %d of %s on instance %d: got %s, want recalled %v", seq, group, n, a.Body, recalled)
+		}
+	}
+}
+
+// TestWhoComesBackLearnsOfRecalls: Redis is emptied right behind the answer to a recall, and whoever was away asks the other
+// instance what was recalled meanwhile. Nothing brings the content back, nor the mention.
+func TestWhoComesBackLearnsOfRecalls(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, setup{instances: 2, env: slowly})
+	s.createGroup("group", "g", "ann", "bob")
+	ann, bob := s.connect(0, "ann"), s.connect(1, "bob")
+	var first, last sent
+	ann.do("send", fields{"group": "g", "body": textBody("one"), "mentions": []string{"bob"}}, &first)
+	ann.do("send", fields{"group": "g", "body": textBody("two"), "mentions": []string{"bob"}}, &last)
+	bob.awaitPushes("g", 2)
+	if got := s.heads(1, "bob")["g"]; got.MentionedSeq != 2 || got.Unread != 2 {
+		t.Errorf("before: got %+v, want 2 unread and 2 mentioned", got)
+	}
+	bob.close()
+	ann.do("recall", fields{"group": "g", "seq": last.Seq}, nil)
+	if err := s.rdb.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for n := range s.instances {
+		got := s.heads(n, "bob")["g"]
+		if got.MentionedSeq != 1 || got.Unread != 2 || len(got.LastMessage.Body) > 0 || got.LastMessage.Seq != 2 {
+			t.Errorf("instance %d: got %+v, want 2 unread, 1 mentioned and a tombstone", n, got)
+		}
+	}
+	s.showsRecalls(t, "emptied", "bob", "g", map[int64]string{1: "", 2: "ann"})
+	var back tombs
+	s.connect(0, "bob").do("subscribe", fields{"group": "g", "after_seq": 2, "recalled_after_ms": last.TimeMS - 1}, &back)
+	if !slices.Equal(back.Recalled, []int64{2}) {
+		t.Errorf("recalled: got %v, want 2", back.Recalled)
+	}
+	s.sound()
+}
+
+// conversation is a head in the list of a user's groups.
+type conversation struct {
+	Group        string  `json:"group"`
+	Unread       int64   `json:"unread"`
+	MentionedSeq int64   `json:"mentioned_seq"`
+	LastMessage  message `json:"last_message"`
+}
+
+func (s *stack) heads(n int, user string) map[string]conversation {
+	s.t.Helper()
+	var list struct{ Results []conversation }
+	s.user(n, user).post("/v1/sync", fields{}).ok(http.StatusOK, &list)
+	heads := make(map[string]conversation)
+	for _, c := range list.Results {
+		heads[c.Group] = c
+	}
+	return heads
 }
