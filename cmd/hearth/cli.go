@@ -36,7 +36,7 @@ type CLI struct {
 	Tail        TailCmd        `cmd:"" group:"look" help:"Print a group's messages as they come."`
 	Pull        PullCmd        `cmd:"" group:"look" help:"Print messages of a group."`
 	Dead        DeadCmd        `cmd:"" group:"look" help:"List and retry messages that MySQL has refused."`
-	Hooks       HooksCmd       `cmd:"" group:"look" help:"Try the receiver of webhooks."`
+	Hooks       HooksCmd       `cmd:"" group:"look" help:"Try the receiver of webhooks, and see to what it did not take."`
 	Bench       bench.Cmd      `cmd:"" group:"look" help:"Put load on running instances over the public API, and check what they promise."`
 	Verify      VerifyCmd      `cmd:"" group:"look" help:"Audit a live system: Redis against MySQL."`
 	Healthcheck HealthcheckCmd `cmd:"" group:"look" help:"Ask an instance whether it is well; for containers."`

@@ -22,7 +22,10 @@ import (
 
 // HooksCmd is `hearth hooks`.
 type HooksCmd struct {
-	Test HooksTestCmd `cmd:"" help:"Post a sample of each event to a receiver, and tell what it answers and what to fix."`
+	Test   HooksTestCmd   `cmd:"" help:"Post a sample of each event to a receiver, and tell what it answers and what to fix."`
+	List   HooksListCmd   `cmd:"" help:"List the events that were given up because the receiver did not take them."`
+	Retry  HooksRetryCmd  `cmd:"" help:"Have events told after all that were given up: all, or those of a group."`
+	Replay HooksReplayCmd `cmd:"" help:"Have messages of a group told once more, as after_send."`
 }
 
 // HooksTestCmd is `hearth hooks test`.

@@ -35,6 +35,7 @@ type listener struct {
 	mu       sync.Mutex // guards what follows
 	server   *httptest.Server
 	fails    float64       // share of requests that it fails, half of them behind having taken the event
+	refuses  bool          // it takes nothing
 	hangs    chan struct{} // while not nil, requests get no answer until it is closed
 	asked    int
 	repeated int
@@ -88,6 +89,13 @@ func (l *listener) set(fails float64, hang bool) {
 	}
 }
 
+// refuse says whether every request fails, with nothing taken.
+func (l *listener) refuse(on bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refuses = on
+}
+
 // env has the instances post here. They retry sooner than in life, so that the test ends.
 func (l *listener) env(more map[string]string) map[string]string {
 	env := map[string]string{
@@ -126,7 +134,7 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l.mu.Lock()
 	hangs, luck := l.hangs, rand.Float64()
 	l.asked++
-	if hangs == nil && luck >= l.fails/2 {
+	if hangs == nil && !l.refuses && luck >= l.fails/2 {
 		if l.ids[e.id] {
 			l.repeated++
 		} else {
@@ -134,7 +142,7 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			l.events[data.Group] = append(l.events[data.Group], e)
 		}
 	}
-	fails := luck < l.fails
+	fails := l.refuses || luck < l.fails
 	l.mu.Unlock()
 	if hangs != nil {
 		select {
@@ -324,4 +332,52 @@ func TestAHangingReceiverHoldsUpNobody(t *testing.T) {
 	}
 	l.set(0, false)
 	l.toldAll(acks, groups...)
+}
+
+// TestEventsThatAreGivenUp: what the receiver does not take for too long is listed, and told when an operator says so.
+func TestEventsThatAreGivenUp(t *testing.T) {
+	t.Parallel()
+	l := startListener(t)
+	s := newStack(t, setup{env: l.env(map[string]string{"HEARTH_WEBHOOKS_RETRY_FOR": "1s"})})
+	s.does(0, []string{"hooks", "list"})
+	l.refuse(true)
+	s.createGroup("group", "g", "ann", "bob")
+	ann := s.connect(0, "ann")
+	for n := range 3 {
+		ann.send("g", say(n))
+	}
+	await(t, 3*patience, "all is given up", func() (bool, any) {
+		untold := s.count("SELECT COUNT(*) FROM hook_position WHERE pending") + s.count("SELECT COUNT(*) FROM hook_outbox WHERE dead_time=0")
+		return untold == 0 && s.count("SELECT COALESCE(SUM(to_seq-from_seq+1),0) FROM hook_outbox WHERE event='after_send'") == 3, untold
+	})
+	list := s.does(0, []string{"hooks", "list"}, "group_changed  g", "after_send  g 1", "the receiver answered 500")
+	if strings.Contains(s.does(0, []string{"hooks", "list", "--group", "h"}), "g") {
+		t.Errorf("of another group: got %s", list)
+	}
+	s.does(0, []string{"hooks", "list", "--json"}, `{"event":"group_changed","group":"g",`, `"data":{"group":"g","change":"created"`)
+	if n := len(l.of("g", "")); n > 0 {
+		t.Errorf("%d events were taken, want none", n)
+	}
+
+	l.refuse(false)
+	s.does(0, []string{"hooks", "retry", "--group", "h"}, "0 will be told")
+	s.does(0, []string{"hooks", "retry"}, "will be told after all")
+	var what []string
+	await(t, patience, "what was given up is told", func() (bool, any) {
+		what = nil
+		for _, e := range l.of("g", "") {
+			what = append(what, fmt.Sprint(e.Type, " ", e.seq))
+		}
+		return len(what) == 4, what
+	})
+	if got := strings.Join(what, ", "); got != "group_changed 0, after_send 1, after_send 2, after_send 3" {
+		t.Errorf("got %s, want them in their order", got)
+	}
+	s.does(0, []string{"hooks", "replay", "g", "2.."}, "2 messages will be told again")
+	s.does(0, []string{"hooks", "replay", "g", "1"}, "1 messages will be told again")
+	s.does(1, []string{"hooks", "replay", "g", "17..42"}, "no messages there")
+	await(t, patience, "the messages are told again", func() (bool, any) {
+		_, repeated := l.counts()
+		return repeated == 3, repeated
+	})
 }
