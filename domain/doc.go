@@ -23,6 +23,7 @@
 //   - notice: an event without a seq on its way to the connections of an instance; a signal is one that a user sends.
 //   - resync: telling a slow consumer, or one in doubt, to subscribe to a group again.
 //   - canary: what an instance publishes to itself to know that pub/sub works.
+//   - outbox: what a transaction in MySQL left to be done elsewhere: changes that Redis has to get, events that webhooks are told.
 //   - drain: the way out of an instance, with every client sent elsewhere.
 //   - heat: the number of distinct users who spoke in a group during the last five minutes.
 package domain

@@ -40,9 +40,9 @@ type outbox struct {
 	heard  map[string][]string             // what it took, by group
 	at     map[string][]time.Time          // when it was asked about a group
 	now    int                             // requests under way
-	most   int                             // of now
+	most   int                             // of now at the same time
 	within map[string]int                  // of now, by group
-	broken []string
+	mostIn int                             // of within
 }
 
 func newOutbox() *outbox {
@@ -207,7 +207,7 @@ func (o *outbox) Post(_ context.Context, h domain.Hook) error {
 	o.asked, o.at[group] = append(o.asked, group+" "+event), append(o.at[group], time.Now())
 	o.now++
 	o.within[group]++
-	o.most = max(o.most, o.now)
+	o.most, o.mostIn = max(o.most, o.now), max(o.mostIn, o.within[group])
 	takes := o.takes
 	o.mu.Unlock()
 	time.Sleep(takes)
@@ -327,6 +327,7 @@ func TestMessagesAreToldInOrderAndGroupsBesideEachOther(t *testing.T) {
 			require.Equal(t, words(1, 700), o.heardOf(g))
 		}
 		require.Equal(t, 4, o.most, "as many at a time as there are workers")
+		require.Equal(t, 1, o.mostIn, "and one of a group")
 		settle(time.Minute)
 		require.Equal(t, len(groups)*700, o.requests(), "nothing is told twice")
 	})

@@ -18,10 +18,17 @@ import (
 // BenchmarkInsertMessages is the persister's hot path: 200 users in 100 groups. Beside wall time it reports the CPU
 // time of this process and of mariadbd for a row, which neighbours on the machine hardly move.
 func BenchmarkInsertMessages(b *testing.B) {
-	for _, rows := range []int{1, 20, 137, 500, 1000} {
-		b.Run(fmt.Sprint(rows, " rows"), func(b *testing.B) {
+	for _, c := range []struct {
+		rows  int
+		hooks bool
+	}{{1, false}, {20, false}, {137, false}, {500, false}, {1000, false}, {20, true}, {1000, true}} {
+		rows, name := c.rows, fmt.Sprint(c.rows, " rows")
+		if c.hooks {
+			name += ", webhooks"
+		}
+		b.Run(name, func(b *testing.B) {
 			s := testserver.StartMySQL(b)
-			db, err := Open(context.Background(), Config{DSN: s.DSN()})
+			db, err := Open(context.Background(), Config{DSN: s.DSN(), Hooks: c.hooks})
 			if err != nil {
 				b.Fatal(err)
 			}
