@@ -622,7 +622,7 @@ func toldInOrder(t *testing.T, rt *rapid.T, seed uint64) {
 	stops := []func(){tells(t, o, cfg), tells(t, o, cfg)}
 	last := make(map[string]int64)
 	changes := make(map[string]int)
-	for range 40 {
+	for range 25 {
 		g := groups[r.IntN(len(groups))]
 		n := int64(1 + r.IntN(70))
 		switch what := r.IntN(10); {
