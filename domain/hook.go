@@ -71,14 +71,14 @@ func (r *OutboxRow) Hook() Hook {
 }
 
 // RecalledHook is what is told of a recall.
-func RecalledHook(group string, seq int64, by string, timeMS int64) OutboxRow {
+func RecalledHook(r Recall) OutboxRow {
 	data := encodeEvent(struct {
 		Group  string `json:"group"`
 		Seq    int64  `json:"seq"`
 		By     string `json:"by"`
 		TimeMS int64  `json:"time_ms"`
-	}{group, seq, by, timeMS})
-	return OutboxRow{Group: group, Event: HookRecalled, From: seq, To: seq, Data: data, TimeMS: timeMS}
+	}{r.Group, r.Seq, r.By, r.TimeMS})
+	return OutboxRow{Group: r.Group, Event: HookRecalled, From: r.Seq, To: r.Seq, Data: data, TimeMS: r.TimeMS}
 }
 
 // changedHook is what is told of a change: what the event group says, and of a group that was made or updated how it is now.

@@ -41,7 +41,7 @@ func TestHooksHaveIDsOfTheirOwnThatStay(t *testing.T) {
 			for seq := range int64(3) {
 				m := domain.UntoldMessage{Record: domain.Record{Group: group, Seq: seq, Tail: []byte("}")}}
 				ids[m.Hook().ID] = true
-				r := domain.RecalledHook(group, seq, "ann", 5)
+				r := domain.RecalledHook(domain.Recall{Group: group, Seq: seq, By: "ann", TimeMS: 5})
 				r.ID = seq
 				ids[r.Hook().ID] = true
 			}

@@ -94,13 +94,12 @@ func (d *DB) queueLate(ctx context.Context, tx *sql.Tx, msgs []*domain.Message) 
 	return d.queueRows(ctx, tx, rows)
 }
 
-// queueRecalled notes that a recall is to be told. It belongs into the transaction that marks the row as recalled, and only
-// when that has changed the row: a repeated batch tells nothing.
-func (d *DB) queueRecalled(ctx context.Context, tx *sql.Tx, group string, seq int64, by string, timeMS int64) error {
+// queueRecalled notes that a recall is to be told, in the transaction that writes it; not when that was done before.
+func (d *DB) queueRecalled(ctx context.Context, tx *sql.Tx, r domain.Recall) error {
 	if !d.hooks {
 		return nil
 	}
-	return d.queueRows(ctx, tx, []domain.OutboxRow{domain.RecalledHook(group, seq, by, timeMS)})
+	return d.queueRows(ctx, tx, []domain.OutboxRow{domain.RecalledHook(r)})
 }
 
 // queueChange notes that a change of a group is to be told.

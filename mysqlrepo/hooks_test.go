@@ -203,15 +203,26 @@ func TestChangesAreQueuedInTheOrderOfTheirVersions(t *testing.T) {
 	})
 }
 
-func TestARecallIsQueuedInItsTransaction(t *testing.T) {
+func TestARecallIsQueuedOnce(t *testing.T) {
 	onEachWithHooks(t, func(t *testing.T, db *DB) {
-		err := db.tx(t.Context(), func(tx *sql.Tx) error { return db.queueRecalled(t.Context(), tx, "g", 3, "ann", 17) })
-		require.NoError(t, err)
+		gen := raise(t, db, db.partitions.Of("g"))
+		list := messages("g", 1, 5, gen)
+		insert(t, db, list[:4]...)
+		recall := domain.Recall{Group: "g", Seq: 3, By: "ann", TimeMS: 17}
+		for range 2 {
+			require.NoError(t, db.RecallMessages(t.Context(), []domain.Recall{recall}))
+		}
 		require.Equal(t, []string{`recalled 3-3 {"group":"g","seq":3,"by":"ann","time_ms":17}`}, outbox(t, db, "g"))
+		early := domain.Recall{Group: "g", Seq: 5, By: "key", TimeMS: 18}
+		early.ApplyTo(&list[4])
+		for range 2 { // recalled before it was stored, and stored twice
+			insert(t, db, list[4])
+		}
+		require.NoError(t, db.RecallMessages(t.Context(), []domain.Recall{early, {Group: "g", Seq: 9, By: "key", TimeMS: 19}}))
+		require.Equal(t, `recalled 5-5 {"group":"g","seq":5,"by":"key","time_ms":18}`, outbox(t, db, "g")[1])
 		db.hooks = false
-		err = db.tx(t.Context(), func(tx *sql.Tx) error { return db.queueRecalled(t.Context(), tx, "g", 4, "ann", 18) })
-		require.NoError(t, err)
-		require.Len(t, outbox(t, db, "g"), 1)
+		require.NoError(t, db.RecallMessages(t.Context(), []domain.Recall{{Group: "g", Seq: 4, By: "ann", TimeMS: 20}}))
+		require.Len(t, outbox(t, db, "g"), 2)
 	})
 }
 
@@ -246,7 +257,9 @@ func TestWhatIsGivenUpIsListedAndRetried(t *testing.T) {
 		require.NoError(t, db.GiveUpMessages(ctx, "g", 4, 6, 17, "status 500"))
 		require.NoError(t, db.GiveUpMessages(ctx, "g", 4, 6, 17, "status 500")) // of an instance that is behind
 		require.NoError(t, db.GiveUpMessages(ctx, "g", 7, 7, 17, "status 410"))
-		require.NoError(t, db.tx(ctx, func(tx *sql.Tx) error { return db.queueRecalled(ctx, tx, "h", 3, "ann", 17) }))
+		require.NoError(t, db.tx(ctx, func(tx *sql.Tx) error {
+			return db.queueRecalled(ctx, tx, domain.Recall{Group: "h", Seq: 3, By: "ann", TimeMS: 17})
+		}))
 		rows, err := db.OutboxRows(ctx, "h", 10)
 		require.NoError(t, err)
 		require.NoError(t, db.GiveUpRow(ctx, rows[0].ID, "status 500"))

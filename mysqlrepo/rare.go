@@ -87,13 +87,18 @@ func stillThere(ctx context.Context, tx *sql.Tx, msgs []*domain.Message) ([]*dom
 	return slices.DeleteFunc(slices.Clone(msgs), func(m *domain.Message) bool { return recalled[storedKey{m.Group, m.Seq}] }), nil
 }
 
-// insertRecall notes a recall; the first one of a message counts.
+// insertRecall notes a recall, for those who ask later and for the webhooks; the first one of a message counts.
 func (d *DB) insertRecall(ctx context.Context, tx *sql.Tx, r domain.Recall) error {
 	query := "INSERT INTO recall (group_id, msg_seq, recalled_time, recalled_by) VALUES (?,?,?,?)" + d.dialect.keepGroup
-	if _, err := tx.ExecContext(ctx, query, r.Group, r.Seq, r.TimeMS, r.By); err != nil {
+	result, err := tx.ExecContext(ctx, query, r.Group, r.Seq, r.TimeMS, r.By)
+	if err != nil {
 		return fmt.Errorf("insert recall: %w", err)
 	}
-	return nil
+	inserted, err := result.RowsAffected()
+	if err != nil || inserted == 0 {
+		return err
+	}
+	return d.queueRecalled(ctx, tx, r)
 }
 
 // expireRare deletes what belongs to messages of a group up to a seq.
