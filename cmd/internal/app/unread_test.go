@@ -395,6 +395,9 @@ func TestUnreadRecallsAndMentionsAreThoseOfAModel(t *testing.T) {
 				}
 				m.check(r)
 			}
+			m.persist(r)
+			m.empty()
+			m.check(r) // what MySQL has by itself
 		})
 	})
 }
