@@ -586,6 +586,11 @@ func (w *world) recallRows(recalls []domain.Recall) {
 
 func (c *client) RecallMessages(ctx context.Context, recalls []domain.Recall) error {
 	return c.request(ctx, "recall", nil, func() (int, error) {
+		for _, r := range recalls {
+			if c.strange[r.By] {
+				return 0, refusedError{}
+			}
+		}
 		c.recallRows(recalls)
 		return len(recalls), nil
 	})

@@ -156,15 +156,31 @@ func (j *Journal) writeMarks(ctx context.Context, partition int, all map[domain.
 
 // writeRecalls comes behind the messages. The rows of others' messages are there, too: whoever recalls keeps the message
 // that MySQL may not have.
-func (j *Journal) writeRecalls(ctx context.Context, partition int, recalls []domain.Recall) error {
-	if len(recalls) == 0 {
-		return nil
+func (j *Journal) writeRecalls(ctx context.Context, partition int, all []domain.Recall) error {
+	for recalls := range slices.Chunk(all, j.batch) {
+		if err := j.saveRecalls(ctx, recalls); err != nil {
+			return err
+		}
+		j.journal.Written(partition, domain.Unwritten{Recalls: recalls})
 	}
-	if err := j.rows.RecallMessages(ctx, recalls); err != nil {
-		return fmt.Errorf("write %d recalls of the journal: %w", len(recalls), err)
-	}
-	j.journal.Written(partition, domain.Unwritten{Recalls: recalls})
 	return nil
+}
+
+// saveRecalls gives up recalls that MySQL refuses, as saveMarks does: the generation would wait for them for ever.
+func (j *Journal) saveRecalls(ctx context.Context, recalls []domain.Recall) error {
+	err := j.rows.RecallMessages(ctx, recalls)
+	reason, refused := refusal(err)
+	switch half := len(recalls) / 2; {
+	case err == nil:
+		return nil
+	case !refused:
+		return fmt.Errorf("write %d recalls of the journal: %w", len(recalls), err)
+	case half == 0:
+		j.log.Error().Str("group", recalls[0].Group).Int64("seq", recalls[0].Seq).Str("reason", reason).Msg("recall refused by MySQL, given up")
+		return nil
+	default:
+		return errors.Join(j.saveRecalls(ctx, recalls[:half]), j.saveRecalls(ctx, recalls[half:]))
+	}
 }
 
 func (j *Journal) insert(ctx context.Context, partition int, messages []domain.Message) error {

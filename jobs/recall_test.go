@@ -87,3 +87,21 @@ func TestTheJournalWritesRecalls(t *testing.T) {
 	require.Empty(t, left.Recalls)
 	require.Equal(t, []string{"types", "insert", "recall", "flushed"}, k.names())
 }
+
+// What MySQL refuses of them holds up no generation.
+func TestTheJournalGivesUpRecallsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	k := w.keeper(100)
+	log, group := logOf(1, 1), groupIn(1, 0)
+	k.accept(t, log, group, 3)
+	for n, by := range []string{"ann", "strange", "ann"} {
+		require.True(t, k.kept.KeepRecall(domain.Recall{Group: group, Seq: firstSeq(1) + int64(n), Gen: 1, TimeMS: 77, By: by}))
+	}
+	w.strange["strange"] = true
+	require.NoError(t, k.job.Flush(t.Context(), 1, 2))
+	left, err := k.kept.All(1)
+	require.NoError(t, err)
+	require.Empty(t, left.Recalls)
+	require.Equal(t, 2, w.recalledRows())
+}

@@ -41,12 +41,15 @@ local function first_seq(recent)
 end
 
 local function forget_recalls(group, recent, recalled)
-  local first = first_seq(recent)
+  local first, waits = first_seq(recent), false
   for _, seq in ipairs(redis.call('HKEYS', recalled)) do
-    local old = not first or tonumber(seq) < first
-    if old and redis.call('HEXISTS', KEYS[4], group .. '|' .. seq) == 0 then redis.call('HDEL', recalled, seq) end
+    if redis.call('HEXISTS', KEYS[4], group .. '|' .. seq) == 1 then
+      waits = true
+    elseif not first or tonumber(seq) < first then
+      redis.call('HDEL', recalled, seq)
+    end
   end
-  redis.call('PEXPIRE', recalled, ARGV[3])
+  if not waits then redis.call('PEXPIRE', recalled, ARGV[3]) end -- recall.lua lets it live on until MySQL knows
 end
 
 local first_key, first_arg = 5 + 3 * groups + 2 * refused, 8 + 2 * groups + 2 * refused

@@ -208,6 +208,9 @@ func TestARecallIsRememberedAsLongAsItIsNeeded(t *testing.T) {
 		e.commit(t, "g", all)
 		require.NotContains(t, e.shown(t, domain.Range{Group: "g"}), int64(1), "trimmed")
 		require.ElementsMatch(t, []int64{1, 1150}, remembered(), "the rows are not updated yet")
+		ttl, err := e.store.rdb.PTTL(ctx, recalledKey(p, 1, "g")).Result()
+		require.NoError(t, err)
+		require.Negative(t, ttl, "for as long as that takes")
 		require.Empty(t, written())
 
 		var recalls []domain.LogEntry
@@ -225,7 +228,7 @@ func TestARecallIsRememberedAsLongAsItIsNeeded(t *testing.T) {
 		require.NotContains(t, e.shown(t, domain.Range{Group: "g"})[1150], "body")
 		require.NoError(t, e.store.SetHoles(ctx, "g", domain.Holes{{From: 1, To: 1150, Reason: domain.HoleExpired}}))
 		require.Empty(t, remembered())
-		ttl, err := e.store.rdb.PTTL(ctx, recalledKey(p, 1, "g")).Result()
+		ttl, err = e.store.rdb.PTTL(ctx, recalledKey(p, 1, "g")).Result()
 		require.NoError(t, err)
 		require.Negative(t, ttl, "nothing is left")
 	})
