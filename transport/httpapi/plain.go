@@ -27,29 +27,31 @@ const (
 // addPlainRoutes describes what this package or the program serves without huma, so that the OpenAPI file has
 // every route.
 func (a *api) addPlainRoutes() {
+	schemas := a.huma.OpenAPI().Components.Schemas
 	text := &huma.Schema{Type: huma.TypeString}
 	for _, rt := range []plainRoute{
 		{
-			"/v1/openapi.yaml", "getOpenAPI", selfTag, "The OpenAPI file", "",
-			map[int]string{200: "OpenAPI 3.1"}, "application/yaml", text,
+			path: "/v1/openapi.yaml", id: "getOpenAPI", tag: selfTag, summary: "The OpenAPI file",
+			answers: map[int]string{200: "OpenAPI 3.1"}, media: "application/yaml", schema: text,
 		},
 		{
-			"/v1/docs", "getDocs", selfTag, "A page made of the OpenAPI file", "",
-			map[int]string{200: "HTML"}, "text/html", text,
+			path: "/v1/docs", id: "getDocs", tag: selfTag, summary: "A page made of the OpenAPI file",
+			answers: map[int]string{200: "HTML"}, media: "text/html", schema: text,
 		},
 		{
-			"/healthz", "getHealth", healthTag, "Whether the process is up", "",
-			map[int]string{200: "It is."}, "application/json", schemaOf[alive](a.huma.OpenAPI().Components.Schemas),
+			path: "/healthz", id: "getHealth", tag: healthTag, summary: "Whether the process is up",
+			answers: map[int]string{200: "It is."}, media: "application/json", schema: schemaOf[alive](schemas),
 		},
 		{
-			"/readyz", "getReadiness", healthTag, "Whether messages can flow, and why not", "For load balancers.",
-			map[int]string{200: "They can.", 503: "They cannot; or the instance is leaving."}, "application/json",
-			schemaOf[readiness](a.huma.OpenAPI().Components.Schemas),
+			path: "/readyz", id: "getReadiness", tag: healthTag, summary: "Whether messages can flow, and why not",
+			description: "For load balancers.",
+			answers:     map[int]string{200: "They can.", 503: "They cannot; or the instance is leaving."},
+			media:       "application/json", schema: schemaOf[readiness](schemas),
 		},
 		{
-			"/metrics", "getMetrics", healthTag, "Metrics for Prometheus",
-			"Served where `http.internal_addr` says, not where users come; on the one address there is when it is empty.",
-			map[int]string{200: "The text format of Prometheus."}, "text/plain", text,
+			path: "/metrics", id: "getMetrics", tag: healthTag, summary: "Metrics for Prometheus",
+			description: "Served where `http.internal_addr` says, not where users come; on the one address there is when it is empty.",
+			answers:     map[int]string{200: "The text format of Prometheus."}, media: "text/plain", schema: text,
 		},
 	} {
 		a.huma.OpenAPI().AddOperation(rt.operation())
@@ -100,7 +102,7 @@ func (a *api) addWebSocket() {
 	}
 	a.documentErrors(op,
 		domain.CodeBadRequest, domain.CodeUnauthorized, domain.CodeForbidden, domain.CodeAlreadyOnline,
-		domain.CodeOverloaded, domain.CodeUnavailable, domain.CodeInternal,
+		domain.CodeRateLimited, domain.CodeOverloaded, domain.CodeUnavailable, domain.CodeInternal,
 	)
 	a.huma.OpenAPI().AddOperation(op)
 }

@@ -94,16 +94,21 @@ func (a *api) addUploads(r chi.Router) {
 		Security:    []map[string][]string{},
 	}
 	a.documentErrors(&put, domain.CodeBadRequest, domain.CodeForbidden, domain.CodeNotFound, domain.CodeConflict,
-		domain.CodeTooLarge, domain.CodeOverloaded, domain.CodeUnavailable, domain.CodeInternal)
+		domain.CodeTooLarge, domain.CodeRateLimited, domain.CodeOverloaded, domain.CodeUnavailable, domain.CodeInternal)
+	a.documentProblem(&put, http.StatusLengthRequired, domain.CodeBadRequest)
 	get := huma.Operation{
 		Method: http.MethodGet, Path: uploadRoute, OperationID: "getUpload", Tags: []string{uploadTag}, Parameters: path,
 		Summary: "Download an upload",
 		Description: "No token: who knows the URL may read it. Pictures, sound and video come as what they are, everything else as " +
 			"a file to be saved. Takes Range and If-None-Match; HEAD likewise.",
-		Responses: map[string]*huma.Response{"200": {Description: "The bytes", Content: bytes}, "206": {Description: "A range of them", Content: bytes}},
-		Security:  []map[string][]string{},
+		Responses: map[string]*huma.Response{
+			"200": {Description: "The bytes", Content: bytes}, "206": {Description: "A range of them", Content: bytes},
+			"304": {Description: "They are what If-None-Match names"},
+		},
+		Security: []map[string][]string{},
 	}
-	a.documentErrors(&get, domain.CodeNotFound, domain.CodeUnavailable, domain.CodeInternal)
+	a.documentErrors(&get, domain.CodeNotFound, domain.CodeRateLimited, domain.CodeUnavailable, domain.CodeInternal)
+	a.documentProblem(&get, http.StatusRequestedRangeNotSatisfiable, domain.CodeBadRequest)
 	a.huma.OpenAPI().AddOperation(&put)
 	a.huma.OpenAPI().AddOperation(&get)
 }
