@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,8 @@ type walkOp struct {
 var (
 	groupInput = input{name: "group", kind: "group", must: true}
 	afterInput = input{name: "after_seq", kind: "int", wrong: []wrongValue{{-1, badRequest, false}}}
+
+	recalledInput = input{name: "recalled_after_ms", kind: "int", wrong: []wrongValue{{-1, badRequest, false}}}
 )
 
 var opTable = []walkOp{
@@ -36,24 +39,29 @@ var opTable = []walkOp{
 		inputs: []input{groupInput, kindInput, dataInput},
 	},
 	{
-		op: "subscribe", shape: "entered", full: `{"group":"{g}","after_seq":0,"limit":1}`,
+		op: "subscribe", shape: "entered", full: `{"group":"{g}","after_seq":0,"limit":1,"recalled_after_ms":0}`,
 		also:   []string{`{"group":"{g}"}`, `{"group":"{g}","after_seq":4503599627370496,"limit":100000}`},
-		inputs: []input{groupInput, afterInput, limitInput},
+		inputs: []input{groupInput, afterInput, limitInput, recalledInput},
 	},
 	{op: "unsubscribe", shape: "none", full: `{"group":"{g}"}`, inputs: []input{groupInput}},
 	{
-		op: "sync", shape: "synced", full: `{"groups":{"{g}":0},"limit":1,"max_bytes":1048576}`, also: []string{`{"groups":{}}`},
+		op: "sync", shape: "synced", full: `{"groups":{"{g}":0},"limit":1,"max_bytes":1048576,"recalled_after_ms":0}`, also: []string{`{"groups":{}}`},
 		inputs: []input{
 			{name: "groups", kind: "object", wrong: []wrongValue{{fields{"g": -1}, badRequest, false}, {fields{"g": "1"}, badRequest, false}, {manyGroups(201), tooLarge, false}}},
 			limitInput,
 			{name: "max_bytes", kind: "int", wrong: []wrongValue{{0, badRequest, false}}},
+			recalledInput,
 		},
 	},
 	{op: "sync", shape: "heads", full: `{}`, inputs: []input{{name: "cursor", kind: "text", wrong: []wrongValue{{"no cursor", badRequest, false}}}}},
 	{
-		op: "pull", shape: "page", full: `{"group":"{g}","after_seq":0,"limit":200}`,
+		op: "pull", shape: "page", full: `{"group":"{g}","after_seq":0,"limit":200,"recalled_after_ms":0}`,
 		also:   []string{`{"group":"{g}"}`, `{"group":"{g}","before_seq":2}`, `{"group":"{g}","before_ms":1}`, `{"group":"{g}","limit":100000}`},
-		inputs: []input{groupInput, afterInput, limitInput},
+		inputs: []input{groupInput, afterInput, limitInput, recalledInput},
+	},
+	{
+		op: "recall", shape: "none", full: `{"group":"{g}","seq":2}`,
+		inputs: []input{groupInput, {name: "seq", kind: "int", must: true, wrong: []wrongValue{{0, badRequest, false}, {-1, badRequest, false}}}},
 	},
 	{
 		op: "pull", shape: "page", full: `{"group":"{g}","before_seq":1}`,
@@ -97,6 +105,9 @@ func (w *walk) walkOps(t *testing.T) {
 			user := w.fresh("walker")
 			g := w.group(t, "room open")
 			fill := func(request string) string { return strings.ReplaceAll(w.fill(request, g), "{token}", token(user)) }
+			if o.op == "recall" { // one's own
+				w.call(t, user, http.MethodPost, "/v1/groups/"+g+"/messages", fields{"body": textBody(say("mine"))}).fine(t, 201, "sent")
+			}
 			for _, m := range mistakes(t, fill(o.full), o.inputs) {
 				_, err := w.askFields(t, user, o.op, m.body)
 				isMistake(t, o.op+": "+m.what, err, m)
@@ -131,6 +142,10 @@ func (w *walk) walkOps(t *testing.T) {
 			{"signal", `{"to":"{user}","kind":"k"}`, "stranger_limit"},
 			{"signal", `{"to":"{user}","group":"{g}","kind":"k"}`, badRequest},
 			{"pull", `{"group":"{g}","after_seq":0,"before_ms":1}`, badRequest},
+			{"pull", `{"group":"{g}","recalled_after_ms":0}`, badRequest},
+			{"subscribe", `{"group":"{g}","recalled_after_ms":0}`, badRequest},
+			{"sync", `{"recalled_after_ms":0}`, badRequest},
+			{"recall", `{"group":"{g}","seq":99}`, "not_found"},
 			{"pull", `{"group":"{g}","before_seq":1,"before_ms":1}`, badRequest},
 			{"sync", `{"groups":{},"cursor":"x"}`, badRequest},
 			{"sync", `{"limit":1}`, badRequest},

@@ -29,17 +29,8 @@ type absent struct {
 
 // notYet is to get shorter: whoever builds one takes it out and puts it into the tables.
 var notYet = []absent{
-	{why: "recall", op: "recall", whole: true, body: `{"group":"{g}","seq":1}`, code: badRequest, field: "op"},
-	{why: "recall", who: "bob", method: "DELETE", path: "/v1/groups/{g}/messages/1", status: 405, code: badRequest},
-	{why: "recall", op: "pull", body: `{"group":"{g}","after_seq":1,"recalled_after_ms":0}`, code: badRequest, field: "recalled_after_ms"},
-	{why: "recall", op: "subscribe", body: `{"group":"{g}","after_seq":1,"recalled_after_ms":0}`, code: badRequest, field: "recalled_after_ms"},
-	{why: "recall", op: "sync", body: `{"groups":{"{g}":1},"recalled_after_ms":0}`, code: badRequest, field: "recalled_after_ms"},
-	{why: "recall", who: "bob", method: "GET", path: "/v1/groups/{g}/messages?after_seq=1&recalled_after_ms=0", status: 400, code: badRequest, field: "recalled_after_ms"},
-	{why: "recall", who: "bob", method: "POST", path: "/v1/sync", body: `{"groups":{"{g}":1},"recalled_after_ms":0}`, status: 400, code: badRequest, field: "recalled_after_ms"},
 	{why: "hot as a subscription", op: "hot", whole: true, body: `{"watch":true,"limit":10}`, code: badRequest, field: "op"},
 	{why: "hot explained", who: appServer, method: "GET", path: "/v1/groups/hot?explain=1", status: 400, code: badRequest, field: "explain"},
-	{why: "uploads", who: "bob", method: "POST", path: "/v1/uploads", body: `{"name":"a.png","content_type":"image/png","bytes":1}`, status: 404, code: "not_found"},
-	{why: "closed groups", who: "bob", method: "POST", path: "/v1/groups", body: `{"type":"room","name":"x","join":"closed"}`, status: 400, code: badRequest, field: "join"},
 	{why: "Tencent's API", who: noToken, method: "POST", path: "/v4/group_open_http_svc/send_group_msg", body: `{}`, status: 404, code: "not_found"},
 }
 
@@ -67,7 +58,7 @@ func (w *walk) walkTokens(t *testing.T) {
 	g := w.group(t, "room open")
 	for path, item := range w.spec.doc.Paths.Map() {
 		for method, op := range item.Operations() {
-			if op.Security == nil || path == "/v1/ws" {
+			if op.Security == nil || len(*op.Security) == 0 || path == "/v1/ws" {
 				continue
 			}
 			concrete := strings.NewReplacer("{g}", g, "{u}", "bob", "{user}", "bob", "{seq}", "1").Replace(path)

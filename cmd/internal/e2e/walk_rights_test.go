@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// rights is the table "who may do what" of PROTOCOL.md §4 with §7 and §11, written off the page. "room" stands for both
-// ways to join. – is for what a kind of group does not have.
+// rights is the table "who may do what" of PROTOCOL.md §4 with §7 and §11, written off the page. "room" stands for all
+// ways to join; where it is closed, only app servers add members. – is for what a kind of group does not have.
 const rights = `
 may        kind          owner     admin  member      muted       outsider    blocked    server
 read       room          ok        ok     ok          ok          ok          forbidden  ok
@@ -19,12 +19,17 @@ send       group         ok        ok     ok          muted       not_member  fo
 send       direct        –         –      ok          –           not_member  –          ok
 join       room+open     ok        ok     ok          ok          ok          forbidden  ok
 join       room+invite   ok        ok     ok          ok          forbidden   forbidden  ok
+join       room+closed   ok        ok     ok          ok          forbidden   forbidden  ok
 join       group+open    ok        ok     ok          ok          ok          forbidden  ok
 join       group+invite  ok        ok     ok          ok          forbidden   forbidden  ok
+join       group+closed  ok        ok     ok          ok          forbidden   forbidden  ok
 join       direct        –         –      ok          –           forbidden   –          forbidden
-add        room          ok        ok     ok          ok          not_member  forbidden  ok
+add        room+open     ok        ok     ok          ok          not_member  forbidden  ok
+add        room+invite   ok        ok     ok          ok          not_member  forbidden  ok
+add        room+closed   forbidden forbidden  forbidden  forbidden  not_member  forbidden  ok
 add        group+open    ok        ok     ok          ok          not_member  forbidden  ok
 add        group+invite  ok        ok     forbidden   forbidden   not_member  forbidden  ok
+add        group+closed  forbidden forbidden  forbidden  forbidden  not_member  forbidden  ok
 add        direct        –         –      forbidden   –           not_member  –          forbidden
 change     room          ok        ok     forbidden   forbidden   not_member  forbidden  ok
 change     group         ok        ok     forbidden   forbidden   not_member  forbidden  ok
@@ -32,6 +37,9 @@ change     direct        –         –      forbidden   –           not_memb
 own        room          ok        forbidden  forbidden   forbidden   not_member  forbidden  ok
 own        group         ok        forbidden  forbidden   forbidden   not_member  forbidden  ok
 own        direct        –         –      forbidden   –           not_member  –          forbidden
+recall     room          ok        ok     ok          forbidden   forbidden   forbidden  ok
+recall     group         ok        ok     ok          forbidden   not_member  forbidden  ok
+recall     direct        –         –      ok          –           not_member  –          ok
 leave      room          conflict  ok     ok          ok          not_member  forbidden  ok
 leave      group         conflict  ok     ok          ok          not_member  forbidden  ok
 leave      direct        –         –      forbidden   –           not_member  –          forbidden
@@ -73,6 +81,8 @@ var deeds = []deed{
 	{may: "own", method: "PATCH", path: "/v1/groups/{g}/members/max", body: `{"role":"admin"}`, status: 200, shape: "member"},
 	{may: "own", method: "PATCH", path: "/v1/groups/{g}/members/max", body: `{"role":"owner"}`, status: 200, shape: "member", changes: true},
 	{may: "own", method: "DELETE", path: "/v1/groups/{g}", status: 204, changes: true},
+	{may: "recall", op: "recall", body: `{"group":"{g}","seq":1}`, shape: "none", changes: true}, // bob's
+	{may: "recall", method: "DELETE", path: "/v1/groups/{g}/messages/1", status: 204, changes: true},
 	{may: "leave", method: "POST", path: "/v1/groups/{g}/leave", forServer: `{"user":"bob"}`, status: 204, changes: true},
 }
 
@@ -102,7 +112,7 @@ func expected(t *testing.T, table string) map[string]map[string]string {
 		}
 		names := []string{strings.Replace(cells[1], "+", " ", 1)}
 		if cells[1] == "room" || cells[1] == "group" {
-			names = []string{cells[1] + " open", cells[1] + " invite"}
+			names = []string{cells[1] + " open", cells[1] + " invite", cells[1] + " closed"}
 		}
 		for _, kind := range names {
 			all[cells[0]+" "+kind] = codes

@@ -18,17 +18,20 @@ var shapes = map[string]string{
 	"sent":    "group:id seq:int time_ms:int duplicate:bool durable:bool persisted_seq:int",
 	"direct":  "group:id seq:int time_ms:int duplicate:bool durable:bool persisted_seq:int peer_online:bool",
 	"message": "group:id seq:int time_ms:int from:id body:[element] client_id?:id mentions?:[id] reply_to?:int operator?:id",
-	"hole":    "from:int to:int reason:lost|expired",
-	"page":    "group:id max_seq:int min_seq:int messages:[message] holes:[hole] more:bool",
+	"tombstone": "group:id seq:int time_ms:int from:id client_id?:id mentions?:[id] reply_to?:int operator?:id recalled_ms:int " +
+		"recalled_by:id",
+	"upload": "upload_url:id method:PUT headers:{string} url:id expires_ms:int",
+	"hole":   "from:int to:int reason:lost|expired",
+	"page":   "group:id max_seq:int min_seq:int messages:[stored] holes:[hole] recalled?:[int] more:bool",
 	"entered": "group:id role:owner|admin|member|null max_seq:int read_seq:int unread:int persisted_seq:int " +
-		"messages:[message] holes:[hole] more:bool",
+		"messages:[stored] holes:[hole] recalled?:[int] more:bool",
 	"synced":   "results:[result]",
-	"result":   "group:id max_seq:int min_seq:int read_seq:int unread:int persisted_seq:int messages:[message] holes:[hole] more:bool",
+	"result":   "group:id max_seq:int min_seq:int read_seq:int unread:int persisted_seq:int messages:[stored] holes:[hole] recalled?:[int] more:bool",
 	"failures": "results:[failed]",
 	"failed":   "group:string error:error",
 	"heads":    "results:[head] cursor?:string",
 	"head": "group:id type:room|group|direct name:string max_seq:int read_seq:int unread:int mentioned_seq?:int " +
-		"last_message?:message",
+		"last_message?:stored",
 	"mark":      "group:id read_seq:int unread:int",
 	"presences": "users:{there}",
 	"there":     "online:bool devices:[string] last_seen_ms?:int",
@@ -38,7 +41,7 @@ var shapes = map[string]string{
 	"problem": "type:string title:string status:int detail:string code:id retryable:bool retry_after_ms?:int " +
 		"errors?:[location]",
 	"location": "location:string message:string",
-	"group": "group:id type:room|group|direct name:string avatar:string join:open|invite owner:string attributes:any muted:bool " +
+	"group": "group:id type:room|group|direct name:string avatar:string join:open|invite|closed owner:string attributes:any muted:bool " +
 		"member_count:int online:int max_seq:int created_ms:int",
 	"groups":   "groups:[group] cursor?:string",
 	"member":   "user:id role:owner|admin|member joined_ms:int mute_until_ms?:int",
@@ -108,6 +111,11 @@ func checkShape(value any, kind string) error {
 		return checkMap(value, kind[1:len(kind)-1])
 	case kind == "element":
 		return checkElement(value)
+	case kind == "stored": // a message, or what is left of it when it was recalled
+		if object, ok := value.(map[string]any); ok && object["recalled_ms"] != nil {
+			return checkShape(value, "tombstone")
+		}
+		return checkShape(value, "message")
 	}
 	if fields, ok := shapes[kind]; ok {
 		return checkFields(value, fields)
