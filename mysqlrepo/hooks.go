@@ -1,6 +1,7 @@
 package mysqlrepo
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -94,12 +95,18 @@ func (d *DB) queueLate(ctx context.Context, tx *sql.Tx, msgs []*domain.Message) 
 	return d.queueRows(ctx, tx, rows)
 }
 
-// queueRecalled notes that a recall is to be told, in the transaction that writes it; not when that was done before.
-func (d *DB) queueRecalled(ctx context.Context, tx *sql.Tx, r domain.Recall) error {
+// queueRecalled notes that recalls are to be told, in the order of their times, in the transaction that writes them; not those
+// that were written before.
+func (d *DB) queueRecalled(ctx context.Context, tx *sql.Tx, recalls []domain.Recall) error {
 	if !d.hooks {
 		return nil
 	}
-	return d.queueRows(ctx, tx, []domain.OutboxRow{domain.RecalledHook(r)})
+	slices.SortStableFunc(recalls, func(a, b domain.Recall) int { return cmp.Compare(a.TimeMS, b.TimeMS) })
+	rows := make([]domain.OutboxRow, len(recalls))
+	for i, r := range recalls {
+		rows[i] = domain.RecalledHook(r)
+	}
+	return d.queueRows(ctx, tx, rows)
 }
 
 // queueChange notes that a change of a group is to be told.

@@ -220,9 +220,12 @@ func TestARecallIsQueuedOnce(t *testing.T) {
 		}
 		require.NoError(t, db.RecallMessages(t.Context(), []domain.Recall{early, {Group: "g", Seq: 9, By: "key", TimeMS: 19}}))
 		require.Equal(t, `recalled 5-5 {"group":"g","seq":5,"by":"key","time_ms":18}`, outbox(t, db, "g")[1])
+		require.NoError(t, db.RecallMessages(t.Context(), []domain.Recall{{Group: "g", Seq: 1, By: "ann", TimeMS: 22}, {Group: "g", Seq: 2, By: "ann", TimeMS: 21}}))
+		require.Len(t, outbox(t, db, "g"), 4)
+		require.Contains(t, outbox(t, db, "g")[2], `"seq":2`, "as they happened")
 		db.hooks = false
 		require.NoError(t, db.RecallMessages(t.Context(), []domain.Recall{{Group: "g", Seq: 4, By: "ann", TimeMS: 20}}))
-		require.Len(t, outbox(t, db, "g"), 2)
+		require.Len(t, outbox(t, db, "g"), 4)
 	})
 }
 
@@ -258,7 +261,7 @@ func TestWhatIsGivenUpIsListedAndRetried(t *testing.T) {
 		require.NoError(t, db.GiveUpMessages(ctx, "g", 4, 6, 17, "status 500")) // of an instance that is behind
 		require.NoError(t, db.GiveUpMessages(ctx, "g", 7, 7, 17, "status 410"))
 		require.NoError(t, db.tx(ctx, func(tx *sql.Tx) error {
-			return db.queueRecalled(ctx, tx, domain.Recall{Group: "h", Seq: 3, By: "ann", TimeMS: 17})
+			return db.queueRecalled(ctx, tx, []domain.Recall{{Group: "h", Seq: 3, By: "ann", TimeMS: 17}})
 		}))
 		rows, err := db.OutboxRows(ctx, "h", 10)
 		require.NoError(t, err)

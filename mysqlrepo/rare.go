@@ -15,18 +15,24 @@ import (
 // that some of the rows were there before.
 func (d *DB) insertRare(ctx context.Context, tx *sql.Tx, msgs []*domain.Message, repeated bool) error {
 	var mentioning []*domain.Message
+	var recalls []domain.Recall
 	for _, m := range msgs {
 		switch {
 		case m.RecalledMS != 0:
-			if err := d.insertRecall(ctx, tx, domain.Recall{Group: m.Group, Seq: m.Seq, TimeMS: m.RecalledMS, By: m.RecalledBy}); err != nil {
+			r := domain.Recall{Group: m.Group, Seq: m.Seq, TimeMS: m.RecalledMS, By: m.RecalledBy}
+			inserted, err := d.insertRecall(ctx, tx, r)
+			if err != nil {
 				return err
+			}
+			if inserted {
+				recalls = append(recalls, r)
 			}
 		case len(m.Mentions) > 0:
 			mentioning = append(mentioning, m)
 		}
 	}
-	if len(mentioning) == 0 {
-		return nil
+	if err := d.queueRecalled(ctx, tx, recalls); err != nil || len(mentioning) == 0 {
+		return err
 	}
 	if repeated {
 		var err error
@@ -87,18 +93,16 @@ func stillThere(ctx context.Context, tx *sql.Tx, msgs []*domain.Message) ([]*dom
 	return slices.DeleteFunc(slices.Clone(msgs), func(m *domain.Message) bool { return recalled[storedKey{m.Group, m.Seq}] }), nil
 }
 
-// insertRecall notes a recall, for those who ask later and for the webhooks; the first one of a message counts.
-func (d *DB) insertRecall(ctx context.Context, tx *sql.Tx, r domain.Recall) error {
+// insertRecall notes a recall for those who ask later. inserted is false when it was noted before: the first one of a message
+// counts.
+func (d *DB) insertRecall(ctx context.Context, tx *sql.Tx, r domain.Recall) (inserted bool, err error) {
 	query := "INSERT INTO recall (group_id, msg_seq, recalled_time, recalled_by) VALUES (?,?,?,?)" + d.dialect.keepGroup
 	result, err := tx.ExecContext(ctx, query, r.Group, r.Seq, r.TimeMS, r.By)
 	if err != nil {
-		return fmt.Errorf("insert recall: %w", err)
+		return false, fmt.Errorf("insert recall: %w", err)
 	}
-	inserted, err := result.RowsAffected()
-	if err != nil || inserted == 0 {
-		return err
-	}
-	return d.queueRecalled(ctx, tx, r)
+	n, err := result.RowsAffected()
+	return n > 0, err
 }
 
 // expireRare deletes what belongs to messages of a group up to a seq.

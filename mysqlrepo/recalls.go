@@ -30,6 +30,7 @@ func (d *DB) recallRows(ctx context.Context, tx *sql.Tx, recalls []domain.Recall
 	recalls = slices.SortedFunc(slices.Values(recalls), func(a, b domain.Recall) int { // as every transaction locks rows
 		return cmp.Or(strings.Compare(a.Group, b.Group), cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.TimeMS, b.TimeMS))
 	})
+	var written []domain.Recall
 	query := "UPDATE group_msg SET recalled_time=?, recalled_by=?, msg_body='' WHERE group_id=? AND msg_seq=? AND recalled_time=0"
 	for _, r := range recalls {
 		result, err := tx.ExecContext(ctx, query, r.TimeMS, r.By, r.Group, r.Seq)
@@ -37,24 +38,28 @@ func (d *DB) recallRows(ctx context.Context, tx *sql.Tx, recalls []domain.Recall
 			return fmt.Errorf("%s/%d: %w", r.Group, r.Seq, err)
 		}
 		emptied, err := result.RowsAffected()
+		inserted := false
 		switch {
 		case err != nil:
 		case emptied == 0:
 			err = d.recallLetter(ctx, tx, r)
 		default:
-			err = d.noteRecall(ctx, tx, r)
+			inserted, err = d.noteRecall(ctx, tx, r)
 		}
 		if err != nil {
 			return fmt.Errorf("%s/%d: %w", r.Group, r.Seq, err)
 		}
+		if inserted {
+			written = append(written, r)
+		}
 	}
-	return nil
+	return d.queueRecalled(ctx, tx, written)
 }
 
 // noteRecall is what else follows from a recall: who was mentioned is not any more.
-func (d *DB) noteRecall(ctx context.Context, tx *sql.Tx, r domain.Recall) error {
+func (d *DB) noteRecall(ctx context.Context, tx *sql.Tx, r domain.Recall) (inserted bool, err error) {
 	if _, err := tx.ExecContext(ctx, "DELETE FROM mention WHERE group_id=? AND msg_seq=?", r.Group, r.Seq); err != nil {
-		return fmt.Errorf("delete mentions: %w", err)
+		return false, fmt.Errorf("delete mentions: %w", err)
 	}
 	return d.insertRecall(ctx, tx, r)
 }

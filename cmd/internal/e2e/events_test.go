@@ -234,6 +234,17 @@ func TestTheReceiverIsToldWhatHappens(t *testing.T) {
 		t.Errorf("messages: got %s, want them as clients get them, once: %s", got, want)
 	}
 
+	bob.do("recall", fields{"group": "g", "seq": 3}, nil)
+	s.user(1, "ann").delete("/v1/groups/g/messages/2").ok(204, nil)
+	bob.do("recall", fields{"group": "g", "seq": 3}, nil) // again
+	await(t, patience, "the recalls are told", func() (bool, any) {
+		var got []string
+		for _, e := range l.of("g", "recalled") {
+			got = append(got, string(e.Data))
+		}
+		return len(got) == 2 && strings.HasPrefix(got[0], `{"group":"g","seq":3,"by":"bob","time_ms":`) && strings.HasPrefix(got[1], `{"group":"g","seq":2,"by":"ann","time_ms":`), got
+	})
+
 	s.user(1, "ann").patch("/v1/groups/g", fields{"name": "New"}).ok(200, nil)
 	s.user(0, "ann").post("/v1/groups/g/members", fields{"members": []string{"bob", "zoe", "max"}}).ok(200, nil)
 	s.user(1, "ann").patch("/v1/groups/g/members/bob", fields{"role": "admin", "mute_ms": -1}).ok(200, nil)
@@ -245,7 +256,7 @@ func TestTheReceiverIsToldWhatHappens(t *testing.T) {
 	await(t, patience, "the changes are told", func() (bool, any) {
 		got = nil
 		for _, e := range l.of("g", "") {
-			if e.Type != "after_send" {
+			if strings.HasSuffix(e.Type, "_changed") {
 				got = append(got, e.what)
 			}
 		}
