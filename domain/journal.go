@@ -386,5 +386,5 @@ func (j *Journal) LingeringRecalls(partition int, gen int64) (recalls []Recall) 
 // Bytes is about how much memory the journal holds.
 func (j *Journal) Bytes() int64 { return j.bytes.Load() }
 
-// Dropped counts the messages and read marks that were forgotten for lack of room.
+// Dropped counts the messages, read marks and recalls that were forgotten for lack of room.
 func (j *Journal) Dropped() int64 { return j.dropped.Load() }

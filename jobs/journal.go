@@ -88,7 +88,7 @@ func NewJournal(j *domain.Journal, w *Writer, rows JournalRows, marks JournalMar
 			Name: "hearth_journal_bytes", Help: "Memory of what was acknowledged or shown and MySQL is not known to have.",
 		}, func() float64 { return float64(j.Bytes()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "hearth_journal_dropped_total", Help: "Messages and read marks that the journal had no room for: only Redis has them.",
+			Name: "hearth_journal_dropped_total", Help: "Messages, read marks and recalls that the journal had no room for: only Redis has them.",
 		}, func() float64 { return float64(j.Dropped()) }),
 	)
 	return &Journal{
