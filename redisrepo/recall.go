@@ -104,7 +104,7 @@ func recallRefusal(word string) error {
 
 // keepRecall reports false when the generation is over: the answer is not believed.
 func (s *Store) keepRecall(o domain.RecallOrder, gen int64, answer []string) (kept bool, err error) {
-	if len(answer) != 4 {
+	if len(answer) != 5 {
 		return false, fmt.Errorf("recall script answered %d words", len(answer))
 	}
 	r := domain.Recall{Group: o.Group, Seq: o.Seq, Gen: gen, By: answer[1]}
@@ -120,6 +120,7 @@ func (s *Store) keepRecall(o domain.RecallOrder, gen int64, answer []string) (ke
 		if err != nil {
 			return false, err
 		}
+		record.Hash = answer[4]
 		if !s.journal.KeepRecord(gen, persisted, record) {
 			return false, nil
 		}

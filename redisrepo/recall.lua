@@ -10,7 +10,8 @@
 --        13 by whom
 --        14 the permission table: ' <type>/<who> ' who recalls at any time, his own and ' <type>/<who>/<sender> ' others'
 --        messages; who is a role or 'server', sender a role ('' = not in)
--- RETURN {'OK', time_ms, by, persisted, tail}   recalled, now or before; tail of the message ('' = it is not recent)
+-- RETURN {'OK', time_ms, by, persisted, tail, hash}   recalled, now or before; tail of the message ('' = it is not recent),
+--        and its content hash if a hook has replaced the body ('' = it has not)
 --        {word}: STALE (server or generation is another one), LOAD (group not cached), RESEED (seq not known in this
 --        generation), UNKNOWN (not recent: MySQL has to be asked), NOT_FOUND, GONE, NOT_MEMBER, BLOCKED,
 --        LATE, FORBIDDEN, FULL (Redis is out of memory)
@@ -26,11 +27,12 @@ local last_seq, last_time = string.match(last, '^(%d+) (%d+)$')
 if tonumber(seq) > tonumber(last_seq) then return {'NOT_FOUND'} end
 local persisted = redis.call('HGET', KEYS[4], group) or '0'
 
-local from, sent_ms, tail = ARGV[10], ARGV[11], ''
+local from, sent_ms, tail, hash = ARGV[10], ARGV[11], '', ''
 local recent = redis.call('XRANGE', KEYS[5], seq .. '-0', seq .. '-0')[1]
 if recent then
   for i = 1, #recent[2], 2 do
     if recent[2][i] == 'm' then tail = recent[2][i + 1] end
+    if recent[2][i] == 'x' then hash = recent[2][i + 1] end
   end
   sent_ms, from = string.match(tail, '^"time_ms":(%d+),"from":"([^"]*)"')
 end
@@ -39,10 +41,10 @@ end
 local before = redis.call('HGET', KEYS[6], seq)
 if before then
   local ms, by = string.match(before, '^(%d+) (.*)$')
-  return {'OK', ms, by, persisted, tail}
+  return {'OK', ms, by, persisted, tail, hash}
 end
 if from == '' then return {'UNKNOWN'} end
-if not recent and ARGV[12] ~= '0' then return {'OK', ARGV[12], ARGV[13], persisted, ''} end
+if not recent and ARGV[12] ~= '0' then return {'OK', ARGV[12], ARGV[13], persisted, '', ''} end
 
 local function allowed(word) return string.find(ARGV[14], ' ' .. word .. ' ', 1, true) end
 
@@ -73,4 +75,4 @@ redis.call('HSET', KEYS[6], seq, time .. ' ' .. ARGV[8])
 redis.call('PERSIST', KEYS[6]) -- until the row is updated
 redis.call('PUBLISH', ARGV[3], 'x ' .. ARGV[1] .. ' ' .. seq .. ' ' .. time .. ' ' .. ARGV[8] ..
   '\n{"event":"recall","group":"' .. group .. '","seq":' .. seq .. ',"by":"' .. ARGV[8] .. '","time_ms":' .. time .. '}')
-return {'OK', time, ARGV[8], persisted, tail}
+return {'OK', time, ARGV[8], persisted, tail, hash}

@@ -262,6 +262,27 @@ func TestAcknowledgedRecallsAreInTheJournal(t *testing.T) {
 	})
 }
 
+// Its row is known by the hash of what was sent: with another one, MySQL would take it for another message.
+func TestARecalledMessageWhoseBodyWasReplacedKeepsItsHash(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		s, hook := e.judged(t, e.recovery(group("g", domain.Private, "ann")), AppendConfig{})
+		hook.says(domain.Verdict{Body: text("***")})
+		s.must(t, domain.Draft{Group: "g", From: "ann", Body: text("damn")})
+		for range 2 { // the second is a repeat
+			other := e.open(t, e.addr)
+			journal := domain.NewJournal(testPartitions, 1<<20)
+			other.UseJournal(journal)
+			_, err := other.Recall(t.Context(), domain.RecallOrder{Group: "g", Seq: 1, Actor: by("ann")})
+			require.NoError(t, err)
+			kept, err := journal.All(e.cfg.Partitions.Of("g"))
+			require.NoError(t, err)
+			require.Len(t, kept.Messages, 1)
+			require.Equal(t, e.logged(t, "g")[0].Hash, kept.Messages[0].Hash)
+			require.Empty(t, kept.Messages[0].Body)
+		}
+	})
+}
+
 func TestARecallThatAFullRedisRefusesIsNotDoneByHalf(t *testing.T) {
 	t.Parallel()
 	e := newReal(t)
