@@ -602,12 +602,18 @@ func TestEachEventIsToldInOrder(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		seed := rapid.Uint64().Draw(rt, "seed")
-		synctest.Test(t, func(t *testing.T) { toldInOrder(t, rt, seed) })
+		var o *outbox
+		var last map[string]int64
+		var changes map[string]int
+		synctest.Test(t, func(t *testing.T) { o, last, changes = luckyTelling(t, seed) }) // which rt must not end
+		toldInOrder(rt, o, last, changes)
 	})
 }
 
-func toldInOrder(t *testing.T, rt *rapid.T, seed uint64) {
-	o, r, luck := newOutbox(), rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2))
+// luckyTelling returns how far each group's messages were stored, and how many changes it had.
+func luckyTelling(t *testing.T, seed uint64) (o *outbox, last map[string]int64, changes map[string]int) {
+	o = newOutbox()
+	r, luck := rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2))
 	o.takes = time.Duration(r.IntN(30)) * time.Millisecond
 	failures := r.IntN(60)
 	o.set(func(string, string) error { // with the outbox locked
@@ -620,8 +626,7 @@ func toldInOrder(t *testing.T, rt *rapid.T, seed uint64) {
 	// Two instances that both believe that they hold every lease.
 	cfg := jobs.HooksConfig{Workers: 3, MinRetry: 100 * time.Millisecond, MaxRetry: time.Second, GiveUp: 24 * time.Hour}
 	stops := []func(){tells(t, o, cfg), tells(t, o, cfg)}
-	last := make(map[string]int64)
-	changes := make(map[string]int)
+	last, changes = make(map[string]int64), make(map[string]int)
 	for range 25 {
 		g := groups[r.IntN(len(groups))]
 		n := int64(1 + r.IntN(70))
@@ -649,7 +654,11 @@ func toldInOrder(t *testing.T, rt *rapid.T, seed uint64) {
 	for _, stop := range stops {
 		stop()
 	}
-	for _, g := range groups {
+	return o, last, changes
+}
+
+func toldInOrder(rt *rapid.T, o *outbox, last map[string]int64, changes map[string]int) {
+	for g := range last {
 		var messages, members []string
 		seen := make(map[string]bool)
 		for _, event := range o.heardOf(g) { // first deliveries
