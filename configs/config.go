@@ -272,7 +272,7 @@ type Webhooks struct {
 	Timeout Duration `yaml:"timeout" validate:"min=100ms,max=1m"`
 	// Groups whose events an instance posts beside each other; those of one group go one after the other.
 	Workers int `yaml:"workers" validate:"min=1,max=1000"`
-	// Pause before an event that failed is posted again. It doubles from one try to the next, up to retry_max.
+	// Pause before an event that failed is posted again. It grows by a quarter from try to try, up to retry_max.
 	RetryMin Duration `yaml:"retry_min" validate:"min=100ms,max=1h"`
 	// The longest pause between tries.
 	RetryMax Duration `yaml:"retry_max" validate:"min=1s,max=24h"`

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -348,10 +349,10 @@ func TestAFailingEventHoldsUpItsOwnGroupOnly(t *testing.T) {
 		require.Equal(t, words(1, 5), o.heardOf("b"))
 		settle(time.Hour)
 		at := o.at["a"][2:]
-		require.Less(t, len(at), 30, "it is asked less and less often")
+		require.Less(t, len(at), 40, "it is asked less and less often")
 		for i := range len(at) - 1 {
 			pause := at[i+1].Sub(at[i])
-			want := min(time.Second<<i, 10*time.Minute)
+			want := min(time.Duration(math.Pow(1.25, float64(i))*float64(time.Second)), 10*time.Minute)
 			require.True(t, pause >= want*3/4 && pause <= want+time.Second, "pause %d: %v, want %v less a quarter at most", i, pause, want)
 		}
 		o.store("b", 6)
