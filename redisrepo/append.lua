@@ -29,7 +29,6 @@
 --       GONE  NOT_MEMBER  BLOCKED  MUTED  NO_REPLY (reply_to above the last seq)
 --       STRANGER                          direct: at the limit, and the other side has not written
 --       USER_RATE <ms>  GROUP_RATE <ms>   over a rate, ms until there is room
---       REFUSED                           by the hook, and nothing else is against it
 --       BACKLOG                           log is full         FULL     Redis is out of memory
 --
 -- Numbers are kept out of string joins: Lua prints 14 digits. seq:<gen> holds '<seq> <time_ms>'.

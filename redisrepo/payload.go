@@ -12,7 +12,7 @@ import (
 // toGroup reads what is published to a group: a line, and behind it the event that clients get.
 //
 //	m <gen> <seq> <mute>   a message, and the connection that asked for no push of it ('-' for none); behind it the
-//	                       content hash, where a hook has replaced the body
+//	                       content hash, where the body was replaced
 //	e <except>             an event, and the connection that does not get it
 //	j <user> <version>     an event that this user is a member, as of this version of the group
 //	l <user> <version>     an event, behind which this user's subscriptions from before this version of the group end

@@ -11,7 +11,7 @@
 --        14 the permission table: ' <type>/<who> ' who recalls at any time, his own and ' <type>/<who>/<sender> ' others'
 --        messages; who is a role or 'server', sender a role ('' = not in)
 -- RETURN {'OK', time_ms, by, persisted, tail, hash}   recalled, now or before; tail of the message ('' = it is not recent),
---        and its content hash if a hook has replaced the body ('' = it has not)
+--        and its content hash where the body was replaced ('' = it follows from the tail)
 --        {word}: STALE (server or generation is another one), LOAD (group not cached), RESEED (seq not known in this
 --        generation), UNKNOWN (not recent: MySQL has to be asked), NOT_FOUND, GONE, NOT_MEMBER, BLOCKED,
 --        LATE, FORBIDDEN, FULL (Redis is out of memory)
