@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// dismissedTTL is how long it is known here that a group was dismissed, from when nothing else is. Longer than anybody holds on to what he has read
-// of it in MySQL before, who would bring it back.
+// dismissedTTL is how long it is known here that a group was dismissed, from when nothing else is. Longer than anybody holds
+// on to what he has read of it in MySQL before, who would bring it back.
 const dismissedTTL = time.Minute
 
 const scanCount = 1000 // members in one step of a scan
@@ -42,7 +42,7 @@ func (s *Store) ForgetGroup(ctx context.Context, group string) (done bool, err e
 	keys := []string{
 		genKey(p), dismissedKey(p), seqKey(p, gen), persistedKey(p, gen), holesKey(p, gen), floorKey(p, gen), heatKey(p), expiringKey(p),
 		recentKey(p, gen, group), readKey(p, gen, group), onlineKey(p, group), groupRateKey(p, group),
-		groupKey(p, group), recalledKey(p, gen, group),
+		groupKey(p, group), recalledKey(p, gen, group), mentionsKey(p, gen, group),
 	}
 	word, err := s.run(ctx, dismissedScript, keys, gen, group, dismissedTTL.Milliseconds()).Text()
 	if err != nil {

@@ -66,6 +66,7 @@ func TestADismissedGroupIsForgotten(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, e.store.FillFloors(ctx, map[string]domain.Floor{g: {}}))
 		}
+		s.must(t, domain.Draft{Group: a.ID, From: "u1", Mentions: []string{"u2"}})
 		_, err := e.store.Recall(ctx, domain.RecallOrder{Group: a.ID, Seq: 1, Actor: domain.Actor{User: "u1"}})
 		require.NoError(t, err)
 		_, err = e.store.Expiring(ctx, groups)
@@ -82,7 +83,10 @@ func TestADismissedGroupIsForgotten(t *testing.T) {
 		require.False(t, done, "MySQL lacks its messages")
 		require.Contains(t, e.traces(t, a.ID), recentKey(p, 1, a.ID))
 		entries := e.logged(t, a.ID)
+		mentions := e.store.rdb.Dump(ctx, mentionsKey(p, 1, a.ID)).Val()
 		e.commit(t, a.ID, entries)
+		// As if whoever has committed had not got to the mentions.
+		require.NoError(t, e.store.rdb.Restore(ctx, mentionsKey(p, 1, a.ID), 0, mentions).Err())
 		done, err = e.store.ForgetGroup(ctx, a.ID)
 		require.NoError(t, err)
 		require.True(t, done)

@@ -421,7 +421,7 @@ func TestKeysDoNotCollide(t *testing.T) {
 		for _, gen := range []int64{1, 11} {
 			keys = append(keys, seqKey(p, gen), logKey(p, gen), persistedKey(p, gen), holesKey(p, gen), dirtyKey(p, gen), directKey(p, gen), recallingKey(p, gen))
 			for _, name := range names {
-				keys = append(keys, recentKey(p, gen, name), readKey(p, gen, name), dedupeKey(p, gen, name), recalledKey(p, gen, name))
+				keys = append(keys, recentKey(p, gen, name), readKey(p, gen, name), dedupeKey(p, gen, name), recalledKey(p, gen, name), mentionsKey(p, gen, name))
 			}
 		}
 		for _, name := range names {

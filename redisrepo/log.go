@@ -68,36 +68,21 @@ func logEntry(m redis.XMessage, gen int64) (domain.LogEntry, error) {
 }
 
 // Committed takes entries whose rows are committed off their logs and raises the watermarks, in one round trip, or two where
-// they mention somebody.
+// they mention somebody. Doing it again changes nothing.
 func (s *Store) Committed(ctx context.Context, batches []domain.LogBatch) error {
-	err := s.commit(ctx, batches)
-	if isNoScript(err) {
-		if err := commitScript.Load(ctx, s.rdb).Err(); err != nil {
-			return fmt.Errorf("load the commit script: %w", err)
-		}
-		err = s.commit(ctx, batches) // what was done before is done again, and changes nothing
-	}
-	if err != nil {
-		return fmt.Errorf("take committed entries off %d logs: %w", len(batches), err)
-	}
-	var forget []scriptCall
+	var commits, forget []scriptCall
 	for _, b := range batches {
+		keys, args := commitArguments(b)
+		commits = append(commits, scriptCall{keys, args})
 		forget = append(forget, s.forgetMentions(b)...)
+	}
+	if _, err := s.runEach(ctx, commitScript, commits); err != nil {
+		return fmt.Errorf("take committed entries off %d logs: %w", len(batches), err)
 	}
 	if _, err := s.runEach(ctx, mentionedScript, forget); err != nil {
 		return fmt.Errorf("forget mentions in %d groups: %w", len(forget), err)
 	}
 	return nil
-}
-
-func (s *Store) commit(ctx context.Context, batches []domain.LogBatch) error {
-	pipe := s.rdb.Pipeline()
-	for _, b := range batches {
-		keys, args := commitArguments(b)
-		pipe.EvalSha(ctx, commitScript.Hash(), keys, args...)
-	}
-	_, err := pipe.Exec(ctx)
-	return err
 }
 
 func commitArguments(b domain.LogBatch) (keys []string, args []any) {
