@@ -262,13 +262,33 @@ func CheckRecalledAfter(ms *int64, withAfter bool) error {
 
 // rows reads messages from MySQL and makes tombstones of those whose rows do not know yet that they were recalled.
 func (h *History) rows(ctx context.Context, r Range) ([]Record, error) {
-	fresh, err := h.recent.Recalled(ctx, []string{r.Group}) // before MySQL, as with recalledSince
+	pages, err := h.rowsOfEach(ctx, []Range{r})
 	if err != nil {
-		return nil, Unavailable(fmt.Errorf("recalls in %s: %w", r.Group, err), "Redis")
+		return nil, err
 	}
-	rows, err := h.store.Messages(ctx, r)
+	return pages[0], nil
+}
+
+// rowsOfEach is rows for many groups, whose recalls are read at once.
+func (h *History) rowsOfEach(ctx context.Context, ranges []Range) ([][]Record, error) {
+	if len(ranges) == 0 {
+		return nil, nil
+	}
+	groups := make([]string, len(ranges))
+	for i, r := range ranges {
+		groups[i] = r.Group
+	}
+	fresh, err := h.recent.Recalled(ctx, groups) // before MySQL, as with recalledSince
 	if err != nil {
-		return nil, Unavailable(fmt.Errorf("messages of %s: %w", r.Group, err), "MySQL")
+		return nil, Unavailable(fmt.Errorf("recalls in %d groups: %w", len(groups), err), "Redis")
 	}
-	return Entombed(rows, fresh[0]), nil
+	pages := make([][]Record, len(ranges))
+	for i, r := range ranges {
+		rows, err := h.store.Messages(ctx, r)
+		if err != nil {
+			return nil, Unavailable(fmt.Errorf("messages of %s: %w", r.Group, err), "MySQL")
+		}
+		pages[i] = Entombed(rows, fresh[i])
+	}
+	return pages, nil
 }

@@ -238,16 +238,24 @@ func (h *History) withLast(ctx context.Context, heads []Head) ([]Conversation, e
 		return nil, Unavailable(fmt.Errorf("last messages of %d groups: %w", len(heads), err), "Redis")
 	}
 	list := make([]Conversation, len(heads))
+	var stored []Range // of groups without recent messages
+	var of []*Conversation
 	for i, head := range heads {
 		list[i].Head = head
-		last := recent[i]
-		if len(last) == 0 && head.MaxSeq > 0 {
-			if last, err = h.rows(ctx, ranges[i]); err != nil {
-				return nil, err
-			}
+		switch {
+		case len(recent[i]) > 0:
+			list[i].Last = &recent[i][0]
+		case head.MaxSeq > 0:
+			stored, of = append(stored, ranges[i]), append(of, &list[i])
 		}
+	}
+	rows, err := h.rowsOfEach(ctx, stored)
+	if err != nil {
+		return nil, err
+	}
+	for i, last := range rows {
 		if len(last) > 0 {
-			list[i].Last = &last[0]
+			of[i].Last = &last[0]
 		}
 	}
 	return list, nil

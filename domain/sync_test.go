@@ -201,6 +201,7 @@ func TestConversationsAreTheUsersGroupsLatestFirst(t *testing.T) {
 	list, next, err := w.history.Conversations(ctx, user("ann"), "")
 	require.NoError(t, err)
 	require.Empty(t, next)
+	require.Equal(t, 1, w.redis.calls["Recalled"], "of all groups whose last message is a row")
 	var got []string
 	for _, c := range list {
 		last := "nothing"
