@@ -115,7 +115,7 @@ func (p *pairs) empty() {
 	}
 }
 
-// message is what the model knows of one.
+// modelMessage is what the model knows of one.
 type modelMessage struct {
 	seq      int64
 	from     string
@@ -216,8 +216,8 @@ func (m *model) markRead(r *rapid.T) {
 }
 
 func (m *model) recall(r *rapid.T) {
-	actor, by := domain.Actor{User: m.drawUser(r)}, ""
-	by = actor.User
+	actor := domain.Actor{User: m.drawUser(r)}
+	by := actor.User
 	if rapid.IntRange(0, 9).Draw(r, "app server") == 0 {
 		actor, by = domain.Actor{Key: "key"}, "key"
 	}
@@ -313,13 +313,6 @@ func (m *model) check(r *rapid.T) {
 	i := m.any(r)
 	for name := range modelRoles {
 		user := m.user(name)
-		list, _, err := i.history.Conversations(m.t.Context(), domain.Actor{User: user}, "")
-		require.NoError(r, err)
-		if m.outs[user] {
-			require.Empty(r, list)
-			continue
-		}
-		require.Len(r, list, 1)
 		unread, mentioned := int64(0), int64(0)
 		for _, x := range m.messages {
 			if x.seq <= m.read[user] {
@@ -330,11 +323,31 @@ func (m *model) check(r *rapid.T) {
 				mentioned = x.seq
 			}
 		}
+		list := m.list(r, i, user, mentioned)
+		if m.outs[user] {
+			require.Empty(r, list)
+			continue
+		}
+		require.Len(r, list, 1)
 		require.Equal(r, unread, list[0].Unread(), "unread of %s", user)
 		require.Equal(r, mentioned, list[0].MentionedSeq, "mention of %s", user)
 		require.Equal(r, m.read[user], list[0].ReadSeq, "mark of %s", user)
 	}
 	require.Equal(r, m.shown(), m.page(r, i))
+}
+
+// list are a user's groups. It asks again where a mention is missing: while MySQL does not answer in time, as on a busy machine,
+// lists are without those that only it knows.
+func (m *model) list(r *rapid.T, i *pair, user string, mentioned int64) (list []domain.Conversation) {
+	for range 5 {
+		var err error
+		list, _, err = i.history.Conversations(m.t.Context(), domain.Actor{User: user}, "")
+		require.NoError(r, err)
+		if len(list) == 0 || mentioned == 0 || list[0].MentionedSeq != 0 {
+			break
+		}
+	}
+	return list
 }
 
 // shown is what a page should show: who sent, and who recalled.
