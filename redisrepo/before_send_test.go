@@ -1,6 +1,7 @@
 package redisrepo
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hearth/domain"
+	"hearth/domain/testserver"
 )
 
 // judge is a hook that says what it was told to say last.
@@ -163,5 +165,29 @@ func TestWhatTheHookMadeOfARepeatIsNotKept(t *testing.T) {
 			require.True(t, s.must(t, draft).Duplicate)
 			require.Empty(t, heldBy(t, kept, "a"))
 		}
+	})
+}
+
+// What is refused was never stored by this instance, be its answer lost: it must not get to MySQL by its journal.
+func TestARefusedRepeatWhoseReplyIsLostIsNotKept(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		r := e.recovery(group("a", domain.Room))
+		first, hook := e.judged(t, r, AppendConfig{})
+		hook.says(domain.Verdict{Body: text("***")})
+		draft := domain.Draft{Group: "a", From: "u", ClientID: "c", Body: text("damn")}
+		first.must(t, draft)
+
+		p := testserver.NewProxy(t, e.addr)
+		other, kept := e.open(t, p.Addr()), domain.NewJournal(testPartitions, 1<<20)
+		other.UseJournal(kept)
+		s := newSender(t, other, r, AppendConfig{})
+		stern := &judge{}
+		stern.says(domain.Verdict{Refused: rejection})
+		s.sends.UseBeforeSend(stern)
+		var lost atomic.Int64
+		p.Keep(func(reply []byte) bool { return !bytes.Contains(reply, []byte("DUP 1")) || lost.Add(1) > 1 })
+		require.True(t, s.must(t, draft).Duplicate)
+		require.Equal(t, int64(2), lost.Load(), "asked again")
+		require.Empty(t, heldBy(t, kept, "a"))
 	})
 }

@@ -253,13 +253,13 @@ func (a *Appender) believed(s *pendingSend, gen int64, accepted domain.Accepted,
 	return false
 }
 
-// keep notes a send in the journal; it reports false when its generation is over. Of a repeat whose body was judged it is
-// not known which body was stored: the instance that took the first send has that. (A send that was tried before
-// may be its own repeat, and that instance this one.)
+// keep notes a send in the journal; it reports false when its generation is over. What is refused is never stored. And of a
+// repeat whose body was judged it is not known which body was: the instance that took the first send has that. (A send that
+// was tried before may be its own repeat, and that instance this one.)
 func (a *Appender) keep(s *pendingSend, gen int64, accepted domain.Accepted) bool {
 	journal := a.store.journal
 	switch {
-	case s.Judged && accepted.Duplicate && s.tried == 0:
+	case s.Refused != nil, s.Judged && accepted.Duplicate && s.tried == 0:
 		return !journal.Over(s.Group, gen)
 	case s.Replaced():
 		return journal.KeepReplaced(accepted, s.Header, s.Body, s.Hash)
