@@ -49,11 +49,14 @@ func TestHookAllowsRefusesAndReplaces(t *testing.T) {
 		"replaces": {domain.Verdict{Body: other}, other},
 		"refuses":  {domain.Verdict{Refused: rejected, Body: other}, nil},
 	} {
+		var asked domain.Draft
 		s, appender := withHook(func(d *domain.Draft) domain.Verdict {
-			require.Equal(t, domain.Draft{Group: "g", From: "ann", Body: hi, Conn: "conn"}, *d)
+			asked = *d
 			return c.verdict
 		})
-		_, err := sendAsked(s, domain.Draft{Group: "g", From: "ann", Body: hi, Conn: "conn"})
+		draft := domain.Draft{Group: "g", From: "ann", Body: hi, Conn: "conn"}
+		_, err := sendAsked(s, draft)
+		require.Equal(t, draft, asked, name)
 		send := appender.appends[0]
 		require.Equal(t, c.verdict.Refused, send.Refused, name)
 		require.True(t, send.Judged)
