@@ -8,6 +8,7 @@
 //   - seq: the number of a message within its group, ≥ 1 and < 2^53. Strictly increasing, never given twice.
 //   - head: the numbers of a group as one user sees them: max_seq, persisted_seq, read_seq, unread.
 //   - hole: a range of seqs that has no messages and never will, with the reason.
+//   - recall: taking a message back. What is left of it is a tombstone: it keeps its seq and loses its content.
 //   - retention: the age at which messages expire, that is, are deleted and become a hole.
 //   - page: an ascending run of messages with the holes between them.
 //   - partition: the slot tag of a group's Redis keys; one append script touches one partition.
