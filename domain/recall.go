@@ -129,55 +129,32 @@ func (r *Recalls) Recall(ctx context.Context, actor Actor, group string, seq int
 	if seq < 1 || seq >= 1<<53 {
 		return BadField("seq", "must be from 1 to 2^53-1")
 	}
-	ctx, cancel := context.WithTimeout(ctx, signalDeadline)
-	defer cancel()
 	o := RecallOrder{Group: group, Seq: seq, Actor: actor}
-	var err error
-	for range signalTries {
-		var outcome RecallOutcome
-		if outcome, err = r.store.Recall(ctx, o); err != nil {
-			if CodeOf(err) == CodeInternal {
-				err = Unavailable(fmt.Errorf("recall in %s: %w", group, err), "Redis")
-			}
-			return err
+	return untilNothingIsMissing(ctx, func(ctx context.Context) (lack, error) {
+		outcome, err := r.store.Recall(ctx, o)
+		return lack(outcome), asRefusal(err, "recall in "+group)
+	}, func(ctx context.Context, what lack) error {
+		if what.Missing == MissingMessage {
+			return r.look(ctx, &o)
 		}
-		if outcome.Missing == MissingNothing {
-			return nil
-		}
-		err = r.recover(ctx, &o, outcome)
-		if code := CodeOf(err); err != nil && (!code.Retryable() || code == CodeOverloaded) {
-			return err
-		}
-		if err != nil && !pause(ctx, signalPause) {
-			break
-		}
-	}
-	return Unavailable(err, "Redis or MySQL")
+		return r.recovery.fill(ctx, group, what)
+	})
 }
 
-func (r *Recalls) recover(ctx context.Context, o *RecallOrder, outcome RecallOutcome) error {
-	switch outcome.Missing {
-	case MissingGroup:
-		return r.recovery.Load(ctx, o.Group, false)
-	case MissingSeed:
-		return r.recovery.Seed(ctx, outcome.Partition, outcome.Gen, []string{o.Group})
-	case MissingGeneration:
-		return r.recovery.Renew(ctx, outcome.Partition, outcome.Gen)
-	case MissingMessage:
-		if o.Stored != nil {
-			return Unavailable(errors.New("asked again for what was told"), "Redis")
-		}
-		rows, err := r.rows.Messages(ctx, Range{Group: o.Group, From: o.Seq, To: o.Seq, Limit: 1})
-		if err != nil {
-			return Unavailable(fmt.Errorf("message %s/%d: %w", o.Group, o.Seq, err), "MySQL")
-		}
-		if len(rows) == 0 {
-			return Errorf(CodeNotFound, "there is no message with this seq")
-		}
-		o.Stored = &rows[0]
-		return nil
+// look asks MySQL for the message.
+func (r *Recalls) look(ctx context.Context, o *RecallOrder) error {
+	if o.Stored != nil {
+		return Unavailable(errors.New("asked again for what was told"), "Redis")
 	}
-	return fmt.Errorf("recall in %s: unknown outcome %q", o.Group, outcome.Missing)
+	rows, err := r.rows.Messages(ctx, Range{Group: o.Group, From: o.Seq, To: o.Seq, Limit: 1})
+	if err != nil {
+		return Unavailable(fmt.Errorf("message %s/%d: %w", o.Group, o.Seq, err), "MySQL")
+	}
+	if len(rows) == 0 {
+		return Errorf(CodeNotFound, "there is no message with this seq")
+	}
+	o.Stored = &rows[0]
+	return nil
 }
 
 // MaxRecalled is how many recalls a reply tells; a client that asks for more shows little that is left, and had better

@@ -4,18 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
-	"time"
 	"unicode/utf8"
 )
 
 const (
 	MaxSignalKind = 64      // bytes
 	MaxSignalData = 4 << 10 // bytes, without insignificant white space
-
-	signalDeadline = 5 * time.Second
-	signalTries    = 5
-	signalPause    = 100 * time.Millisecond // after a recovery that failed
 )
 
 // Signal is something for those who are there now: it has no seq and is not stored.
@@ -43,17 +37,6 @@ type SignalOutcome struct {
 	Gen       int64 // in which generation
 }
 
-// Missing is what a script did not find in Redis.
-type Missing string
-
-const (
-	MissingNothing    Missing = ""
-	MissingGroup      Missing = "group"      // it is not cached
-	MissingSeed       Missing = "seed"       // nor are its numbers in this generation
-	MissingGeneration Missing = "generation" // the caller's is another one
-	MissingMessage    Missing = "message"    // Redis does not have it, MySQL may
-)
-
 // Signals is the path of a signal.
 type Signals struct {
 	store    SignalStore
@@ -71,61 +54,16 @@ func (s *Signals) Send(ctx context.Context, sig Signal) error {
 	if err := sig.check(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, signalDeadline)
-	defer cancel()
-	var err error
-	for range signalTries {
-		var outcome SignalOutcome
-		if outcome, err = s.store.Signal(ctx, sig); err != nil {
-			return asRefusal(err, sig.Group)
-		}
-		if outcome.Missing == MissingNothing {
-			return nil
-		}
-		err = s.recover(ctx, sig, outcome)
-		if code := CodeOf(err); err != nil && (!code.Retryable() || code == CodeOverloaded) {
-			return err
-		}
-		if err != nil && !pause(ctx, signalPause) {
-			break
-		}
-	}
-	return Unavailable(err, "Redis or MySQL")
-}
-
-// asRefusal passes refusals on and calls everything else Redis being away. It is not tried again: the signal may have
-// gone out.
-func asRefusal(err error, group string) error {
-	if e := AsError(err); e.Code != CodeInternal {
-		return err
-	}
-	return Unavailable(fmt.Errorf("signal in %s: %w", group, err), "Redis")
-}
-
-func (s *Signals) recover(ctx context.Context, sig Signal, o SignalOutcome) error {
-	switch o.Missing {
-	case MissingGroup:
-		err := s.recovery.Load(ctx, sig.Group, false)
-		if sig.Open && CodeOf(err) == CodeNotFound {
+	return untilNothingIsMissing(ctx, func(ctx context.Context) (lack, error) {
+		outcome, err := s.store.Signal(ctx, sig)
+		return lack(outcome), asRefusal(err, "signal in "+sig.Group)
+	}, func(ctx context.Context, what lack) error {
+		err := s.recovery.fill(ctx, sig.Group, what)
+		if sig.Open && what.Missing == MissingGroup && CodeOf(err) == CodeNotFound {
 			return StrangerLimit() // who never wrote there knows nothing of the sender
 		}
 		return err
-	case MissingSeed:
-		return s.recovery.Seed(ctx, o.Partition, o.Gen, []string{sig.Group})
-	case MissingGeneration:
-		return s.recovery.Renew(ctx, o.Partition, o.Gen)
-	}
-	return fmt.Errorf("signal in %s: unknown outcome %q", sig.Group, o.Missing)
-}
-
-// pause reports whether it came to its end before ctx did.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
+	})
 }
 
 // check also takes insignificant white space out of the data, so that the event is one line.
