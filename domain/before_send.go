@@ -19,8 +19,13 @@ type BeforeSend interface {
 	Judge(ctx context.Context, d *Draft) Verdict
 }
 
-// maxAsking is how many sends may be asked about at once; one more is refused, as where the appender's queue is full.
-const maxAsking = 20_000
+// How many sends may be asked about at once, or wait for their turn behind those; one more is refused, as where the appender's
+// queue is full. A user has far fewer by the rates, which are looked at behind the hook: whoever floods it while it is slow
+// would otherwise take all there is.
+const (
+	maxAsking       = 20_000
+	maxAskingOfUser = 1000
+)
 
 // asking holds what is being asked about. A connection's sends to a group are asked about at the same time and queued in
 // their order; nobody else's wait for them.
@@ -30,6 +35,7 @@ type asking struct {
 
 	mu       sync.Mutex // guards what follows
 	waiting  int
+	ofUser   map[string]int         // of waiting; app servers' are not counted
 	last     map[lane]chan struct{} // closed when the last send of the lane has been queued
 	stopping bool
 }
@@ -40,13 +46,14 @@ type lane struct{ conn, group string }
 // turn is a send's place in its lane.
 type turn struct {
 	lane   lane
+	user   string        // "" for an app server
 	before chan struct{} // closed when the send before it has been queued; nil: there is none
 	queued chan struct{}
 }
 
 // UseBeforeSend has every send asked about from now on; it is called before the first one.
 func (s *Sends) UseBeforeSend(hook BeforeSend) {
-	s.asking = &asking{hook: hook, last: make(map[lane]chan struct{})}
+	s.asking = &asking{hook: hook, ofUser: make(map[string]int), last: make(map[lane]chan struct{})}
 }
 
 // Drain refuses what would have to be asked about, and waits until everything that was has been queued.
@@ -63,7 +70,7 @@ func (s *Sends) Drain() {
 // ask queues a send when the hook has been asked about it.
 func (s *Sends) ask(send Append, reply func(Receipt, error), durable func(Accepted)) {
 	started := time.Now()
-	turn, err := s.asking.enter(lane{send.Conn, send.Group})
+	turn, err := s.asking.enter(&send.Draft)
 	if err != nil {
 		reply(Receipt{}, err)
 		return
@@ -91,21 +98,27 @@ func (a *Append) judged(v Verdict) {
 // Replaced tells that the body is not the one that was sent.
 func (a *Append) Replaced() bool { return isReplaced(a.Hash) }
 
-func (a *asking) enter(l lane) (*turn, error) {
+func (a *asking) enter(d *Draft) (*turn, error) {
+	t := &turn{lane: lane{d.Conn, d.Group}}
+	if d.Operator == "" {
+		t.user = d.From
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.stopping {
 		return nil, Errorf(CodeUnavailable, "this instance is shutting down")
 	}
-	if a.waiting >= maxAsking {
+	if a.waiting >= maxAsking || a.ofUser[t.user] >= maxAskingOfUser {
 		return nil, &Error{Code: CodeOverloaded, Message: "too many sends are waiting", RetryAfter: time.Second}
 	}
 	a.waiting++
+	if t.user != "" {
+		a.ofUser[t.user]++
+	}
 	a.jobs.Add(1)
-	t := &turn{lane: l}
-	if l.conn != "" {
-		t.before, t.queued = a.last[l], make(chan struct{})
-		a.last[l] = t.queued
+	if t.lane.conn != "" {
+		t.before, t.queued = a.last[t.lane], make(chan struct{})
+		a.last[t.lane] = t.queued
 	}
 	return t, nil
 }
@@ -121,6 +134,11 @@ func (a *asking) leave(t *turn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.waiting--
+	if t.user != "" {
+		if a.ofUser[t.user]--; a.ofUser[t.user] == 0 {
+			delete(a.ofUser, t.user)
+		}
+	}
 	if t.queued == nil {
 		return
 	}
