@@ -83,9 +83,11 @@ end
 local function mention(mentions, header, seq)
   for user in string.gmatch(string.match(header, ',"mentions":(%[.-%])'), '"([^"]+)"') do
     local list = redis.call('HGET', mentions, user)
-    list = list and seq .. ' ' .. list or seq
-    if #list > 340 then list = string.match(string.sub(list, 1, 338), '^(.*) ') .. ' +' end
-    redis.call('HSET', mentions, user, list)
+    if not list or string.match(list, '^%d+') ~= seq then -- else he is named more than once
+      list = list and seq .. ' ' .. list or seq
+      if #list > 340 then list = string.match(string.sub(list, 1, 338), '^(.*) ') .. ' +' end
+      redis.call('HSET', mentions, user, list)
+    end
   end
 end
 

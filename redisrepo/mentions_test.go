@@ -56,6 +56,17 @@ func TestMentionsAreKnownUntilMySQLHasThem(t *testing.T) {
 	})
 }
 
+// A message that names somebody over and over would push all others off his list.
+func TestAMessageMentionsAUserOnce(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		s := e.sender(t, e.recovery(group("g", domain.Room)), AppendConfig{})
+		s.must(t, domain.Draft{Group: "g", From: "u", Mentions: []string{"ann"}})
+		s.must(t, domain.Draft{Group: "g", From: "u", Mentions: []string{"ann", "bob", "ann", "ann"}})
+		require.Equal(t, []int64{2, 1}, e.mentions(t, "ann", "g").Seqs)
+		require.Equal(t, []int64{2}, e.mentions(t, "bob", "g").Seqs)
+	})
+}
+
 // The lists are bounded: of many mentions the last ones are known, and that there are more.
 func TestMentionsThatAreManyAreCut(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
