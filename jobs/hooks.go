@@ -41,7 +41,9 @@ type HookOutbox interface {
 	// MessagesToTell are the messages of a row of after_send.
 	MessagesToTell(ctx context.Context, group string, from, to int64, limit int) ([]domain.UntoldMessage, error)
 
-	ToldMessages(ctx context.Context, group string, seq int64) error
+	// ToldMessages notes how far a group's messages were told. passed are the seqs below at which there was none: what has come
+	// there meanwhile gets a row.
+	ToldMessages(ctx context.Context, group string, seq int64, passed domain.Holes) error
 	ToldRows(ctx context.Context, ids []int64) error
 	ToldPart(ctx context.Context, id, from int64) error
 	GiveUpMessages(ctx context.Context, group string, from, to, timeMS int64, reason string) error

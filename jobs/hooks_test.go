@@ -57,6 +57,11 @@ func newOutbox() *outbox {
 func (o *outbox) store(group string, seqs ...int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.insert(group, seqs...)
+}
+
+// insert is store, called with mu held.
+func (o *outbox) insert(group string, seqs ...int64) {
 	if o.positions[group] == nil {
 		o.positions[group], o.rows[group] = &domain.Untold{Told: seqs[0] - 1}, map[int64]int64{}
 	}
@@ -145,11 +150,16 @@ func (o *outbox) OutboxRows(_ context.Context, group string, limit int) (list []
 	return list, o.down
 }
 
-func (o *outbox) ToldMessages(_ context.Context, group string, seq int64) error {
+func (o *outbox) ToldMessages(_ context.Context, group string, seq int64, passed domain.Holes) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.down == nil {
-		o.positions[group].Told = max(o.positions[group].Told, seq)
+	if p := o.positions[group]; o.down == nil && p.Told < seq {
+		for _, h := range passed {
+			for _, m := range o.messages(group, max(h.From, p.Told+1), h.To, 1000) {
+				o.queue(domain.OutboxRow{Group: group, Event: domain.HookAfterSend, From: m.Seq, To: m.Seq})
+			}
+		}
+		p.Told = seq
 	}
 	return o.down
 }
@@ -488,6 +498,33 @@ func TestAGapIsWaitedForUnlessItIsAHole(t *testing.T) {
 		settle(time.Second)
 		require.Equal(t, []string{"8", "6", "7"}, o.heardOf("a")[5:], "what comes all the same is told")
 	})
+}
+
+func TestWhatComesIntoAGapWhileItIsPassedIsTold(t *testing.T) {
+	t.Parallel()
+	for name, holes := range map[string]domain.Holes{
+		"between": {{From: 2, To: 4, Reason: domain.HoleLost}},
+		"waited":  nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				o := newOutbox()
+				o.set(func(group, event string) error { // with the outbox locked
+					if event == "5" && len(o.rows[group]) == 3 {
+						o.insert(group, 3)
+						return errRefused
+					}
+					return nil
+				})
+				o.holes["a"] = holes
+				o.store("a", 1, 5, 6)
+				tells(t, o, hooksConfig)
+				settle(time.Minute)
+				require.ElementsMatch(t, []string{"1", "3", "5", "6"}, o.heardOf("a"))
+			})
+		})
+	}
 }
 
 func TestAHoleAtTheEndIsPassed(t *testing.T) {

@@ -102,22 +102,31 @@ func (t *telling) run(ctx context.Context, r *domain.OutboxRow) (done bool) {
 // messages tells messages in the order of their seqs. What is missing has to be in a hole, or is waited for.
 func (t *telling) messages(ctx context.Context, u domain.Untold) {
 	at := u.Told
+	var passed domain.Holes
 	for i := range u.Messages {
 		m := &u.Messages[i]
-		if t.gap = !t.explained(u.Holes, at, m.Seq); t.gap || !t.post(ctx, m.Hook()) {
+		if t.gap = !t.explained(u.Holes, at, m.Seq); t.gap {
+			break
+		}
+		if m.Seq > at+1 {
+			passed = append(passed, domain.Hole{From: at + 1, To: m.Seq - 1})
+			at = m.Seq - 1
+		}
+		if !t.post(ctx, m.Hook()) {
 			break
 		}
 		at, t.moved = m.Seq, true
 	}
 	if t.failed == nil && !t.gap && ctx.Err() == nil && len(u.Messages) < hooksBatch && at < u.Last {
 		if t.gap = !t.explained(u.Holes, at, u.Last+1); !t.gap {
+			passed = append(passed, domain.Hole{From: at + 1, To: u.Last})
 			at = u.Last
 		}
 	}
 	if at > u.Told {
-		t.save(ctx, func(ctx context.Context) error { return t.outbox.ToldMessages(ctx, t.group, at) })
+		t.save(ctx, func(ctx context.Context) error { return t.outbox.ToldMessages(ctx, t.group, at, passed) })
 	}
-	if t.failed != nil {
+	if t.failed != nil && t.unread == nil { // else what was passed would be given up unseen
 		t.giveUpMessages(ctx, u.Messages, at)
 	}
 }

@@ -83,16 +83,20 @@ func (d *DB) queueLate(ctx context.Context, tx *sql.Tx, msgs []*domain.Message) 
 	}
 	var rows []domain.OutboxRow
 	for _, m := range msgs {
-		if _, there := stored[storedKey{m.Group, m.Seq}]; there {
-			continue
+		if _, there := stored[storedKey{m.Group, m.Seq}]; !there {
+			rows = appendLate(rows, m.Group, m.Seq, m.TimeMS)
 		}
-		if n := len(rows) - 1; n >= 0 && rows[n].Group == m.Group && rows[n].To == m.Seq-1 {
-			rows[n].To = m.Seq
-			continue
-		}
-		rows = append(rows, domain.OutboxRow{Group: m.Group, Event: domain.HookAfterSend, From: m.Seq, To: m.Seq, TimeMS: m.TimeMS})
 	}
 	return d.queueRows(ctx, tx, rows)
+}
+
+// appendLate appends a message that is to be told out of its turn; those that follow on each other share a row.
+func appendLate(rows []domain.OutboxRow, group string, seq, timeMS int64) []domain.OutboxRow {
+	if n := len(rows) - 1; n >= 0 && rows[n].Group == group && rows[n].To == seq-1 {
+		rows[n].To = seq
+		return rows
+	}
+	return append(rows, domain.OutboxRow{Group: group, Event: domain.HookAfterSend, From: seq, To: seq, TimeMS: timeMS})
 }
 
 // queueRecalled notes that recalls are to be told, in the order of their times, in the transaction that writes them; not those
@@ -248,12 +252,50 @@ func (d *DB) outboxRows(ctx context.Context, query string, args ...any) (list []
 	return list, err
 }
 
-// ToldMessages notes that a group's messages were told up to a seq.
-func (d *DB) ToldMessages(ctx context.Context, group string, seq int64) error {
-	if err := told(ctx, d.sql, group, seq); err != nil {
+// ToldMessages notes that a group's messages were told up to a seq. passed are the seqs below it at which there was none when
+// they were read: what has come there meanwhile was not late yet, so it gets rows here.
+func (d *DB) ToldMessages(ctx context.Context, group string, seq int64, passed domain.Holes) (err error) {
+	if len(passed) == 0 {
+		err = told(ctx, d.sql, group, seq)
+	} else {
+		err = d.tx(ctx, func(tx *sql.Tx) error { return d.toldPast(ctx, tx, group, seq, passed) })
+	}
+	if err != nil {
 		return fmt.Errorf("told %s up to %d: %w", group, seq, err)
 	}
 	return nil
+}
+
+func (d *DB) toldPast(ctx context.Context, tx *sql.Tx, group string, seq int64, passed domain.Holes) error {
+	// Inserts lock the row, too: those that came before are committed then, those behind see that they are late.
+	at, err := d.lockPosition(ctx, tx, group)
+	if err != nil || at >= seq {
+		return err
+	}
+	var rows []domain.OutboxRow
+	query := "SELECT msg_seq, msg_time FROM group_msg WHERE group_id=? AND msg_seq BETWEEN ? AND ? ORDER BY msg_seq"
+	for _, h := range passed {
+		err := each(ctx, tx, query, []any{group, max(h.From, at+1), h.To}, func(found *sql.Rows) error {
+			var late, timeMS int64
+			err := found.Scan(&late, &timeMS)
+			rows = appendLate(rows, group, late, timeMS)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := d.queueRows(ctx, tx, rows); err != nil {
+		return err
+	}
+	return told(ctx, tx, group, seq)
+}
+
+// lockPosition returns how far a group was told, and keeps that as it is until tx ends.
+func (d *DB) lockPosition(ctx context.Context, tx *sql.Tx, group string) (at int64, err error) {
+	query := "SELECT told_seq FROM hook_position WHERE group_id=?" + d.dialect.forUpdate
+	err = each(ctx, tx, query, []any{group}, func(rows *sql.Rows) error { return rows.Scan(&at) })
+	return at, err
 }
 
 func told(ctx context.Context, q execer, group string, seq int64) error {
@@ -291,9 +333,8 @@ func (d *DB) ToldPart(ctx context.Context, id, from int64) error {
 func (d *DB) GiveUpMessages(ctx context.Context, group string, from, to int64, timeMS int64, reason string) error {
 	err := d.tx(ctx, func(tx *sql.Tx) error {
 		// The row decides who of two instances gives it up, and where to start.
-		var at int64
-		query := "SELECT told_seq FROM hook_position WHERE group_id=?" + d.dialect.forUpdate
-		if err := each(ctx, tx, query, []any{group}, func(rows *sql.Rows) error { return rows.Scan(&at) }); err != nil || at >= to {
+		at, err := d.lockPosition(ctx, tx, group)
+		if err != nil || at >= to {
 			return err
 		}
 		if err := told(ctx, tx, group, to); err != nil {

@@ -56,11 +56,11 @@ func TestMessagesAreToldOnce(t *testing.T) {
 		at, seqs := untold(t, db, "g")
 		require.Zero(t, at)
 		require.Equal(t, "1 2 3", seqs)
-		require.NoError(t, db.ToldMessages(t.Context(), "g", 2))
-		require.NoError(t, db.ToldMessages(t.Context(), "g", 1)) // of an instance that is behind
+		require.NoError(t, db.ToldMessages(t.Context(), "g", 2, nil))
+		require.NoError(t, db.ToldMessages(t.Context(), "g", 1, nil)) // of an instance that is behind
 		_, seqs = untold(t, db, "g")
 		require.Equal(t, "3", seqs)
-		require.NoError(t, db.ToldMessages(t.Context(), "g", 3))
+		require.NoError(t, db.ToldMessages(t.Context(), "g", 3, nil))
 		require.Empty(t, untoldGroups(t, db, "", 10))
 
 		insert(t, db, messages("g", 1, 4, gen)...) // a batch that comes again, with one message more
@@ -117,7 +117,7 @@ func TestMessagesBelowWhatWasToldHaveRowsOfTheirOwn(t *testing.T) {
 		gen := raise(t, db, db.partitions.Of("g"))
 		insert(t, db, messages("g", 3, 4, gen)...)
 		insert(t, db, message("g", 9, gen))
-		require.NoError(t, db.ToldMessages(t.Context(), "g", 9))
+		require.NoError(t, db.ToldMessages(t.Context(), "g", 9, nil))
 		for range 2 {
 			insert(t, db, messages("g", 1, 10, gen)...)
 			require.Equal(t, []string{"after_send 1-2 ", "after_send 5-8 "}, outbox(t, db, "g"))
@@ -133,7 +133,7 @@ func TestLateMessagesAreTold(t *testing.T) {
 		insert(t, db, messages("g", 1, 2, gen)...)
 		addHole(t, db, "g", domain.Hole{From: 3, To: 5, Reason: domain.HoleLost})
 		insert(t, db, message("g", 6, gen))
-		require.NoError(t, db.ToldMessages(t.Context(), "g", 6))
+		require.NoError(t, db.ToldMessages(t.Context(), "g", 6, nil))
 		for range 2 {
 			_, err := db.InsertLate(t.Context(), messages("g", 2, 4, gen))
 			require.NoError(t, err)
@@ -152,7 +152,7 @@ func TestARetriedDeadLetterIsTold(t *testing.T) {
 		refuse(t, db, "evil")
 		putAside(t, db, full("room", 5, gen))
 		insert(t, db, message("room", 6, gen))
-		require.NoError(t, db.ToldMessages(t.Context(), "room", 6))
+		require.NoError(t, db.ToldMessages(t.Context(), "room", 6, nil))
 		accept(t, db)
 		_, _, err := db.RetryDeadLetter(t.Context(), "room", 5)
 		require.NoError(t, err)
@@ -255,7 +255,7 @@ func TestWhatIsGivenUpIsListedAndRetried(t *testing.T) {
 		ctx := t.Context()
 		gen := raise(t, db, db.partitions.Of("g"))
 		insert(t, db, messages("g", 1, 9, gen)...)
-		require.NoError(t, db.ToldMessages(ctx, "g", 1))
+		require.NoError(t, db.ToldMessages(ctx, "g", 1, nil))
 		require.NoError(t, db.GiveUpMessages(ctx, "g", 2, 3, 17, "status 500"))
 		require.NoError(t, db.GiveUpMessages(ctx, "g", 4, 6, 17, "status 500"))
 		require.NoError(t, db.GiveUpMessages(ctx, "g", 4, 6, 17, "status 500")) // of an instance that is behind
@@ -308,7 +308,7 @@ func TestUntoldGroupsAreListedInPages(t *testing.T) {
 			insert(t, db, messages(g, 1, 2, raise(t, db, db.partitions.Of(g)))...)
 		}
 		create(t, db, "quiet", "ann")
-		require.NoError(t, db.ToldMessages(t.Context(), "b", 2))
+		require.NoError(t, db.ToldMessages(t.Context(), "b", 2, nil))
 		_, err := db.ReplayHooks(t.Context(), "c", 1, 2)
 		require.NoError(t, err)
 		require.Equal(t, []string{"a", "c"}, untoldGroups(t, db, "", 2))
@@ -365,7 +365,7 @@ func TestQueueingAndTellingInterleave(t *testing.T) {
 							}
 							told[g] = max(told[g], m.Seq)
 							mu.Unlock()
-							if err := db.ToldMessages(t.Context(), g, m.Seq); err != nil {
+							if err := db.ToldMessages(t.Context(), g, m.Seq, nil); err != nil {
 								t.Error(err)
 							}
 						}
@@ -388,5 +388,22 @@ func TestQueueingAndTellingInterleave(t *testing.T) {
 			require.Equal(t, int64(210), told[g], g)
 			require.Empty(t, outbox(t, db, g))
 		}
+	})
+}
+
+// What comes late may come between the reading and the telling of what is behind it.
+func TestLateMessagesAreToldThatComeWhileTheirHoleIsPassed(t *testing.T) {
+	onEachWithHooks(t, func(t *testing.T, db *DB) {
+		gen := raise(t, db, db.partitions.Of("g"))
+		insert(t, db, messages("g", 1, 2, gen)...)
+		addHole(t, db, "g", domain.Hole{From: 3, To: 7, Reason: domain.HoleLost})
+		insert(t, db, message("g", 8, gen))
+		_, seqs := untold(t, db, "g")
+		require.Equal(t, "1 2 8", seqs)
+		late := append(messages("g", 3, 4, gen), message("g", 6, gen))
+		_, err := db.InsertLate(t.Context(), late)
+		require.NoError(t, err)
+		require.NoError(t, db.ToldMessages(t.Context(), "g", 8, domain.Holes{{From: 3, To: 7}}))
+		require.Equal(t, []string{"after_send 3-4 ", "after_send 6-6 "}, outbox(t, db, "g"))
 	})
 }
