@@ -35,6 +35,7 @@ type outbox struct {
 	lastID    int64
 	down      error // of MySQL
 
+	read   func()                          // called between the reads of messages and of rows
 	answer func(group, event string) error // of the receiver; nil: it takes everything
 	takes  time.Duration                   // it takes this long to answer
 	asked  []string                        // all that it was asked, as "group event"
@@ -140,6 +141,9 @@ func (o *outbox) MessagesToTell(_ context.Context, group string, from, to int64,
 }
 
 func (o *outbox) OutboxRows(_ context.Context, group string, limit int) (list []domain.OutboxRow, err error) {
+	if o.read != nil {
+		o.read()
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, r := range o.events {
@@ -555,6 +559,33 @@ func TestChangesComeBeforeMessagesAndRecallsBehindTheirs(t *testing.T) {
 		tells(t, o, hooksConfig)
 		settle(time.Second)
 		require.Equal(t, []string{"group_changed 1", "member_changed 3", "1", "2", "3", "recalled 2"}, o.heardOf("a"))
+	})
+}
+
+func TestARecallWaitsForItsMessageThatHasJustCome(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutbox()
+		o.store("a", 1)
+		o.read = sync.OnceFunc(func() {
+			o.store("a", 2)
+			o.add(domain.OutboxRow{Group: "a", Event: domain.HookRecalled, From: 2, To: 2})
+		})
+		tells(t, o, hooksConfig)
+		settle(time.Second)
+		require.Equal(t, []string{"1", "2", "recalled 2"}, o.heardOf("a"))
+	})
+}
+
+// Its message was stored while there were no webhooks.
+func TestARecallDoesNotWaitForAMessageThatIsNotToBeTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutbox()
+		o.add(domain.OutboxRow{Group: "a", Event: domain.HookRecalled, From: 2, To: 2})
+		tells(t, o, hooksConfig)
+		settle(time.Second)
+		require.Equal(t, []string{"recalled 2"}, o.heardOf("a"))
 	})
 }
 

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"hearth/domain"
@@ -45,19 +46,29 @@ func (t *telling) batch(ctx context.Context) {
 		t.unread = err
 		return
 	}
-	if t.rows(ctx, rows, untold); t.failed == nil && t.unread == nil && ctx.Err() == nil {
+	last := untold.Last
+	if slices.ContainsFunc(rows, func(r domain.OutboxRow) bool { return r.Event == domain.HookRecalled && r.From > last }) {
+		// Its message may have come between the two reads; it waits for that then.
+		now, err := t.outbox.UntoldMessages(read, t.group, 0)
+		if err != nil {
+			t.unread = err
+			return
+		}
+		last = now.Last
+	}
+	if t.rows(ctx, rows, untold.Told, last); t.failed == nil && t.unread == nil && ctx.Err() == nil {
 		t.messages(ctx, untold)
 	}
 	t.more = t.more || len(rows) == hooksBatch || len(untold.Messages) == hooksBatch
 	t.more = t.more && t.failed == nil && t.unread == nil && !t.gap
 }
 
-// rows tells what is not in the run of messages, until something fails.
-func (t *telling) rows(ctx context.Context, rows []domain.OutboxRow, untold domain.Untold) {
+// rows tells what is not in the run of messages, until something fails. Messages behind at, up to last, are still to be told.
+func (t *telling) rows(ctx context.Context, rows []domain.OutboxRow, at, last int64) {
 	var told []int64
 	for i := range rows {
 		r := &rows[i]
-		if r.Event == domain.HookRecalled && r.From > untold.Told && r.From <= untold.Last { // its message comes first
+		if r.Event == domain.HookRecalled && r.From > at && r.From <= last { // its message comes first
 			continue
 		}
 		done := false
