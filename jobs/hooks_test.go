@@ -589,6 +589,18 @@ func TestARecallDoesNotWaitForAMessageThatIsNotToBeTold(t *testing.T) {
 	})
 }
 
+func TestAReasonIsNotCutWithinACharacter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutbox()
+		o.set(func(string, string) error { return fmt.Errorf("x%s: %w", strings.Repeat("é", 200), jobs.ErrReceiverGone) })
+		o.store("a", 1)
+		tells(t, o, hooksConfig)
+		settle(time.Second)
+		require.Equal(t, []string{"a after_send 1-1 x" + strings.Repeat("é", 99)}, o.dead())
+	})
+}
+
 func TestARunIsToldInParts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

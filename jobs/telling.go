@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"hearth/domain"
@@ -220,7 +221,8 @@ func (t *telling) giveUpMessages(ctx context.Context, list []domain.UntoldMessag
 	})
 }
 
+// reason is valid UTF-8, which MySQL insists on, also where an error was cut within a character.
 func (t *telling) reason() string {
 	reason := t.failed.Error()
-	return reason[:min(len(reason), maxReason)]
+	return strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "")
 }
