@@ -37,6 +37,7 @@ type dialect struct {
 	nowMS          string // the database's clock, in Unix ms
 	raiseHeartbeat string // behind an INSERT into instance: the higher time wins
 	raiseFlushed   string // behind an INSERT into instance_flushed: the higher generation wins
+	byKey          string // behind group_msg: by its primary key, whatever statistics say; a walk would wait for rows of others that are locked
 	byTime         string // behind FROM group_msg: by the index of its time, whatever statistics say; never a walk over the whole table
 
 	maxInsert int // bytes of values in one INSERT
@@ -71,6 +72,7 @@ var mysqlDialect = dialect{
 	nowMS:          "(TIMESTAMPDIFF(MICROSECOND,'1970-01-01',UTC_TIMESTAMP(3)) DIV 1000)",
 	raiseHeartbeat: " ON DUPLICATE KEY UPDATE heartbeat_time=GREATEST(heartbeat_time,VALUES(heartbeat_time))",
 	raiseFlushed:   " ON DUPLICATE KEY UPDATE gen=GREATEST(gen,VALUES(gen))",
+	byKey:          " FORCE INDEX (PRIMARY)",
 	byTime:         " FORCE INDEX (msg_time)",
 
 	maxInsert: 4 << 20, // MySQL's smallest max_allowed_packet in use is 16 MiB

@@ -19,19 +19,12 @@ func (d *DB) insertRare(ctx context.Context, tx *sql.Tx, msgs []*domain.Message,
 	for _, m := range msgs {
 		switch {
 		case m.RecalledMS != 0:
-			r := domain.Recall{Group: m.Group, Seq: m.Seq, TimeMS: m.RecalledMS, By: m.RecalledBy}
-			inserted, err := d.insertRecall(ctx, tx, r)
-			if err != nil {
-				return err
-			}
-			if inserted {
-				recalls = append(recalls, r)
-			}
+			recalls = append(recalls, domain.Recall{Group: m.Group, Seq: m.Seq, TimeMS: m.RecalledMS, By: m.RecalledBy})
 		case len(m.Mentions) > 0:
 			mentioning = append(mentioning, m)
 		}
 	}
-	if err := d.queueRecalled(ctx, tx, recalls); err != nil || len(mentioning) == 0 {
+	if err := d.insertRecalled(ctx, tx, recalls, repeated); err != nil {
 		return err
 	}
 	if repeated {
@@ -71,38 +64,31 @@ func mentionsOf(msgs []*domain.Message) (list []mention) {
 	return slices.Compact(list)
 }
 
-// stillThere are those of messages that were not recalled since they were first stored: these mention nobody any more.
-func stillThere(ctx context.Context, tx *sql.Tx, msgs []*domain.Message) ([]*domain.Message, error) {
-	recalled := make(map[storedKey]bool)
-	for chunk := range slices.Chunk(msgs, 100) {
-		var args []any
-		for _, m := range chunk {
-			args = append(args, m.Group, m.Seq)
-		}
-		query := "SELECT group_id, msg_seq FROM recall WHERE " + anyOf(len(chunk), "group_id=? AND msg_seq=?")
-		err := each(ctx, tx, query, args, func(rows *sql.Rows) error {
-			var key storedKey
-			err := rows.Scan(&key.group, &key.seq)
-			recalled[key] = true
+// insertRecalled notes recalls of messages that are stored as tombstones. A row that was there before may be none yet.
+func (d *DB) insertRecalled(ctx context.Context, tx *sql.Tx, recalls []domain.Recall, repeated bool) error {
+	if repeated {
+		if err := d.recallRows(ctx, tx, recalls); err != nil {
 			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("which messages were recalled: %w", err)
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(msgs), func(m *domain.Message) bool { return recalled[storedKey{m.Group, m.Seq}] }), nil
+	noted, err := d.noteRecalls(ctx, tx, recalls)
+	if err != nil {
+		return err
+	}
+	return d.queueRecalled(ctx, tx, noted)
 }
 
-// insertRecall notes a recall for those who ask later. inserted is false when it was noted before: the first one of a message
-// counts.
-func (d *DB) insertRecall(ctx context.Context, tx *sql.Tx, r domain.Recall) (inserted bool, err error) {
-	query := "INSERT INTO recall (group_id, msg_seq, recalled_time, recalled_by) VALUES (?,?,?,?)" + d.dialect.keepGroup
-	result, err := tx.ExecContext(ctx, query, r.Group, r.Seq, r.TimeMS, r.By)
-	if err != nil {
-		return false, fmt.Errorf("insert recall: %w", err)
+// stillThere are those of messages that were not recalled since they were first stored: these mention nobody any more.
+func stillThere(ctx context.Context, tx *sql.Tx, msgs []*domain.Message) ([]*domain.Message, error) {
+	keys := make([]storedKey, len(msgs))
+	for i, m := range msgs {
+		keys[i] = storedKey{m.Group, m.Seq}
 	}
-	n, err := result.RowsAffected()
-	return n > 0, err
+	recalled, err := recalledOf(ctx, tx, keys)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(msgs), func(m *domain.Message) bool { return recalled[storedKey{m.Group, m.Seq}] }), nil
 }
 
 // expireRare deletes what belongs to messages of a group up to a seq.

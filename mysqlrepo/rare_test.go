@@ -1,6 +1,7 @@
 package mysqlrepo
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -73,6 +74,25 @@ func TestMentionsAreFoundUntilTheirMessageIsRecalledOrExpires(t *testing.T) {
 		recalls, _, err = db.RecalledSince(ctx, 0, map[string]int64{"a": 99}, 9)
 		require.NoError(t, err)
 		require.Len(t, recalls["a"], 1)
+	})
+}
+
+// Whoever showed a tombstone may bring it behind the message itself.
+func TestATombstoneEmptiesARowThatWasThereBefore(t *testing.T) {
+	onEachWithHooks(t, func(t *testing.T, db *DB) {
+		gen := raise(t, db, db.partitions.Of("a"))
+		sent := []domain.Message{message("a", 1, gen), mentioning("a", 2, gen, "ann")}
+		insert(t, db, sent...)
+		tombs := slices.Clone(sent)
+		for i := range tombs {
+			tombs[i].RecalledMS, tombs[i].RecalledBy, tombs[i].Body = 700, "bob", nil
+		}
+		for range 2 {
+			insert(t, db, tombs...)
+			require.Equal(t, []int64{1, 2}, recalledSeqs(t, db, "a"))
+			require.Zero(t, mentioned(t, db, "ann", "a", 1, 9))
+			require.Len(t, outbox(t, db, "a"), 2, "each is told once")
+		}
 	})
 }
 

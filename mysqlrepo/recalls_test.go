@@ -1,7 +1,9 @@
 package mysqlrepo
 
 import (
+	"database/sql"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -154,4 +156,42 @@ func TestRecalledDeadLettersComeBackEmpty(t *testing.T) {
 		require.Equal(t, []int64{2}, recalledSeqs(t, db, "a"))
 		require.Equal(t, msgs[1].Hash, stored.Hash)
 	})
+}
+
+// A journal's recall waits for the letter, and finds a row in its place.
+func TestADeadLetterIsRecalledThatIsRetriedMeanwhile(t *testing.T) {
+	onEach(t, func(t *testing.T, db *DB) {
+		if db.dialect.name == "sqlite" {
+			t.Skip("one transaction at a time")
+		}
+		ctx := t.Context()
+		raise(t, db, db.partitions.Of("a"))
+		msgs := messages("a", 1, 1, 1)
+		_, err := db.AddDeadLetter(ctx, &msgs[0], "reason")
+		require.NoError(t, err)
+		done := make(chan error, 1)
+		err = db.tx(ctx, func(tx *sql.Tx) error {
+			letter, err := db.lockLetter(ctx, tx, "a", 1)
+			require.NoError(t, err)
+			go func() { done <- db.RecallMessages(ctx, []domain.Recall{{Group: "a", Seq: 1, TimeMS: 700, By: "ann"}}) }()
+			require.Eventually(t, func() bool { return lockWaits(t, db) > 0 }, 10*time.Second, 200*time.Millisecond) // InnoDB shows what is 100 ms old to who asks more often
+			if _, err := db.insertLate(ctx, tx, []*domain.Message{&letter.Message}); err != nil {
+				return err
+			}
+			_, err = tx.ExecContext(ctx, "DELETE FROM dead_letter WHERE group_id='a'")
+			return err
+		})
+		require.NoError(t, err)
+		require.NoError(t, <-done)
+		require.Equal(t, []int64{1}, recalledSeqs(t, db, "a"))
+	})
+}
+
+// lockWaits counts the database's transactions that wait for others.
+func lockWaits(t *testing.T, db *DB) (n int) {
+	t.Helper()
+	query := "SELECT COUNT(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p ON p.id=t.trx_mysql_thread_id" +
+		" WHERE p.db=DATABASE() AND t.trx_state='LOCK WAIT'"
+	require.NoError(t, db.sql.QueryRowContext(t.Context(), query).Scan(&n))
+	return n
 }
