@@ -106,14 +106,13 @@ func (h *Hooks) Run(ctx context.Context) error {
 			counted = time.Now()
 			h.count(ctx)
 		}
-		pause, next, err := h.receiver.pause(), "", error(nil)
-		if pause > 0 {
-			next, err = h.probe(ctx, after)
+		pause, err := hooksInterval, error(nil)
+		if h.receiver.failing() {
+			after, err = h.probe(ctx, after)
+			pause = h.receiver.probed()
 		} else {
-			pause = hooksInterval
-			next, err = h.round(ctx, after, slots, &work)
+			after, err = h.round(ctx, after, slots, &work)
 		}
-		after = next
 		if err != nil && ctx.Err() == nil {
 			backoff = nextBackoff(max(backoff, hooksInterval))
 			pause = max(pause, backoff)
@@ -143,7 +142,7 @@ func (h *Hooks) round(ctx context.Context, after string, slots chan struct{}, wo
 			h.end(group, telling{})
 			return "", nil
 		}
-		if h.receiver.pause() > 0 {
+		if h.receiver.failing() {
 			return group, nil
 		}
 	}
@@ -213,7 +212,8 @@ func (h *Hooks) end(group string, t telling) {
 		h.log.Info().Msg("the receiver of webhooks answers again")
 		h.hurry()
 	}
-	if t.failed != nil && h.receiver.fails(group) {
+	// Who is gone for an event has answered.
+	if t.failed != nil && !errors.Is(t.failed, ErrReceiverGone) && h.receiver.fails(group) {
 		h.log.Error().Err(t.failed).Msg("the receiver of webhooks fails for several groups, it is asked by one at a time until it answers")
 	}
 	h.mu.Lock()

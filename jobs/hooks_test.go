@@ -437,6 +437,75 @@ func TestAReceiverThatFailsForAllIsAskedSeldom(t *testing.T) {
 	})
 }
 
+func TestAllGoOnAtOnceWhenTheReceiverAnswersAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutbox()
+		o.set(fails)
+		for n := range 20 {
+			o.store(fmt.Sprint("g", n), 1)
+		}
+		tells(t, o, hooksConfig)
+		settle(10 * time.Minute)
+		var answered time.Time
+		o.set(func(string, string) error {
+			if answered.IsZero() {
+				answered = time.Now()
+			}
+			return nil
+		})
+		settle(20 * time.Second)
+		for n := range 20 {
+			at := o.at[fmt.Sprint("g", n)]
+			require.Less(t, at[len(at)-1].Sub(answered), time.Second)
+		}
+	})
+}
+
+// The receiver fails for a moment, while every worker asks it.
+func TestAMomentsFailureOfTheReceiverIsOverSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutbox()
+		o.takes = 100 * time.Millisecond
+		o.set(fails)
+		for n := range 20 {
+			o.store(fmt.Sprint("g", n), 1)
+		}
+		cfg := hooksConfig
+		cfg.Workers = 16
+		tells(t, o, cfg)
+		settle(500 * time.Millisecond)
+		o.set(nil)
+		settle(4 * time.Second)
+		for n := range 20 {
+			require.Equal(t, words(1, 1), o.heardOf(fmt.Sprint("g", n)))
+		}
+	})
+}
+
+func TestWhoWantsNoMoreOfSomeEventsIsToldTheOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutbox()
+		o.set(func(_, event string) error {
+			if event == "1" {
+				return jobs.ErrReceiverGone
+			}
+			return nil
+		})
+		for n := range 20 {
+			o.store(fmt.Sprint("g", n), numbers(1, 5)...)
+		}
+		tells(t, o, hooksConfig)
+		settle(5 * time.Second)
+		require.Len(t, o.dead(), 20)
+		for n := range 20 {
+			require.Equal(t, words(2, 5), o.heardOf(fmt.Sprint("g", n)))
+		}
+	})
+}
+
 // While the receiver fails it may be a group's own event that fails as well: it must not be asked by that one for ever.
 func TestAReceiverIsBackThoughSomeEventsGoOnFailing(t *testing.T) {
 	t.Parallel()

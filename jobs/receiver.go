@@ -18,11 +18,11 @@ type receiver struct {
 	wait   time.Duration   // between questions; 0: it is not failing
 }
 
-// pause is the time between questions while the receiver fails, 0 while it does not.
-func (r *receiver) pause() time.Duration {
+// failing tells whether the receiver is taken to fail for all.
+func (r *receiver) failing() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.wait
+	return r.wait > 0
 }
 
 // fails counts a failure, and reports whether the receiver is taken to fail from now on.
@@ -30,7 +30,6 @@ func (r *receiver) fails(group string) (begins bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.wait > 0 {
-		r.wait = min(2*r.wait, maxProbe)
 		return false
 	}
 	if r.failed == nil {
@@ -42,6 +41,15 @@ func (r *receiver) fails(group string) (begins bool) {
 	}
 	r.wait = minProbe
 	return true
+}
+
+// probed returns the pause until the next question; the one behind that is longer. It is 0 when the receiver has answered.
+func (r *receiver) probed() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pause := r.wait
+	r.wait = min(2*r.wait, maxProbe)
+	return pause
 }
 
 // answers notes that something was told, and reports whether the receiver was taken to fail until now.

@@ -182,8 +182,10 @@ func (t *telling) save(ctx context.Context, do func(context.Context) error) {
 
 // isOver tells whether what has failed just now is given up: the receiver says so, or it was to be told for too long.
 func (t *telling) isOver(sinceMS int64) bool {
-	return t.failed != nil && (errors.Is(t.failed, ErrReceiverGone) || time.Since(time.UnixMilli(sinceMS)) > t.cfg.GiveUp)
+	return t.failed != nil && (errors.Is(t.failed, ErrReceiverGone) || t.isOld(sinceMS))
 }
+
+func (t *telling) isOld(sinceMS int64) bool { return time.Since(time.UnixMilli(sinceMS)) > t.cfg.GiveUp }
 
 func (t *telling) giveUpRow(ctx context.Context, r *domain.OutboxRow) {
 	t.givenUp = true
@@ -192,26 +194,15 @@ func (t *telling) giveUpRow(ctx context.Context, r *domain.OutboxRow) {
 }
 
 // giveUpMessages gives up the message behind at, which has failed, if its time is over; and if it is not alone in that
-// because the receiver fails for all, those behind it whose time is over, too.
+// because the receiver fails for all, those behind it that are as old, too.
 func (t *telling) giveUpMessages(ctx context.Context, list []domain.UntoldMessage, at int64) {
-	var first, last *domain.UntoldMessage
-	for i := range list {
-		m := &list[i]
-		if m.Seq <= at {
-			continue
-		}
-		if !t.isOver(m.StoredMS) || last != nil && m.Seq != last.Seq+1 {
-			break
-		}
-		if first == nil {
-			first = m
-		}
-		if last = m; t.receiver.pause() == 0 {
-			break
-		}
-	}
-	if first == nil {
+	list = list[slices.IndexFunc(list, func(m domain.UntoldMessage) bool { return m.Seq > at }):]
+	if !t.isOver(list[0].StoredMS) {
 		return
+	}
+	first, last := &list[0], &list[0]
+	for i := 1; i < len(list) && t.receiver.failing() && t.isOld(list[i].StoredMS) && list[i].Seq == last.Seq+1; i++ {
+		last = &list[i]
 	}
 	t.givenUp = true
 	t.log.Error().Err(t.failed).Str("group", t.group).Int64("from", first.Seq).Int64("to", last.Seq).
