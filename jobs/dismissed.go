@@ -77,7 +77,7 @@ func (d *Dismissed) round(ctx context.Context) error {
 // the only one to know what the group was when Redis has forgotten it.
 func (d *Dismissed) forget(ctx context.Context, group string) error {
 	for after := ""; ; {
-		members, err := d.rows.Members(ctx, group, after, membersAtOnce)
+		members, err := d.members(ctx, group, after)
 		if err != nil {
 			return err
 		}
@@ -98,4 +98,11 @@ func (d *Dismissed) forget(ctx context.Context, group string) error {
 		d.log.Debug().Str("group", group).Msg("dismissed group deleted from Redis")
 	}
 	return err
+}
+
+// members has a time of its own: a connection to MySQL that is dead without a word must not hold up the other groups.
+func (d *Dismissed) members(ctx context.Context, group, after string) ([]domain.Membership, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	return d.rows.Members(ctx, group, after, membersAtOnce)
 }

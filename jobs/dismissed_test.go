@@ -22,12 +22,17 @@ type fakeDismissed struct {
 	mu    sync.Mutex // guards all below
 	waits map[int]map[string]int
 	down  error
+	stuck string // MySQL never answers about this one
 	asked int
 	lists map[string]int // groups taken out of users' lists, by group
 }
 
 // Members are 700 of b, and none of others.
-func (f *fakeDismissed) Members(_ context.Context, group, after string, limit int) (list []domain.Membership, err error) {
+func (f *fakeDismissed) Members(ctx context.Context, group, after string, limit int) (list []domain.Membership, err error) {
+	if group == f.stuck {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for n := 0; group == "b" && n < 700 && len(list) < limit; n++ {
@@ -117,5 +122,21 @@ func TestDismissedGroupsAreForgottenOnceMySQLHasTheirMessages(t *testing.T) {
 		require.Zero(t, f.left())
 		cancel()
 		require.NoError(t, errors.Join(<-done, <-done))
+	})
+}
+
+func TestADismissedGroupThatHangsHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeDismissed{waits: map[int]map[string]int{0: {"a": 0, "c": 0}}, lists: map[string]int{}, stuck: "a"}
+		one := newInstance(newWorld(), "one", is(atGen(1)))
+		one.leased(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- jobs.NewDismissed(f, f, one.leases, zerolog.Nop()).Run(ctx) }()
+		time.Sleep(time.Minute)
+		require.Equal(t, 1, f.left(), "c is gone")
+		cancel()
+		require.NoError(t, <-done)
 	})
 }

@@ -35,6 +35,7 @@ type outbox struct {
 	lastID    int64
 	down      error // of MySQL
 
+	stuck  bool                            // MySQL never answers which messages of a run there are
 	read   func()                          // called between the reads of messages and of rows
 	answer func(group, event string) error // of the receiver; nil: it takes everything
 	takes  time.Duration                   // it takes this long to answer
@@ -134,9 +135,15 @@ func (o *outbox) messages(group string, from, to int64, limit int) (list []domai
 	return list
 }
 
-func (o *outbox) MessagesToTell(_ context.Context, group string, from, to int64, limit int) ([]domain.UntoldMessage, error) {
+func (o *outbox) MessagesToTell(ctx context.Context, group string, from, to int64, limit int) ([]domain.UntoldMessage, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.stuck {
+		o.mu.Unlock()
+		<-ctx.Done()
+		o.mu.Lock()
+		return nil, ctx.Err()
+	}
 	return o.messages(group, from, to, limit), o.down
 }
 
@@ -694,6 +701,24 @@ func TestARunIsToldInParts(t *testing.T) {
 		require.Equal(t, words(101, 290), run)
 		require.Equal(t, words(301, 400), turn)
 		require.Empty(t, o.events)
+	})
+}
+
+func TestARunThatHangsIsReadAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutbox()
+		o.store("a", 1, 2)
+		o.positions["a"].Told = 2
+		o.add(domain.OutboxRow{Group: "a", Event: domain.HookAfterSend, From: 1, To: 2})
+		o.stuck = true
+		tells(t, o, hooksConfig)
+		settle(time.Second)
+		o.mu.Lock()
+		o.stuck = false
+		o.mu.Unlock()
+		settle(time.Minute)
+		require.Equal(t, words(1, 2), o.heardOf("a"))
 	})
 }
 

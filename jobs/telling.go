@@ -88,7 +88,9 @@ func (t *telling) rows(ctx context.Context, rows []domain.OutboxRow, at, last in
 
 // run tells messages out of their turn, some at a time; done tells that these were the last.
 func (t *telling) run(ctx context.Context, r *domain.OutboxRow) (done bool) {
-	list, err := t.outbox.MessagesToTell(ctx, r.Group, r.From, r.To, hooksBatch)
+	read, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	list, err := t.outbox.MessagesToTell(read, r.Group, r.From, r.To, hooksBatch)
 	if err != nil {
 		t.unread = err
 		return false
