@@ -669,7 +669,9 @@ func TestAReasonIsNotCutWithinACharacter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		o := newOutbox()
-		o.set(func(string, string) error { return fmt.Errorf("x%s: %w", strings.Repeat("é", 200), jobs.ErrReceiverGone) })
+		o.set(func(string, string) error {
+			return fmt.Errorf("x%s: %w", strings.Repeat("é", 200), jobs.ErrReceiverGone)
+		})
 		o.store("a", 1)
 		tells(t, o, hooksConfig)
 		settle(time.Second)

@@ -187,7 +187,9 @@ func (t *telling) isOver(sinceMS int64) bool {
 	return t.failed != nil && (errors.Is(t.failed, ErrReceiverGone) || t.isOld(sinceMS))
 }
 
-func (t *telling) isOld(sinceMS int64) bool { return time.Since(time.UnixMilli(sinceMS)) > t.cfg.GiveUp }
+func (t *telling) isOld(sinceMS int64) bool {
+	return time.Since(time.UnixMilli(sinceMS)) > t.cfg.GiveUp
+}
 
 func (t *telling) giveUpRow(ctx context.Context, r *domain.OutboxRow) {
 	t.givenUp = true

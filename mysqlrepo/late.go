@@ -84,11 +84,15 @@ func (d *DB) insertLateInto(ctx context.Context, tx *sql.Tx, group string, settl
 	}
 	after := slices.Clone(before)
 	var fresh []*domain.Message
+	var recalls []domain.Recall // of rows that may not know of them
 	for _, m := range msgs {
 		hole, in := after.At(m.Seq)
 		content, there := stored[storedKey{m.Group, m.Seq}]
 		if there && content != (storedContent{m.Hash, m.Gen}) {
 			return 0, &SeqTakenError{Group: m.Group, Seq: m.Seq}
+		}
+		if there && m.RecalledMS != 0 {
+			recalls = append(recalls, recallOf(m))
 		}
 		if in && hole.Reason == domain.HoleExpired {
 			continue
@@ -114,7 +118,10 @@ func (d *DB) insertLateInto(ctx context.Context, tx *sql.Tx, group string, settl
 	if err := replaceHoles(ctx, tx, group, before, after); err != nil {
 		return 0, err
 	}
-	return first, d.insertFresh(ctx, tx, fresh)
+	if err := d.insertFresh(ctx, tx, fresh); err != nil {
+		return 0, err
+	}
+	return first, d.recallRows(ctx, tx, recalls)
 }
 
 // lockHoles reads the rows of a group's holes, as they are, and keeps others from changing them.

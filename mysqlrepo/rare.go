@@ -19,7 +19,7 @@ func (d *DB) insertRare(ctx context.Context, tx *sql.Tx, msgs []*domain.Message,
 	for _, m := range msgs {
 		switch {
 		case m.RecalledMS != 0:
-			recalls = append(recalls, domain.Recall{Group: m.Group, Seq: m.Seq, TimeMS: m.RecalledMS, By: m.RecalledBy})
+			recalls = append(recalls, recallOf(m))
 		case len(m.Mentions) > 0:
 			mentioning = append(mentioning, m)
 		}

@@ -154,6 +154,11 @@ func (d *DB) noteRecalls(ctx context.Context, tx *sql.Tx, recalls []domain.Recal
 	return noted, nil
 }
 
+// recallOf is the recall that made a tombstone of a message.
+func recallOf(m *domain.Message) domain.Recall {
+	return domain.Recall{Group: m.Group, Seq: m.Seq, TimeMS: m.RecalledMS, By: m.RecalledBy}
+}
+
 func keyOf(r domain.Recall) storedKey { return storedKey{r.Group, r.Seq} }
 
 func keysOf(recalls []domain.Recall) []storedKey {

@@ -195,3 +195,16 @@ func lockWaits(t *testing.T, db *DB) (n int) {
 	require.NoError(t, db.sql.QueryRowContext(t.Context(), query).Scan(&n))
 	return n
 }
+
+// Whoever showed the tombstone brings it behind the message itself.
+func TestALateTombstoneEmptiesTheRow(t *testing.T) {
+	onEach(t, func(t *testing.T, db *DB) {
+		gen := raise(t, db, db.partitions.Of("a"))
+		sent := messages("a", 1, 2, gen)
+		insert(t, db, sent...)
+		sent[1].RecalledMS, sent[1].RecalledBy, sent[1].Body = 700, "bob", nil
+		_, err := db.InsertLate(t.Context(), sent)
+		require.NoError(t, err)
+		require.Equal(t, []int64{2}, recalledSeqs(t, db, "a"))
+	})
+}
