@@ -48,6 +48,8 @@ type HookOutbox interface {
 	ToldPart(ctx context.Context, id, from int64) error
 	GiveUpMessages(ctx context.Context, group string, from, to, timeMS int64, reason string) error
 	GiveUpRow(ctx context.Context, id int64, reason string) error
+	// GiveUpPart gives up the message at seq of a row of after_send.
+	GiveUpPart(ctx context.Context, r domain.OutboxRow, seq int64, reason string) error
 	HookBacklog(ctx context.Context) (untold, dead int64, err error)
 }
 

@@ -203,6 +203,20 @@ func (o *outbox) GiveUpRow(_ context.Context, id int64, reason string) error {
 	return o.row(id, func(r *domain.OutboxRow) { r.DeadMS, r.Reason = time.Now().UnixMilli(), reason })
 }
 
+func (o *outbox) GiveUpPart(_ context.Context, r domain.OutboxRow, seq int64, reason string) error {
+	dead := r
+	err := o.row(r.ID, func(r *domain.OutboxRow) {
+		r.From = seq + 1
+		dead.ID, dead.From, dead.To, dead.DeadMS, dead.Reason = 0, seq, seq, 1, reason
+	})
+	if dead.DeadMS != 0 {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.events = append(o.events, dead)
+	}
+	return err
+}
+
 func (o *outbox) GiveUpMessages(_ context.Context, group string, from, to, _ int64, reason string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -703,6 +717,27 @@ func TestARunIsToldInParts(t *testing.T) {
 		require.Equal(t, words(101, 290), run)
 		require.Equal(t, words(301, 400), turn)
 		require.Empty(t, o.events)
+	})
+}
+
+func TestAMessageOfARunIsGivenUpAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutbox()
+		o.set(func(_, event string) error {
+			if event == "2" || event == "5" {
+				return jobs.ErrReceiverGone
+			}
+			return nil
+		})
+		o.store("a", numbers(1, 5)...)
+		o.positions["a"].Told = 5
+		o.add(domain.OutboxRow{Group: "a", Event: domain.HookAfterSend, From: 1, To: 5})
+		tells(t, o, hooksConfig)
+		settle(10 * time.Second)
+		require.Equal(t, []string{"1", "3", "4"}, o.heardOf("a"))
+		require.Equal(t, []string{"a after_send 2-2 the receiver wants no more", "a after_send 5-5 the receiver wants no more"}, o.dead())
+		require.Len(t, o.events, 2, "the row itself is told")
 	})
 }
 

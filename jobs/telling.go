@@ -98,6 +98,7 @@ func (t *telling) run(ctx context.Context, r *domain.OutboxRow) (done bool) {
 	next := r.From
 	for i := range list {
 		if !t.post(ctx, list[i].Hook()) {
+			t.giveUpPart(ctx, r, list[i].Seq)
 			break
 		}
 		next = list[i].Seq + 1
@@ -106,9 +107,6 @@ func (t *telling) run(ctx context.Context, r *domain.OutboxRow) (done bool) {
 		return true
 	}
 	t.save(ctx, func(ctx context.Context) error { return t.outbox.ToldPart(ctx, r.ID, next) })
-	if t.isOver(r.NextMS) {
-		t.giveUpRow(ctx, r)
-	}
 	t.more = true
 	return false
 }
@@ -195,6 +193,20 @@ func (t *telling) giveUpRow(ctx context.Context, r *domain.OutboxRow) {
 	t.givenUp = true
 	t.log.Error().Err(t.failed).Str("group", r.Group).Str("event", r.Event).Msg("event for webhooks given up, kept as a dead letter")
 	t.save(ctx, func(ctx context.Context) error { return t.outbox.GiveUpRow(ctx, r.ID, t.reason()) })
+}
+
+// giveUpPart gives up the message of a row that has failed, if the row's time is over; the others with it while the receiver
+// fails for all.
+func (t *telling) giveUpPart(ctx context.Context, r *domain.OutboxRow, seq int64) {
+	switch {
+	case !t.isOver(r.NextMS):
+	case t.receiver.failing() && t.isOld(r.NextMS):
+		t.giveUpRow(ctx, r)
+	default:
+		t.givenUp = true
+		t.log.Error().Err(t.failed).Str("group", r.Group).Int64("seq", seq).Msg("message for webhooks given up, kept as a dead letter")
+		t.save(ctx, func(ctx context.Context) error { return t.outbox.GiveUpPart(ctx, *r, seq, t.reason()) })
+	}
 }
 
 // giveUpMessages gives up the message behind at, which has failed, if its time is over; and if it is not alone in that

@@ -340,23 +340,46 @@ func (d *DB) GiveUpMessages(ctx context.Context, group string, from, to int64, t
 		if err := told(ctx, tx, group, to); err != nil {
 			return err
 		}
-		from := max(from, at+1)
-		longer, err := tx.ExecContext(ctx, "UPDATE hook_outbox SET to_seq=?, dead_time="+d.dialect.nowMS+
-			" WHERE group_id=? AND event=? AND dead_time>0 AND to_seq=? AND reason=?", to, group, domain.HookAfterSend, from-1, reason)
-		if err != nil {
-			return err
-		}
-		if n, err := longer.RowsAffected(); err != nil || n > 0 {
-			return err
-		}
-		now := d.dialect.nowMS
-		_, err = tx.ExecContext(ctx, "INSERT INTO hook_outbox"+
-			" (partition_id, group_id, event, from_seq, to_seq, payload, event_time, next_time, dead_time, reason)"+
-			" VALUES (?,?,?,?,?,'',?,"+now+","+now+",?)", d.partitions.Of(group), group, domain.HookAfterSend, from, to, timeMS, reason)
-		return err
+		return d.keepGivenUp(ctx, tx, domain.OutboxRow{Group: group, From: max(from, at+1), To: to, TimeMS: timeMS, Reason: reason})
 	})
 	if err != nil {
 		return fmt.Errorf("give up messages of %s from %d to %d: %w", group, from, to, err)
+	}
+	return nil
+}
+
+// keepGivenUp makes a dead row of messages, or makes the one longer that they follow on.
+func (d *DB) keepGivenUp(ctx context.Context, tx *sql.Tx, r domain.OutboxRow) error {
+	now := d.dialect.nowMS
+	longer, err := tx.ExecContext(ctx, "UPDATE hook_outbox SET to_seq=?, dead_time="+now+
+		" WHERE group_id=? AND event=? AND dead_time>0 AND to_seq=? AND reason=?", r.To, r.Group, domain.HookAfterSend, r.From-1, r.Reason)
+	if err != nil {
+		return err
+	}
+	if n, err := longer.RowsAffected(); err != nil || n > 0 {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO hook_outbox"+
+		" (partition_id, group_id, event, from_seq, to_seq, payload, event_time, next_time, dead_time, reason)"+
+		" VALUES (?,?,?,?,?,'',?,"+now+","+now+",?)", d.partitions.Of(r.Group), r.Group, domain.HookAfterSend, r.From, r.To, r.TimeMS, r.Reason)
+	return err
+}
+
+// GiveUpPart puts the message at seq of a row of after_send aside, and has the row go on behind it.
+func (d *DB) GiveUpPart(ctx context.Context, r domain.OutboxRow, seq int64, reason string) error {
+	err := d.tx(ctx, func(tx *sql.Tx) error {
+		moved, err := tx.ExecContext(ctx, "UPDATE hook_outbox SET from_seq=? WHERE hook_id=? AND dead_time=0 AND from_seq<=?", seq+1, r.ID, seq)
+		if err != nil {
+			return err
+		}
+		if n, err := moved.RowsAffected(); err != nil || n == 0 { // another instance was first
+			return err
+		}
+		r.From, r.To, r.Reason = seq, seq, reason
+		return d.keepGivenUp(ctx, tx, r)
+	})
+	if err != nil {
+		return fmt.Errorf("give up message %s/%d of event %d: %w", r.Group, seq, r.ID, err)
 	}
 	return nil
 }

@@ -407,3 +407,26 @@ func TestLateMessagesAreToldThatComeWhileTheirHoleIsPassed(t *testing.T) {
 		require.Equal(t, []string{"after_send 3-4 ", "after_send 6-6 "}, outbox(t, db, "g"))
 	})
 }
+
+func TestMessagesOfARowAreGivenUpOneByOne(t *testing.T) {
+	onEachWithHooks(t, func(t *testing.T, db *DB) {
+		ctx := t.Context()
+		insert(t, db, messages("g", 1, 5, raise(t, db, db.partitions.Of("g")))...)
+		_, err := db.ReplayHooks(ctx, "g", 1, 5)
+		require.NoError(t, err)
+		rows, err := db.OutboxRows(ctx, "g", 10)
+		require.NoError(t, err)
+		require.Len(t, rows, 1)
+		for _, seq := range []int64{2, 2, 3, 5, 4} { // the second and the last of an instance that is behind
+			require.NoError(t, db.GiveUpPart(ctx, rows[0], seq, "status 410"))
+		}
+		require.Equal(t, []string{"after_send 6-5 "}, outbox(t, db, "g"))
+		dead, err := db.DeadHooks(ctx, "g", 0, 10)
+		require.NoError(t, err)
+		var runs []string
+		for _, r := range dead {
+			runs = append(runs, fmt.Sprintf("%d-%d %s", r.From, r.To, r.Reason))
+		}
+		require.Equal(t, []string{"2-3 status 410", "5-5 status 410"}, runs)
+	})
+}
