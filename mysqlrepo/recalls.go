@@ -36,11 +36,11 @@ func (d *DB) recallRows(ctx context.Context, tx *sql.Tx, recalls []domain.Recall
 	recalls = slices.CompactFunc(recalls, func(a, b domain.Recall) bool { return keyOf(a) == keyOf(b) }) // the first one counts
 	var noted []domain.Recall
 	for chunk := range slices.Chunk(recalls, recallsAQuery) {
-		new, err := d.recallSome(ctx, tx, chunk)
+		some, err := d.recallSome(ctx, tx, chunk)
 		if err != nil {
 			return err
 		}
-		noted = append(noted, new...)
+		noted = append(noted, some...)
 	}
 	return d.queueRecalled(ctx, tx, noted)
 }
@@ -137,19 +137,19 @@ func (d *DB) noteRecalls(ctx context.Context, tx *sql.Tx, recalls []domain.Recal
 		if err != nil {
 			return nil, err
 		}
-		new := slices.DeleteFunc(slices.Clone(chunk), func(r domain.Recall) bool { return before[keyOf(r)] })
-		if len(new) == 0 {
+		first := slices.DeleteFunc(slices.Clone(chunk), func(r domain.Recall) bool { return before[keyOf(r)] })
+		if len(first) == 0 {
 			continue
 		}
-		args := make([]any, 0, 4*len(new))
-		for _, r := range new {
+		args := make([]any, 0, 4*len(first))
+		for _, r := range first {
 			args = append(args, r.Group, r.Seq, r.TimeMS, r.By)
 		}
-		query := "INSERT INTO recall (group_id, msg_seq, recalled_time, recalled_by) VALUES " + strings.Repeat("(?,?,?,?),", len(new)-1) + "(?,?,?,?)" + d.dialect.keepGroup
+		query := "INSERT INTO recall (group_id, msg_seq, recalled_time, recalled_by) VALUES " + strings.Repeat("(?,?,?,?),", len(first)-1) + "(?,?,?,?)" + d.dialect.keepGroup
 		if _, err := tx.ExecContext(ctx, query, args...); err != nil {
-			return nil, fmt.Errorf("insert %d recalls: %w", len(new), err)
+			return nil, fmt.Errorf("insert %d recalls: %w", len(first), err)
 		}
-		noted = append(noted, new...)
+		noted = append(noted, first...)
 	}
 	return noted, nil
 }
