@@ -20,9 +20,9 @@ const (
 
 // KeptChanges is the MySQL side of changes that may not have reached Redis.
 type KeptChanges interface {
-	// Unapplied lists changes of partitions that are older than age and still kept, the oldest first, up to limit. Changes
-	// that can be read are returned beside the error about others.
-	Unapplied(ctx context.Context, partitions []int, age time.Duration, limit int) ([]*domain.GroupChange, error)
+	// Unapplied lists changes of partitions that are older than age and still kept, the oldest first, up to limit; next is
+	// where to go on, 0 when there are no more. Changes that can be read are returned beside the error about others.
+	Unapplied(ctx context.Context, partitions []int, age time.Duration, after int64, limit int) (changes []*domain.GroupChange, next int64, err error)
 }
 
 // ChangeRepeater brings a change to Redis once more, and then forgets it; domain.Groups is it.
@@ -71,29 +71,34 @@ func (c *Changes) Run(ctx context.Context) error {
 // round repeats changes in the order in which they were made. One that fails does not keep other groups waiting, but later
 // changes of its own group.
 func (c *Changes) round(ctx context.Context) error {
-	list, err := c.list(ctx)
-	failed := []error{err}
+	var failed []error
 	held := make(map[string]bool)
-	for _, change := range list {
-		if ctx.Err() != nil {
+	for after := int64(0); ctx.Err() == nil; {
+		list, next, err := c.list(ctx, after)
+		failed = append(failed, err)
+		for _, change := range list {
+			if held[change.ID] || ctx.Err() != nil {
+				continue
+			}
+			if err := c.groups.Repeat(ctx, change); err != nil {
+				held[change.ID] = true
+				if len(failed) < changesBatch { // a line of the log has its limits
+					failed = append(failed, err)
+				}
+				continue
+			}
+			c.repeated.Inc()
+			c.log.Warn().Str("group", change.ID).Int64("version", change.Version).Msg("change of a group brought to Redis that was left behind")
+		}
+		if after = next; next == 0 {
 			break
 		}
-		if held[change.ID] {
-			continue
-		}
-		if err := c.groups.Repeat(ctx, change); err != nil {
-			held[change.ID] = true
-			failed = append(failed, err)
-			continue
-		}
-		c.repeated.Inc()
-		c.log.Warn().Str("group", change.ID).Int64("version", change.Version).Msg("change of a group brought to Redis that was left behind")
 	}
 	return errors.Join(failed...)
 }
 
-func (c *Changes) list(ctx context.Context) ([]*domain.GroupChange, error) {
+func (c *Changes) list(ctx context.Context, after int64) (changes []*domain.GroupChange, next int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	return c.kept.Unapplied(ctx, c.leases.Held(), changeAge, changesBatch)
+	return c.kept.Unapplied(ctx, c.leases.Held(), changeAge, after, changesBatch)
 }

@@ -28,18 +28,24 @@ type kept struct {
 	list    []keptChange
 	down    map[string]bool // groups whose changes fail
 	applied []int64         // versions
+	made    int64
 }
 
-func (k *kept) Unapplied(_ context.Context, partitions []int, age time.Duration, limit int) (due []*domain.GroupChange, err error) {
+func (k *kept) Unapplied(
+	_ context.Context, partitions []int, age time.Duration, after int64, limit int,
+) (due []*domain.GroupChange, next int64, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, c := range k.list {
 		mine := slices.Contains(partitions, domain.Partitions(4).Of(c.ID))
-		if mine && time.Since(c.at) >= age && len(due) < limit {
+		if mine && time.Since(c.at) >= age && c.Kept > after && len(due) < limit {
 			due = append(due, c.GroupChange)
 		}
 	}
-	return due, nil
+	if len(due) == limit {
+		next = due[limit-1].Kept
+	}
+	return due, next, nil
 }
 
 func (k *kept) Repeat(_ context.Context, c *domain.GroupChange) error {
@@ -56,7 +62,8 @@ func (k *kept) Repeat(_ context.Context, c *domain.GroupChange) error {
 func (k *kept) make(group string, version int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.list = append(k.list, keptChange{&domain.GroupChange{Group: domain.Group{ID: group, Version: version}}, time.Now()})
+	k.made++
+	k.list = append(k.list, keptChange{&domain.GroupChange{Group: domain.Group{ID: group, Version: version}, Kept: k.made}, time.Now()})
 }
 
 func (k *kept) got() []int64 {
@@ -106,6 +113,24 @@ func TestChangesOfAGroupKeepTheirOrderAndHoldUpNoOther(t *testing.T) {
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		require.Equal(t, []int64{10, 2, 3}, k.got())
+	})
+}
+
+func TestManyChangesThatFailHoldUpNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, k := newWorld(), &kept{}
+		first := newInstance(w, "first", is(atGen(1)))
+		first.leased(t)
+		k.setDown("a", true)
+		for version := range int64(250) {
+			k.make("a", version)
+		}
+		k.make("b", 10)
+		runJob(t, jobs.NewChanges(k, k, first.leases, zerolog.Nop(), prometheus.NewRegistry()).Run)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		require.Equal(t, []int64{10}, k.got())
 	})
 }
 

@@ -41,36 +41,43 @@ func (d *DB) Applied(ctx context.Context, c *domain.GroupChange) error {
 }
 
 // Unapplied lists up to limit changes of partitions that were made longer ago than age, by the database's clock, and not
-// applied since, the oldest first. What cannot be read does not keep the others from being listed.
-func (d *DB) Unapplied(ctx context.Context, partitions []int, age time.Duration, limit int) (changes []*domain.GroupChange, err error) {
+// applied since, the oldest first, behind the change after; next is where to go on, 0 when there are no more. What cannot be
+// read does not keep the others from being listed.
+func (d *DB) Unapplied(
+	ctx context.Context, partitions []int, age time.Duration, after int64, limit int,
+) (changes []*domain.GroupChange, next int64, err error) {
 	if len(partitions) == 0 {
-		return nil, nil
+		return nil, 0, nil
 	}
-	args := []any{age.Milliseconds()}
+	args := []any{age.Milliseconds(), after}
 	for _, p := range partitions {
 		args = append(args, p)
 	}
-	query := "SELECT change_id, group_id, payload FROM group_change WHERE created_time<=" + d.dialect.nowMS + "-?" +
+	query := "SELECT change_id, group_id, payload FROM group_change WHERE created_time<=" + d.dialect.nowMS + "-? AND change_id>?" +
 		" AND partition_id IN (" + marksOf(len(partitions)) + ") ORDER BY change_id LIMIT ?"
 	var unread []error
+	n := 0
 	err = each(ctx, d.sql, query, append(args, limit), func(rows *sql.Rows) error {
-		var id int64
 		var group string
 		var payload []byte
-		if err := rows.Scan(&id, &group, &payload); err != nil {
+		if err := rows.Scan(&next, &group, &payload); err != nil {
 			return err
 		}
+		n++
 		c := new(domain.GroupChange)
 		if err := json.Unmarshal(payload, c); err != nil {
-			unread = append(unread, fmt.Errorf("change %d of group %s: %w", id, group, err))
+			unread = append(unread, fmt.Errorf("change %d of group %s: %w", next, group, err))
 			return nil
 		}
-		c.Kept = id
+		c.Kept = next
 		changes = append(changes, c)
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("changes that are not applied: %w", err)
+		return nil, 0, fmt.Errorf("changes that are not applied: %w", err)
 	}
-	return changes, errors.Join(unread...)
+	if n < limit {
+		next = 0
+	}
+	return changes, next, errors.Join(unread...)
 }

@@ -14,7 +14,7 @@ var allPartitions = []int{0, 1, 2, 3} // of testConfig
 
 func unapplied(t testing.TB, db *DB, partitions []int, age time.Duration) (list []string) {
 	t.Helper()
-	changes, err := db.Unapplied(t.Context(), partitions, age, 100)
+	changes, _, err := db.Unapplied(t.Context(), partitions, age, 0, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func TestAChangeIsKeptUntilItIsApplied(t *testing.T) {
 		if err != nil || made.Kept == 0 {
 			t.Fatalf("got %+v, %v, want it kept", made, err)
 		}
-		changes, err := db.Unapplied(t.Context(), allPartitions, 0, 100)
+		changes, _, err := db.Unapplied(t.Context(), allPartitions, 0, 0, 100)
 		if err != nil || len(changes) != 1 {
 			t.Fatalf("got %+v, %v, want the change", changes, err)
 		}
@@ -90,7 +90,12 @@ func TestAChangeThatCannotBeReadHidesNoOther(t *testing.T) {
 	onEach(t, func(t *testing.T, db *DB) {
 		execSQL(t, db, "INSERT INTO group_change (partition_id, group_id, payload, created_time) VALUES (0, 'x', '?', 0)")
 		create(t, db, "g", "ann")
-		changes, err := db.Unapplied(t.Context(), allPartitions, 0, 100)
+		changes, _, err := db.Unapplied(t.Context(), allPartitions, 0, 0, 100)
+		page, next, _ := db.Unapplied(t.Context(), allPartitions, 0, 0, 1)
+		rest, last, _ := db.Unapplied(t.Context(), allPartitions, 0, next, 2)
+		if len(page) != 0 || len(rest) != 1 || last != 0 {
+			t.Errorf("got %+v and %+v behind it, then %d, want none, the change of g, and no more", page, rest, last)
+		}
 		if len(changes) != 1 || changes[0].ID != "g" || err == nil || !strings.Contains(err.Error(), "group x") {
 			t.Errorf("got %+v, %v, want the change of g, and an error that names x", changes, err)
 		}
