@@ -1,6 +1,7 @@
 package mysqlrepo
 
 import (
+	"context"
 	"database/sql"
 	"testing"
 	"time"
@@ -174,7 +175,7 @@ func TestADeadLetterIsRecalledThatIsRetriedMeanwhile(t *testing.T) {
 			letter, err := db.lockLetter(ctx, tx, "a", 1)
 			require.NoError(t, err)
 			go func() { done <- db.RecallMessages(ctx, []domain.Recall{{Group: "a", Seq: 1, TimeMS: 700, By: "ann"}}) }()
-			require.Eventually(t, func() bool { return lockWaits(t, db) > 0 }, 10*time.Second, 200*time.Millisecond) // InnoDB shows what is 100 ms old to who asks more often
+			require.Eventually(t, func() bool { return lockWaits(ctx, db) > 0 }, 10*time.Second, 200*time.Millisecond) // InnoDB shows what is 100 ms old to who asks more often
 			if _, err := db.insertLate(ctx, tx, []*domain.Message{&letter.Message}); err != nil {
 				return err
 			}
@@ -187,12 +188,11 @@ func TestADeadLetterIsRecalledThatIsRetriedMeanwhile(t *testing.T) {
 	})
 }
 
-// lockWaits counts the database's transactions that wait for others.
-func lockWaits(t *testing.T, db *DB) (n int) {
-	t.Helper()
+// lockWaits counts the database's transactions that wait for others; 0 when that cannot be told.
+func lockWaits(ctx context.Context, db *DB) (n int) {
 	query := "SELECT COUNT(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p ON p.id=t.trx_mysql_thread_id" +
 		" WHERE p.db=DATABASE() AND t.trx_state='LOCK WAIT'"
-	require.NoError(t, db.sql.QueryRowContext(t.Context(), query).Scan(&n))
+	_ = db.sql.QueryRowContext(ctx, query).Scan(&n)
 	return n
 }
 
