@@ -15,7 +15,14 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	"github.com/stretchr/testify/require"
+
+	"hearth/configs"
+	"hearth/domain"
+	"hearth/domain/testserver"
+	"hearth/mysqlrepo"
 )
+
+func TestMain(m *testing.M) { os.Exit(testserver.Run(m)) }
 
 const hookSecret = "whsec_bm90IHRoZSBzZWNyZXQgb2YgYW55Ym9keQ=="
 
@@ -171,4 +178,24 @@ func TestHooksTestTellsThatBeforeSendIsSlow(t *testing.T) {
 	got := hearth(t, append(patient[:1:1], "HEARTH_WEBHOOKS_BEFORE_SEND_TIMEOUT=10ms"), "hooks", "test", slow.URL, "--event", "before_send")
 	require.Equal(t, exitRuntime, got.status)
 	require.Contains(t, got.stdout, "to fix: answer within 10ms (webhooks.before_send_timeout): senders wait for it")
+}
+
+// What a command stores is told as what instances store.
+func TestARetriedDeadLetterIsToldToWebhooks(t *testing.T) {
+	t.Parallel()
+	ctx, config := t.Context(), configs.Default()
+	config.MySQL.DSN, config.Webhooks.URL = configs.Secret(testserver.MySQL(t)), "http://localhost/hooks"
+	require.NoError(t, withMySQL(ctx, config, func(db *mysqlrepo.DB) error {
+		require.NoError(t, db.Migrate(ctx))
+		m := domain.Message{Group: "g", Seq: 1, TimeMS: 1, GroupType: domain.Private, Body: []byte("[]"), Hash: "hash"}
+		m.From = "ann"
+		_, err := db.AddDeadLetter(ctx, &m, "reason")
+		require.NoError(t, err)
+		_, _, err = db.RetryDeadLetter(ctx, "g", 1)
+		require.NoError(t, err)
+		groups, err := db.UntoldGroups(ctx, []int{domain.Partitions(config.Redis.Partitions).Of("g")}, "", 1)
+		require.NoError(t, err)
+		require.Equal(t, []string{"g"}, groups)
+		return nil
+	}))
 }

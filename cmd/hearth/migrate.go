@@ -75,6 +75,7 @@ func withMySQL(ctx context.Context, config configs.Config, use func(*mysqlrepo.D
 		MaxOpen:    2,
 		Partitions: domain.Partitions(config.Redis.Partitions),
 		SeqJump:    config.Seq.Jump,
+		Hooks:      config.Webhooks.URL != "",
 	})
 	if err != nil {
 		return err
