@@ -138,7 +138,7 @@ func (c *HooksReplayCmd) Run(ctx context.Context, p *Process) error {
 		if n == 0 {
 			return fmt.Errorf("%s has no messages there", c.Group)
 		}
-		fmt.Fprintf(p.Stdout, "%d messages will be told again.\n", n)
+		fmt.Fprintf(p.Stdout, "%s will be told again.\n", plural(int(n), "message"))
 		return nil
 	})
 }

@@ -383,7 +383,7 @@ func TestEventsThatAreGivenUp(t *testing.T) {
 		t.Errorf("got %s, want them in their order", got)
 	}
 	s.does(0, []string{"hooks", "replay", "g", "2.."}, "2 messages will be told again")
-	s.does(0, []string{"hooks", "replay", "g", "1"}, "1 messages will be told again")
+	s.does(0, []string{"hooks", "replay", "g", "1"}, "1 message will be told again")
 	s.does(1, []string{"hooks", "replay", "g", "17..42"}, "no messages there")
 	await(t, patience, "the messages are told again", func() (bool, any) {
 		_, repeated := l.counts()
