@@ -3,7 +3,6 @@ package jobs
 import (
 	"context"
 	"errors"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -154,9 +153,18 @@ func (h *Hooks) round(ctx context.Context, after string, slots chan struct{}, wo
 	return next, err
 }
 
-// probe has one group told, each time another: one whose event is at fault says nothing about the receiver.
+// probe has one group told: one that has not failed, or else each time another. One whose event is at fault says nothing about
+// the receiver.
 func (h *Hooks) probe(ctx context.Context, after string) (next string, err error) {
-	groups, err := h.list(ctx, after, 1)
+	groups, err := h.list(ctx, "", hooksPage)
+	if err != nil {
+		return after, err
+	}
+	if i := slices.IndexFunc(groups, h.unknown); i >= 0 {
+		h.tellOne(ctx, groups[i])
+		return after, nil
+	}
+	groups, err = h.list(ctx, after, 1)
 	if err != nil {
 		return after, err
 	}
@@ -166,10 +174,22 @@ func (h *Hooks) probe(ctx context.Context, after string) (next string, err error
 		}
 		return "", nil
 	}
-	if h.begin(groups[0], true) {
-		h.tell(ctx, groups[0], 1)
-	}
+	h.tellOne(ctx, groups[0])
 	return groups[0], nil
+}
+
+// tellOne tells a group a batch, whether its time has come or not.
+func (h *Hooks) tellOne(ctx context.Context, group string) {
+	if h.begin(group, true) {
+		h.tell(ctx, group, 1)
+	}
+}
+
+// unknown tells whether nothing is known of a group: it has not failed.
+func (h *Hooks) unknown(group string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.groups[group] == nil
 }
 
 func (h *Hooks) list(ctx context.Context, after string, limit int) ([]string, error) {
@@ -239,11 +259,18 @@ func (h *Hooks) end(group string, t telling) {
 	}
 }
 
-// hurry has all groups told again that waited because the receiver failed.
+// hurry has all groups told again that waited because the receiver failed. That they failed stays known: it may be their own
+// events' fault.
 func (h *Hooks) hurry() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	maps.DeleteFunc(h.groups, func(_ string, g *hookGroup) bool { return !g.busy && g.gap.IsZero() })
+	for group, g := range h.groups {
+		if !g.busy && !h.mine(group) { // another instance tells it by now
+			delete(h.groups, group)
+			continue
+		}
+		g.tries, g.until = min(g.tries, 1), time.Time{}
+	}
 }
 
 // backoff grows by a quarter from try to try, less up to a quarter so that groups do not retry in step: a receiver that comes

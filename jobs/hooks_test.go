@@ -547,6 +547,33 @@ func TestAReceiverIsBackThoughSomeEventsGoOnFailing(t *testing.T) {
 	})
 }
 
+// Groups whose own events are at fault make the receiver look as if it failed for all. The others must not wait for the turn of
+// each of them.
+func TestGroupsThatGoOnFailingDoNotHoldUpTheOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutbox()
+		o.set(func(group, _ string) error {
+			if strings.HasPrefix(group, "bad") {
+				return errRefused
+			}
+			return nil
+		})
+		for n := range 50 {
+			o.store(fmt.Sprint("bad", n), 1)
+		}
+		tells(t, o, hooksConfig)
+		for n := range 5 {
+			settle(10 * time.Minute)
+			for _, g := range []string{fmt.Sprint("a", n), fmt.Sprint("z", n)} {
+				o.store(g, 1)
+				settle(11 * time.Second)
+				require.Equal(t, words(1, 1), o.heardOf(g))
+			}
+		}
+	})
+}
+
 func TestWhatADeadReceiverMissesForTooLongIsGivenUpInRuns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
