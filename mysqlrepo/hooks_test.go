@@ -229,6 +229,21 @@ func TestARecallIsQueuedOnce(t *testing.T) {
 	})
 }
 
+func TestRecallsOfOneMomentAreQueuedInTheirOrder(t *testing.T) {
+	onEachWithHooks(t, func(t *testing.T, db *DB) {
+		insert(t, db, messages("g", 1, 3, raise(t, db, db.partitions.Of("g")))...)
+		var recalls []domain.Recall
+		for _, seq := range []int64{3, 1, 2} {
+			recalls = append(recalls, domain.Recall{Group: "g", Seq: seq, By: "ann", TimeMS: 17})
+		}
+		require.NoError(t, db.RecallMessages(t.Context(), recalls))
+		rows, err := db.OutboxRows(t.Context(), "g", 9)
+		require.NoError(t, err)
+		require.Len(t, rows, 3)
+		require.Equal(t, []int64{3, 1, 2}, []int64{rows[0].From, rows[1].From, rows[2].From})
+	})
+}
+
 func TestRowsThatWereToldGo(t *testing.T) {
 	onEachWithHooks(t, func(t *testing.T, db *DB) {
 		gen := raise(t, db, db.partitions.Of("g"))

@@ -30,7 +30,11 @@ func (d *DB) RecallMessages(ctx context.Context, recalls []domain.Recall) error 
 // recallRows empties rows that were recalled; those that are recalled already stay as they are. A message without a row is
 // one that has expired, or that was refused: its dead letter would bring the content back.
 func (d *DB) recallRows(ctx context.Context, tx *sql.Tx, recalls []domain.Recall) error {
-	recalls = slices.SortedFunc(slices.Values(recalls), func(a, b domain.Recall) int { // as every transaction locks rows
+	came := make(map[storedKey]int, len(recalls)) // in which place; two of one moment may be of the same time
+	for i, r := range slices.Backward(recalls) {
+		came[keyOf(r)] = i
+	}
+	recalls = slices.SortedStableFunc(slices.Values(recalls), func(a, b domain.Recall) int { // as every transaction locks rows
 		return cmp.Or(strings.Compare(a.Group, b.Group), cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.TimeMS, b.TimeMS))
 	})
 	recalls = slices.CompactFunc(recalls, func(a, b domain.Recall) bool { return keyOf(a) == keyOf(b) }) // the first one counts
@@ -42,6 +46,7 @@ func (d *DB) recallRows(ctx context.Context, tx *sql.Tx, recalls []domain.Recall
 		}
 		noted = append(noted, some...)
 	}
+	slices.SortFunc(noted, func(a, b domain.Recall) int { return cmp.Compare(came[keyOf(a)], came[keyOf(b)]) })
 	return d.queueRecalled(ctx, tx, noted)
 }
 
