@@ -199,6 +199,7 @@ func (b *backend) Recent(ctx context.Context, ranges []domain.Range) ([][]domain
 				in = append(in, record)
 			}
 		}
+		in = domain.Entombed(in, b.groups[r.Group].recalls)
 		if r.Last {
 			answers[i] = in[max(0, len(in)-r.Limit):]
 		} else {

@@ -78,8 +78,9 @@ func (f *feed) confirmed() {
 	f.doubt()
 }
 
-// doubt has it looked for what was missed; f.mu is held.
+// doubt has it looked for what was missed; f.mu is held. Pushes that wait may be of messages that were recalled since.
 func (f *feed) doubt() {
+	clear(f.early)
 	f.doubtful = f.isLive
 	f.breaks++
 	f.startRepair()
@@ -174,8 +175,11 @@ func (f *feed) noticed(n domain.Notice) {
 		return
 	}
 	if f.doubtful && !n.Dismissed && n.Gone == "" {
-		if n.Recall == nil && len(f.waiting) < maxHeld { // recalls are looked for when the members are asked
+		switch {
+		case len(f.waiting) < maxHeld:
 			f.waiting = append(f.waiting, n)
+		case n.Recall != nil: // it may be later than those that are being looked for
+			f.doubt()
 		}
 		return
 	}

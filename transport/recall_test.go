@@ -133,3 +133,45 @@ func TestARecallOfAnOlderGenerationIsLookedFor(t *testing.T) {
 		ann.alive()
 	})
 }
+
+// The recalls of a break were read already when one more comes, before the members are known.
+func TestARecallWhileABreakIsLookedIntoIsTold(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		ann := s.dial(t, "ann").ready()
+		s.push("g", 2)
+		ann.message(1)
+		ann.message(2)
+		goOn := s.b.stall("Roles")
+		s.Hub().Confirmed("g")
+		synctest.Wait()
+		recall, n := recallNotice(1)
+		s.b.change(func(b *backend) { b.groups["g"].recalls = []domain.Recall{recall} })
+		s.Hub().Noticed("g", n)
+		goOn()
+		require.Equal(t, string(n.Event), ann.next().raw)
+		ann.alive()
+	})
+}
+
+// A push from before a break may be of a message that was recalled during it.
+func TestWhatWaitedThroughABreakAndWasRecalledHasNoContent(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		ann := s.dial(t, "ann").ready()
+		s.b.change(func(b *backend) { b.before = failing("Recent") })
+		s.b.change(func(b *backend) { b.store(b.groups["g"], "ann", "", textBody("one")) }) // its push is lost
+		s.push("g", 1)
+		synctest.Wait()
+		recall, _ := recallNotice(2)
+		s.b.change(func(b *backend) { b.groups["g"].recalls = []domain.Recall{recall} })
+		s.Hub().Confirmed("g")
+		synctest.Wait()
+		s.b.change(func(b *backend) { b.before = nil })
+		ann.message(1)
+		tombstone := ann.next()
+		require.Equal(t, int64(2), tombstone.Seq)
+		require.NotContains(t, tombstone.raw, "body")
+		ann.alive()
+	})
+}
