@@ -100,7 +100,7 @@ func (a *api) addUploads(r chi.Router) {
 		Method: http.MethodGet, Path: uploadRoute, OperationID: "getUpload", Tags: []string{uploadTag}, Parameters: path,
 		Summary: "Download an upload",
 		Description: "No token: who knows the URL may read it. Pictures, sound and video come as what they are, everything else as " +
-			"a file to be saved. Takes Range and If-None-Match; HEAD likewise.",
+			"a file to be saved. Takes Range (one) and If-None-Match; HEAD likewise.",
 		Responses: map[string]*huma.Response{
 			"200": {Description: "The bytes", Content: bytes}, "206": {Description: "A range of them", Content: bytes},
 			"304": {Description: "They are what If-None-Match names"},

@@ -474,9 +474,7 @@ func TestRangesOfUploads(t *testing.T) {
 			require.Equal(t, want, r.body, asked)
 			require.Contains(t, r.Header.Get("Content-Range"), "/1000")
 		}
-		parts := get("Range", "bytes=0-1,998-999").want(t, 206)
-		require.Contains(t, parts.Header.Get("Content-Type"), "multipart/byteranges")
-		require.Contains(t, parts.body, content[998:])
+		require.Equal(t, content, get("Range", "bytes=0-1,998-999").want(t, 200).body, "one range is answered, not many")
 
 		r := get("Range", "bytes=1000-").wantProblem(t, 416, domain.CodeBadRequest, "")
 		require.Equal(t, "bytes */1000", r.Header.Get("Content-Range"))
