@@ -53,5 +53,17 @@ func (l *listener) serve() {
 	}()
 }
 
-// shutdown refuses new requests and waits for those under way; WebSockets are not its business.
-func (l *listener) shutdown(ctx context.Context) error { return l.server.Shutdown(ctx) }
+// lastRequests is how long requests under way may still take when the instance leaves: as long as a connection's ops.
+const lastRequests = 3 * time.Second
+
+// shutdown refuses new requests and waits for those under way, then cuts off what is left: uploads and downloads may take
+// minutes, and all that comes behind them has to end in time, too. WebSockets are not its business.
+func (l *listener) shutdown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lastRequests)
+	defer cancel()
+	err := l.server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return l.server.Close()
+	}
+	return err
+}

@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"bufio"
+	"bytes"
 	"fmt"
+	"net"
 	"net/http"
 	"syscall"
 	"testing"
@@ -121,5 +124,34 @@ func TestUnreadyWhileLeaving(t *testing.T) {
 	alice.awaitClose(4000)
 	if code := s.instances[0].wait(); code != 0 {
 		t.Errorf("exit code: got %d, want 0", code)
+	}
+}
+
+// TestATransferDoesNotHoldUpTheEnd: an upload that would take for minutes is cut off, and everybody else's way out is as
+// ever.
+func TestATransferDoesNotHoldUpTheEnd(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, setup{env: map[string]string{"HEARTH_DRAIN_TIMEOUT": "15s"}})
+	s.createGroup("group", "g", "alice")
+	alice := s.connect(0, "alice")
+	alice.send("g", say("hello"))
+	const length = 1 << 20
+	up := s.user(0, "alice").slot("image/png", length)
+	conn, err := net.Dial("tcp", s.instances[0].addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "PUT %s HTTP/1.1\r\nHost: hearth\r\nContent-Type: image/png\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", up.UploadURL, length)
+	if _, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil { // it is being taken
+		t.Fatal(err)
+	}
+	s.instances[0].stop()
+	if bye := alice.awaitEvent("goodbye"); bye.Code != 4000 {
+		t.Errorf("goodbye: got %s, want code 4000", bye.raw)
+	}
+	alice.awaitClose(4000)
+	if log := s.instances[0].logged(); bytes.Contains(log, []byte("journal not written")) {
+		t.Errorf("the journal was not written: %s", log)
 	}
 }
