@@ -78,7 +78,7 @@ func newPath(t *testing.T) *path {
 	groups := domain.NewGroups(p.db, p.redis, p.redis, heads, nil)
 	subscriber.Subscribe([]string{"tea"})
 	for _, run := range []func(context.Context) error{appender.Run, subscriber.Run} {
-		task := startTask(t.Context(), run)
+		task := startTasks(t.Context(), run)
 		t.Cleanup(func() { require.NoError(t, task.stop(context.Background())) })
 	}
 	<-handler.confirmed

@@ -26,7 +26,7 @@ func sha256Hex(s string) string {
 
 // startBots lets demo users talk until the stack stops.
 func (d *Dev) startBots(ctx context.Context, c DevConfig, cfg configs.Config) {
-	talking := startTask(ctx, func(ctx context.Context) error {
+	talking := startTasks(ctx, func(ctx context.Context) error {
 		return bots.Run(ctx, bots.Config{
 			URLs: d.URLs, Count: c.Bots, Rooms: demoRooms, Log: c.Log,
 			Token: func(user string) string {

@@ -15,10 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"os/signal"
-	"syscall"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
@@ -224,17 +220,6 @@ func wordList(cfg configs.Moderation, log zerolog.Logger, reg prometheus.Registe
 	return moderation.New(cfg.WordsFile, log, reg)
 }
 
-// watchWords keeps the word list as its file is.
-func (i *Instance) watchWords(ctx context.Context) error {
-	if i.words == nil {
-		return nil
-	}
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	return i.words.Run(ctx, hangup)
-}
-
 func connConfig(cfg configs.Config, life string, limits wire.Limits) transport.ConnConfig {
 	return transport.ConnConfig{
 		Instance:     cfg.Node.Name,
@@ -292,98 +277,4 @@ func (i *Instance) Internal() http.Handler {
 	r.Handle("/metrics", promhttp.HandlerFor(i.registry, promhttp.HandlerOpts{}))
 	mountPprof(r)
 	return r
-}
-
-// Start brings the instance up: stores checked, generations known, the instance announced, jobs running. The returned
-// function is the way out, in the order in which things depend on each other.
-func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) error, err error) {
-	if err := i.redis.Ping(ctx); err != nil {
-		return nil, fmt.Errorf("redis does not answer: %w", err)
-	}
-	if err := i.redis.CheckPolicy(ctx); err != nil {
-		return nil, err
-	}
-	if err := i.sql.CheckPartitions(ctx, domain.Partitions(i.cfg.Redis.Partitions)); err != nil {
-		return nil, err
-	}
-	if err := i.heartbeat.Begin(ctx); err != nil {
-		return nil, err
-	}
-	heartbeat := startTask(ctx, i.heartbeat.Run)
-	defer func() {
-		if err != nil { // or others would wait for this instance's journal
-			ctx := context.WithoutCancel(ctx)
-			err = errors.Join(err, heartbeat.stop(ctx), i.heartbeat.End(ctx))
-		}
-	}()
-	if err := i.gens.RenewAll(ctx); err != nil {
-		return nil, err
-	}
-	if err := i.announce.Begin(ctx); err != nil {
-		return nil, err
-	}
-	clock := startTask(ctx, i.clock.Run)
-	health := startTask(ctx, i.health.Run)
-	watch := startTask(ctx, i.watch.Run)
-	journal := startTask(ctx, i.journal.Run)
-	leases := startTask(ctx, i.leases.Run)
-	persist := startTask(ctx, i.persist.Run)
-	readMarks := startTask(ctx, i.readMarks.Run)
-	retention := startTask(ctx, i.retention.Run)
-	changes := startTask(ctx, i.changes.Run)
-	dismissed := startTask(ctx, i.dismissed.Run)
-	hooks := startTask(ctx, i.tellHooks)
-	announce := startTask(ctx, i.announce.Run)
-	presence := startTask(ctx, i.presence.Run)
-	heat := startTask(ctx, i.heat.Run)
-	words := startTask(ctx, i.watchWords)
-	subscriber := startTask(ctx, i.subscriber.Run)
-	tails := startTask(ctx, i.server.Hub().Run)
-	appender := startTask(ctx, i.appender.Run)
-	return func(ctx context.Context) error {
-		i.server.Hub().Drain(ctx, i.cfg.Drain.Spread.D())
-		err := tails.stop(ctx)
-		i.server.Close()
-		i.sends.Drain() // what the app's back end is asked about is queued within its timeout
-		if i.gate != nil {
-			i.gate.Close()
-		}
-		err = errors.Join(err, appender.stop(ctx), subscriber.stop(ctx), presence.stop(ctx), announce.stop(ctx), heat.stop(ctx), words.stop(ctx), dismissed.stop(ctx))
-		hooks.cancel()     // what is under way may take as long as the receiver does
-		readMarks.cancel() // they have a last round to write, or a group to bring to its end, at once
-		retention.cancel()
-		err = errors.Join(err, changes.stop(ctx), persist.stop(ctx), hooks.stop(ctx), readMarks.stop(ctx), retention.stop(ctx), leases.stop(ctx))
-		if ctx.Err() == nil {
-			i.leases.Release(ctx)
-		}
-		err = errors.Join(err, watch.stop(ctx), journal.stop(ctx))
-		lastErr := i.journal.Last(ctx) // a generation that begins meanwhile waits for it
-		err = errors.Join(err, heartbeat.stop(ctx))
-		if lastErr != nil {
-			i.log.Warn().Err(lastErr).Msg("journal not written at shutdown, what it holds is in Redis")
-		} else if endErr := i.heartbeat.End(ctx); endErr != nil {
-			i.log.Warn().Err(endErr).Msg("not taken out of the instances, others wait some seconds")
-		}
-		return errors.Join(err, health.stop(ctx), clock.stop(ctx))
-	}, nil
-}
-
-// tellHooks tells the receiver of webhooks what happens, if there is one.
-func (i *Instance) tellHooks(ctx context.Context) error {
-	if i.hooks == nil {
-		return nil
-	}
-	defer i.receiver.Close()
-	return i.hooks.Run(ctx)
-}
-
-// Leave makes the instance unready, so that load balancers look elsewhere, and waits until they have.
-func (i *Instance) Leave(ctx context.Context) {
-	i.health.Leave()
-	t := time.NewTimer(i.cfg.Drain.LBDelay.D())
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }

@@ -56,7 +56,7 @@ func newPair(t *testing.T, cfg redisrepo.Config, db *mysqlrepo.DB, name string) 
 	i.history = domain.NewHistory(heads, i.redis, db, i.redis, i.redis, i.redis)
 	i.groups = domain.NewGroups(db, i.redis, i.redis, heads, nil)
 	require.NoError(t, i.gens.RenewAll(t.Context()))
-	task := startTask(t.Context(), appender.Run)
+	task := startTasks(t.Context(), appender.Run)
 	t.Cleanup(func() { require.NoError(t, task.stop(context.Background())) })
 	return i
 }
