@@ -34,6 +34,7 @@ type Hub struct {
 	notes      domain.Notes
 	watermarks *domain.Watermarks
 	journal    *domain.Journal
+	clock      Clock
 	channels   Channels
 	log        zerolog.Logger
 	metrics    *metrics
@@ -59,9 +60,9 @@ const (
 )
 
 // NewHub makes a hub; UseChannels completes it.
-func NewHub(history *domain.History, notes domain.Notes, watermarks *domain.Watermarks, journal *domain.Journal, log zerolog.Logger, m *metrics) *Hub {
+func NewHub(history *domain.History, notes domain.Notes, watermarks *domain.Watermarks, journal *domain.Journal, clock Clock, log zerolog.Logger, m *metrics) *Hub {
 	return &Hub{
-		history: history, notes: notes, watermarks: watermarks, journal: journal, log: log, metrics: m,
+		history: history, notes: notes, watermarks: watermarks, journal: journal, clock: clock, log: log, metrics: m,
 		feeds:    make(map[string]*feed),
 		accounts: make(map[string]*account),
 		conns:    make(map[*Conn]struct{}),

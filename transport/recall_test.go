@@ -93,6 +93,28 @@ func TestRecallsDuringABreakOfPubSubAreTold(t *testing.T) {
 	})
 }
 
+// Recalls have Redis' times, whatever this machine's clock shows.
+func TestRecallsAreLookedForByTheClockOfRedis(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, s *piped) {
+		s.Hub().clock = behind(10 * time.Minute)
+		ann := s.dial(t, "ann").ready()
+		s.push("g", 1)
+		ann.message(1)
+		missed, _ := recallNotice(1)
+		missed.TimeMS = s.Hub().clock.NowMS()
+		s.b.change(func(b *backend) { b.groups["g"].recalls = []domain.Recall{missed} })
+		s.Hub().Confirmed("g")
+		require.Equal(t, string(domain.RecallEvent(missed)), ann.next().raw)
+		ann.alive()
+	})
+}
+
+// behind is the clock of a Redis that is so much behind this machine's.
+type behind time.Duration
+
+func (b behind) NowMS() int64 { return time.Now().Add(-time.Duration(b)).UnixMilli() }
+
 // More are recalled than are kept: what pub/sub has brought of their messages is let go, and read again.
 func TestMoreRecallsThanAreKeptAreAskedFor(t *testing.T) {
 	t.Parallel()

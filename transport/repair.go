@@ -192,7 +192,7 @@ func (f *feed) meet(head *domain.Head) (after int64, verify bool) {
 	defer f.mu.Unlock()
 	if !f.isLive {
 		f.isLive, f.last, f.previous, f.version = true, head.MaxSeq, lastMessage(head), head.Version
-		f.soundMS = nowMS()
+		f.soundMS = f.hub.soundFrom()
 		f.forgetEarly()
 		close(f.live)
 	}
@@ -201,11 +201,12 @@ func (f *feed) meet(head *domain.Head) (after int64, verify bool) {
 	return f.last, f.doubtful || f.version != head.Version
 }
 
-// clockSlack is how far an instance's clock may be ahead of Redis', by which recalls are timed.
+// clockSlack is how far the clock of a Redis may be behind that of the one whose place it takes, and how far what is known
+// of it may be off.
 const clockSlack = time.Minute
 
-// nowMS is a time before anything that Redis does from now on.
-func nowMS() int64 { return time.Now().Add(-clockSlack).UnixMilli() }
+// soundFrom is a time by Redis' clock, by which recalls are timed, before anything that happens from now on.
+func (h *Hub) soundFrom() int64 { return h.clock.NowMS() - clockSlack.Milliseconds() }
 
 // lastMessage is the highest seq of a group that is not in a hole.
 func lastMessage(head *domain.Head) int64 {
@@ -225,7 +226,7 @@ func (f *feed) verify(ctx context.Context, head *domain.Head) error {
 	f.mu.Lock()
 	breaks, doubtful, since, last := f.breaks, f.doubtful, f.soundMS, f.last
 	f.mu.Unlock()
-	now := nowMS()
+	now := f.hub.soundFrom()
 	var recalls []domain.Recall
 	if doubtful {
 		var err error
@@ -314,7 +315,7 @@ func (f *feed) checkTail(head *domain.Head, atOnce bool) {
 	}
 	f.lookAt(head)
 	if !atOnce && !f.doubtful { // pub/sub works
-		f.soundMS = nowMS()
+		f.soundMS = f.hub.soundFrom()
 	}
 	behind := head.MaxSeq > f.last
 	if f.version != head.Version || behind && (atOnce || f.behind && f.behindAt == f.last) {

@@ -69,7 +69,7 @@ func NewServer(cfg ConnConfig, d Deps) *Server {
 		cfg: cfg, auth: d.Auth, history: d.History, sends: d.Sends, signals: d.Signals, recalls: d.Recalls, sessions: d.Sessions,
 		groups: d.Groups, clock: d.Clock, log: d.Log,
 		metrics:  m,
-		hub:      NewHub(d.History, d.Notes, d.Watermarks, d.Journal, d.Log, m),
+		hub:      NewHub(d.History, d.Notes, d.Watermarks, d.Journal, d.Clock, d.Log, m),
 		admitted: newAdmission(cfg.Connections, cfg.Handshakes),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: 10 * time.Second,
