@@ -60,11 +60,7 @@ func (w *walk) walkRecalls(t *testing.T) {
 // walkUploads: the bytes go and come without a token, as the answer says.
 func (w *walk) walkUploads(t *testing.T) {
 	const content = "\x89PNG\r\n\x1a\nbytes"
-	var u struct {
-		UploadURL string            `json:"upload_url"`
-		URL       string            `json:"url"`
-		Headers   map[string]string `json:"headers"`
-	}
+	var u slot
 	w.call(t, "bob", http.MethodPost, "/v1/uploads", fields{"name": "a.png", "content_type": "image/png", "bytes": len(content)}).ok(201, &u)
 	w.bytes(t, http.MethodGet, u.URL, nil, "").refused(404, "not_found", "")
 	w.bytes(t, http.MethodPut, u.URL, u.Headers, content).refused(403, "forbidden", "")
