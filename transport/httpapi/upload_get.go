@@ -44,6 +44,9 @@ func (a *api) getUpload(w http.ResponseWriter, r *http.Request) {
 	from := &stored{ctx: ctx, bucket: a.Uploads.Bucket, key: key, size: attributes.Size}
 	defer from.close()
 	http.ServeContent(&rangeProblems{ResponseWriter: w}, r, "", attributes.ModTime, from)
+	if from.err != nil { // the answer has begun: it is cut off, and only the log can tell why
+		a.logFailure(r.Context(), bucketFailed(from.err, key))
+	}
 }
 
 func (a *api) findUpload(r *http.Request) (key, name string, attributes *blob.Attributes, err error) {
@@ -77,9 +80,15 @@ type stored struct {
 	size   int64
 	at     int64
 	open   *blob.Reader
+	err    error // why reading ended before the end
 }
 
 func (s *stored) Read(p []byte) (n int, err error) {
+	defer func() {
+		if err != nil && !errors.Is(err, io.EOF) {
+			s.err = err
+		}
+	}()
 	if s.open == nil {
 		if s.open, err = s.bucket.NewRangeReader(s.ctx, s.key, s.at, -1, nil); err != nil {
 			return 0, err

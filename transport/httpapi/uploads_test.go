@@ -537,6 +537,30 @@ func TestABucketThatFailsIsUnavailable(t *testing.T) {
 	require.NotContains(t, s.log.String(), "signature")
 }
 
+// closing takes the bucket away as soon as an answer begins.
+type closing struct {
+	*httptest.ResponseRecorder
+	bucket *blob.Bucket
+}
+
+func (w closing) WriteHeader(status int) {
+	w.ResponseRecorder.WriteHeader(status)
+	_ = w.bucket.Close()
+}
+
+func TestABucketThatFailsInTheMiddleIsLogged(t *testing.T) {
+	t.Parallel()
+	bucket := memblob.OpenBucket(nil)
+	s := uploadServer(t, bucket, nil)
+	url := s.uploaded(t, "a.png", "image/png", png(20))
+	w := closing{httptest.NewRecorder(), bucket}
+	s.handler.ServeHTTP(w, request(t, "", "GET", url, ""))
+	require.Equal(t, 200, w.Code)
+	require.Zero(t, w.Body.Len())
+	require.Contains(t, s.log.String(), "http request failed")
+	require.NotContains(t, s.log.String(), strings.Split(url, "/")[3])
+}
+
 func TestUploadsThatPassThisServer(t *testing.T) {
 	t.Parallel()
 	s := uploadServer(t, memblob.OpenBucket(nil), func(u *Uploads) {
