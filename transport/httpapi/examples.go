@@ -53,8 +53,8 @@ var examples = map[string]example{
 		`{"rank":1,"group":"tea","name":"Tea","type":"room","heat":2,"online":1,"last_message_ms":1795266606268}],"cursor":"MQ"}`},
 	"createUpload": {
 		`{"name":"cat.jpg","content_type":"image/jpeg","bytes":48213}`,
-		`{"upload_url":"/v1/uploads/3yq7Zl1mQd2bB0nXo5sK8w/cat.jpg?bytes=48213&content_type=image%2Fjpeg&expires_ms=1795267506268&signature=jJ0c","method":"PUT",` +
-			`"headers":{"Content-Type":"image/jpeg"},"url":"/v1/uploads/3yq7Zl1mQd2bB0nXo5sK8w/cat.jpg","expires_ms":1795267506268}`,
+		`{"upload_url":"/v1/uploads/5d41402abc4b2a76b9719d911017c592/cat.jpg?bytes=48213&content_type=image%2Fjpeg&expires_ms=1795267506268&signature=jJ0c","method":"PUT",` +
+			`"headers":{"Content-Type":"image/jpeg"},"url":"/v1/uploads/5d41402abc4b2a76b9719d911017c592/cat.jpg","expires_ms":1795267506268}`,
 	},
 	"sendSignal":  {`{"kind":"typing","data":{"on":true}}`, ""},
 	"getPresence": {"", `{"users":{"bob":{"online":false,"devices":[],"last_seen_ms":1795266606268}}}`},

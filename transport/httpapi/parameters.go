@@ -19,7 +19,7 @@ var pathParameters = map[string]described{
 	"u":    {"The user's id.", "^" + idPattern + "$", "bob"},
 	"user": {"The user's id.", "^" + idPattern + "$", "bob"},
 	"seq":  {"The message's seq.", "", 17},
-	"key":  {"The upload's key.", "", "3yq7Zl1mQd2bB0nXo5sK8w"},
+	"key":  {"The upload's key.", "", "5d41402abc4b2a76b9719d911017c592"},
 	"name": {"The upload's name.", "", "cat.jpg"},
 }
 

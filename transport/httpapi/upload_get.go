@@ -28,7 +28,7 @@ func (a *api) getUpload(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), takes)
 	defer cancel()
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(takes)) // not every ResponseWriter has deadlines
-	if strings.Contains(r.Header.Get("Range"), ",") { // each range would open the blob once more: thousands fit in a header
+	if strings.Contains(r.Header.Get("Range"), ",") {                         // each range would open the blob once more: thousands fit in a header
 		r.Header.Del("Range")
 	}
 	h := w.Header()

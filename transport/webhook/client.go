@@ -23,13 +23,13 @@ import (
 	"hearth/domain"
 )
 
-// Types of events.
+// Types of events: the question, and what domain.Hook tells.
 const (
 	BeforeSend    = "before_send"
-	AfterSend     = "after_send"
-	Recalled      = "recalled"
-	GroupChanged  = "group_changed"
-	MemberChanged = "member_changed"
+	AfterSend     = domain.HookAfterSend
+	Recalled      = domain.HookRecalled
+	GroupChanged  = domain.HookGroupChanged
+	MemberChanged = domain.HookMemberChanged
 )
 
 // Headers of a request.
@@ -44,7 +44,7 @@ const (
 	defaultTimeout = 10 * time.Second
 	dialTimeout    = 5 * time.Second
 	idleTimeout    = 90 * time.Second
-	idleConns      = 64 // kept open to the receiver
+	idleConns      = 256 // kept open to the receiver: as many as there are questions at once by default
 )
 
 // Event is what a receiver is told.
