@@ -45,7 +45,9 @@ func TestShapesAreExact(t *testing.T) {
 		`{"id":1,"ok":{}}`: true, `{"ok":{},"id":1}`: false, `{"id":1,"ok":{},"extra":1}`: false, `{"id":1}`: false,
 		`{"id":1,"error":{"code":"gone","message":"m","retryable":false}}`: true, `{"id":1,"error":{"code":"gone"}}`: false,
 		`{"event":"durable","group":"g","seq":1}`: true, `{"group":"g","event":"durable","seq":1}`: false,
-		`{"event":"durable","group":"g"}`: false, `{"event":"party","group":"g"}`: false, `[]`: false, `{"id":1,"ok":{}} x`: false,
+		`{"event":"message","group":"g","seq":1,"time_ms":1,"from":"u","recalled_ms":2,"recalled_by":"u"}`: true,
+		`{"event":"message","group":"g","seq":1,"time_ms":1,"from":"u"}`:                                   false,
+		`{"event":"durable","group":"g"}`:                                                                  false, `{"event":"party","group":"g"}`: false, `[]`: false, `{"id":1,"ok":{}} x`: false,
 	} {
 		if _, err := checkFrame([]byte(frame)); (err == nil) != fits {
 			t.Errorf("%s: got %v, want it to fit: %v", frame, err, fits)

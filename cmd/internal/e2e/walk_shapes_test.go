@@ -226,7 +226,11 @@ func checkFrame(raw []byte) (event string, err error) {
 		return event, errors.New("event does not come first")
 	case isEvent:
 		delete(object, "event")
-		return event, checkFields(value, eventShapes[event])
+		shape := eventShapes[event]
+		if event == "message" && object["recalled_ms"] != nil { // recalled before it was handed out
+			shape = shapes["tombstone"] + " prev_seq?:int"
+		}
+		return event, checkFields(value, shape)
 	case object["id"] != nil && !bytes.HasPrefix(raw, []byte(`{"id":`)):
 		return "", errors.New("id does not come first")
 	case object["error"] != nil:
