@@ -58,18 +58,28 @@ func (b *backend) env(more map[string]string) map[string]string {
 	return env
 }
 
-func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// readSigned reads what a webhook posts. It is not there when the sender has gone; err tells that it is not signed, or no
+// JSON.
+func readSigned(r *http.Request, into any) (there bool, err error) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return // the asker has gone
+		return false, nil
 	}
 	verifier, err := standardwebhooks.NewWebhook(webhookSecret)
 	if err == nil {
 		err = verifier.Verify(body, r.Header)
 	}
-	var q asked
 	if err == nil {
-		err = json.Unmarshal(body, &q)
+		err = json.Unmarshal(body, into)
+	}
+	return true, err
+}
+
+func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var q asked
+	there, err := readSigned(r, &q)
+	if !there {
+		return
 	}
 	if err != nil || q.Type != "before_send" {
 		b.t.Errorf("what before_send is asked: %v, %q", err, q.Type)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,13 +113,11 @@ func TestDeadLetters(t *testing.T) {
 	}
 	pages(2)
 	await(t, patience, "the metric tells of two dead letters", func() (bool, any) {
-		for _, i := range s.instances {
-			operator := &caller{t, s.http, "http://" + i.internal, ""}
-			if !strings.Contains(string(operator.get("/metrics").Body), "\nhearth_persist_dead_letters 2\n") {
-				return false, i.name
-			}
+		var got []string
+		for n := range s.instances {
+			got = append(got, s.metric(t, n, "hearth_persist_dead_letters"))
 		}
-		return true, nil
+		return slices.Equal(got, slices.Repeat([]string{"2"}, len(s.instances))), got
 	})
 
 	list := s.does(0, []string{"dead", "list", "--group", "g", "--json"})

@@ -12,14 +12,6 @@ import (
 const lockWaits = "SELECT COUNT(*) FROM information_schema.processlist" +
 	" WHERE db=DATABASE() AND id<>CONNECTION_ID() AND info LIKE 'SELECT%chat_group%FOR UPDATE'"
 
-func (s *stack) count(query string) (n int) {
-	s.t.Helper()
-	if err := s.db.QueryRowContext(s.t.Context(), query).Scan(&n); err != nil {
-		s.t.Fatal(err)
-	}
-	return n
-}
-
 // dieBetween has instance 0 make changes that MySQL gets and Redis does not: Redis stands still when they are committed, and
 // the instance is killed before it goes on.
 func (m *moderation) dieBetween(changes ...func(olivia *caller)) {

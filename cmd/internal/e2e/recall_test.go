@@ -55,9 +55,8 @@ func (s *stack) showsRecalls(t testing.TB, what, user, group string, want map[in
 func (s *stack) awaitWrittenRecalls(want int) {
 	s.t.Helper()
 	await(s.t, patience, fmt.Sprint(want, " recalled rows"), func() (bool, any) {
-		var n int
-		err := s.db.QueryRowContext(s.t.Context(), "SELECT COUNT(*) FROM group_msg WHERE recalled_time>0 AND msg_body='' AND content_hash<>''").Scan(&n)
-		return err == nil && n == want, fmt.Sprint(n, err)
+		n := s.count("SELECT COUNT(*) FROM group_msg WHERE recalled_time>0 AND msg_body='' AND content_hash<>''")
+		return n == want, n
 	})
 }
 

@@ -134,14 +134,6 @@ func (r *restored) repair(emptied bool) {
 	}
 }
 
-func (r *restored) count(query string) (n int) {
-	r.t.Helper()
-	if err := r.db.QueryRowContext(r.t.Context(), query).Scan(&n); err != nil {
-		r.t.Fatal(err)
-	}
-	return n
-}
-
 // goesOn looks with the eyes of those who were there: nobody is ahead of the group, and what comes is new.
 func (r *restored) goesOn(emptied bool) {
 	r.t.Helper()

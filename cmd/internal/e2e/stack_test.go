@@ -217,6 +217,15 @@ func (s *stack) countRows() int {
 	return n
 }
 
+// count is the number that a query of MySQL answers.
+func (s *stack) count(query string) (n int) {
+	s.t.Helper()
+	if err := s.db.QueryRowContext(s.t.Context(), query).Scan(&n); err != nil {
+		s.t.Fatal(err)
+	}
+	return n
+}
+
 // awaitRows waits until MySQL has as many messages.
 func (s *stack) awaitRows(within time.Duration, want int) {
 	s.t.Helper()

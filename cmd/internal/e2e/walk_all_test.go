@@ -65,7 +65,7 @@ func newWalk(t *testing.T) *walk {
 		stack: newStack(t, setup{instances: 2, together: true, env: map[string]string{"HEARTH_UPLOADS_DIR": t.TempDir()}}),
 		ears:  map[string]*client{}, events: map[string]bool{},
 	}
-	file := (&caller{t, w.http, "http://" + w.instances[0].addr, ""}).get("/v1/openapi.yaml")
+	file := w.anybody(0).get("/v1/openapi.yaml")
 	file.ok(http.StatusOK, nil)
 	w.spec = loadWalkSpec(t, file.Body)
 	return w
