@@ -292,7 +292,8 @@ type Webhooks struct {
 
 // Drain is the way out.
 type Drain struct {
-	// Time between turning unready and refusing new connections: what the load balancer needs to notice.
+	// Time between turning unready and refusing new connections: what the load balancer needs to notice. Requests that are
+	// under way then have three seconds; uploads and downloads that take longer are cut off.
 	LBDelay Duration `yaml:"lb_delay" validate:"min=0s,max=10m"`
 	// Time over which connections are closed at most, so that not all of them come back to the others at once. Few
 	// connections take less.
