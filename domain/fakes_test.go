@@ -285,20 +285,6 @@ func (f *fakeMySQL) AddMembers(_ context.Context, group string, users []string, 
 	return f.told(change, tell)
 }
 
-func (f *fakeMySQL) RemoveMember(_ context.Context, group, user string, tell domain.Tell) (*domain.GroupChange, error) {
-	unlock, err := f.enter("RemoveMember")
-	defer unlock()
-	if err != nil {
-		return nil, err
-	}
-	his := f.members[group][user]
-	if !his.Role.IsMember() {
-		return f.told(&domain.GroupChange{Group: *f.groups[group]}, tell)
-	}
-	his.Role = domain.Outsider
-	return f.told(f.move(group, his), tell)
-}
-
 func (f *fakeMySQL) ChangeMember(
 	_ context.Context, group, actor, user string, decide domain.Decide, tell domain.Tell,
 ) (*domain.GroupChange, error) {

@@ -48,8 +48,6 @@ type GroupStore interface {
 	// AddMembers puts users in with the role member and the read mark readSeq; who is in stays as he is. Blocked
 	// users: forbidden. Over the limit: too_large.
 	AddMembers(ctx context.Context, group string, users []string, readSeq int64, tell Tell) (*GroupChange, error)
-	// RemoveMember takes one out, if he is in and not blocked; a mute stays.
-	RemoveMember(ctx context.Context, group, user string, tell Tell) (*GroupChange, error)
 	// ChangeMember lets decide say what a user's place is to be, seeing his and the actor's as nobody changes them
 	// meanwhile; it may be asked more than once. Somebody made owner takes the group over: the former one is an admin then.
 	ChangeMember(ctx context.Context, group, actor, user string, decide Decide, tell Tell) (*GroupChange, error)

@@ -80,48 +80,43 @@ func (g *Groups) Leave(ctx context.Context, actor Actor, group string) error {
 		return BadField("user", "is required: who leaves")
 	}
 	asUser := Actor{User: actor.User}
-	if _, err := g.enter(ctx, asUser, group, Leave); err != nil {
-		return err
-	}
-	return g.remove(ctx, group, actor.User, g.event(actor, group, ChangeLeft, actor.User))
+	_, err := g.takeOut(ctx, asUser, group, actor.User, g.event(actor, group, ChangeLeft, actor.User), func(got *Group, _, his Membership) error {
+		return Allow(asUser, Leave, got.Type, got.Join, his.Role)
+	})
+	return err
 }
 
 // RemoveMember takes somebody out: not the owner, and admins only by the owner or an app server.
 func (g *Groups) RemoveMember(ctx context.Context, actor Actor, group, user string) error {
-	if err := CheckUser("user", user); err != nil {
-		return err
-	}
-	got, mine, err := g.place(ctx, actor, group)
-	if err == nil {
-		err = Allow(actor, RemoveMembers, got.Type, got.Join, mine.Role)
-	}
-	if err != nil {
-		return err
-	}
-	target, err := g.store.Member(ctx, group, user)
-	if err != nil {
-		return asStoreError(err, "read member of "+group)
-	}
-	event := g.event(actor, group, ChangeRemoved, user)
-	if !target.Role.IsMember() {
-		if err := g.remove(ctx, group, user, event); err != nil { // tells the cache, if a former removal did not get there
-			return err
+	was, err := g.takeOut(ctx, actor, group, user, g.event(actor, group, ChangeRemoved, user), func(got *Group, mine, his Membership) error {
+		err := Allow(actor, RemoveMembers, got.Type, got.Join, mine.Role)
+		if err == nil && his.Role.IsMember() {
+			err = AllowOver(actor, RemoveMembers, mine.Role, his.Role)
 		}
-		return errNotIn()
-	}
-	if err := AllowOver(actor, RemoveMembers, mine.Role, target.Role); err != nil {
 		return err
+	})
+	if err == nil && !was.Role.IsMember() {
+		return errNotIn() // Redis was told all the same, if a former removal did not get there
 	}
-	return g.remove(ctx, group, user, event)
+	return err
 }
 
-// remove takes a user out and ends his subscriptions; the event is told only if he was in.
-func (g *Groups) remove(ctx context.Context, group, user string, event GroupEvent) error {
-	change, err := g.store.RemoveMember(ctx, group, user, func(c *GroupChange) { tellGone(c, event, true) })
+// takeOut ends a membership and its subscriptions. Whether it may be is asked in the transaction: who is to go may be made
+// the owner at the same moment. The event is told only if the user was in.
+func (g *Groups) takeOut(
+	ctx context.Context, actor Actor, group, user string, event GroupEvent, allow func(got *Group, mine, his Membership) error,
+) (was Membership, err error) {
+	c, err := g.changeMember(ctx, actor, group, user, func(got *Group, mine, his Membership) (Membership, error) {
+		err := allow(got, mine, his)
+		if his.Role.IsMember() {
+			his.Role = Outsider
+		}
+		return his, err
+	}, func(c memberChange) { tellGone(c.GroupChange, event, true) })
 	if err != nil {
-		return asStoreError(err, "remove member of "+group)
+		return c.was, err
 	}
-	return g.bring(ctx, change)
+	return c.was, g.bring(ctx, c.GroupChange)
 }
 
 // tellGone ends the subscriptions of the user whom the event names. He is told it if he was taken out just now, and so is

@@ -128,8 +128,11 @@ func (g *Groups) UpdateMember(ctx context.Context, actor Actor, group, user stri
 		if p.Role != Outsider {
 			his.Role = p.Role
 		}
-		if p.MuteMS != nil {
+		switch {
+		case p.MuteMS != nil:
 			his.MuteUntilMS = until
+		case p.Role == Owner:
+			his.MuteUntilMS = 0 // nobody in the group could take it from him
 		}
 		return his, nil
 	}, func(c memberChange) { g.tellMember(actor, c) })

@@ -166,6 +166,17 @@ func TestHandingOverMakesTheFormerOwnerAnAdmin(t *testing.T) {
 	require.NoError(t, w.groups.Leave(ctx, user("owner"), "club"))
 }
 
+// Nobody in the group could take it from him.
+func TestHandingOverEndsAMute(t *testing.T) {
+	t.Parallel()
+	w := clubWorld()
+	require.NoError(t, updateMember(w, user("adam"), "club", "mia", muted(domain.MuteForever)))
+	got, err := w.groups.UpdateMember(ctx, user("owner"), "club", "mia", domain.MemberPatch{Role: domain.Owner})
+	require.NoError(t, err)
+	require.Zero(t, got.MuteUntilMS)
+	require.Contains(t, w.redis.told[len(w.redis.told)-1], `"change":"muted","user":"mia","by":"owner","mute_until_ms":0`)
+}
+
 func TestAMuteIsToldAndEnds(t *testing.T) {
 	t.Parallel()
 	w := clubWorld()

@@ -44,11 +44,11 @@ func TestAChangeIsKeptUntilItIsApplied(t *testing.T) {
 		if diff := cmp.Diff(made, changes[0]); diff != "" {
 			t.Errorf("what is kept (-made +kept):\n%s", diff)
 		}
-		removed, err := db.RemoveMember(t.Context(), "g", "ben", nil)
+		removed, err := takeOut(t.Context(), db, "g", "ben")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := db.RemoveMember(t.Context(), "g", "ben", nil); err != nil { // changes nothing
+		if _, err := takeOut(t.Context(), db, "g", "ben"); err != nil { // changes nothing
 			t.Fatal(err)
 		}
 		if got := unapplied(t, db, allPartitions, 0); len(got) != 2 || got[1] != "g ben group" {

@@ -122,7 +122,7 @@ func TestGroupThatIsNotThereIsNotFound(t *testing.T) {
 		wantCode(t, err, domain.CodeNotFound)
 		_, err = db.AddMembers(ctx, "none", []string{"u"}, 0, nil)
 		wantCode(t, err, domain.CodeNotFound)
-		_, err = db.RemoveMember(ctx, "none", "u", nil)
+		_, err = takeOut(ctx, db, "none", "u")
 		wantCode(t, err, domain.CodeNotFound)
 		_, err = db.Dismiss(ctx, "none", nil)
 		wantCode(t, err, domain.CodeNotFound)
@@ -147,7 +147,7 @@ func TestIdIsUsedOnce(t *testing.T) {
 		wantCode(t, err, domain.CodeGone)
 		_, err = db.AddMembers(t.Context(), "room", []string{"u"}, 0, nil)
 		wantCode(t, err, domain.CodeGone)
-		_, err = db.RemoveMember(t.Context(), "room", "ann", nil)
+		_, err = takeOut(t.Context(), db, "room", "ann")
 		wantCode(t, err, domain.CodeGone)
 		_, err = db.Dismiss(t.Context(), "room", nil)
 		wantCode(t, err, domain.CodeGone)
@@ -184,10 +184,10 @@ func TestVersionAndCountFollowJoinsAndLeaves(t *testing.T) {
 		if len(again.Put) != 1 || again.Put[0].User != "ben" || again.Put[0].Role != domain.Member {
 			t.Errorf("adding a member again: got %+v, want him as he is", again.Put)
 		}
-		c, err := db.RemoveMember(t.Context(), "room", "ben", nil)
+		c, err := takeOut(t.Context(), db, "room", "ben")
 		check(c, err, 3, 2, nil, []string{"ben"})
 		for _, user := range []string{"ben", "mallory", "nobody"} {
-			c, err = db.RemoveMember(t.Context(), "room", user, nil)
+			c, err = takeOut(t.Context(), db, "room", user)
 			check(c, err, 3, 2, nil, nil)
 		}
 		who := []domain.GroupUser{{Group: "room", User: "ann"}, {Group: "room", User: "ben"}, {Group: "room", User: "cleo"}}

@@ -133,20 +133,6 @@ func (d *DB) join(ctx context.Context, tx *sql.Tx, c *domain.GroupChange, users 
 // longOver is how long a mute has to be over before it is forgotten: it ends by Redis' clock, not by this one.
 const longOver = time.Hour
 
-// RemoveMember takes a user out. It changes nothing, also not the version, when he is not in or is blocked.
-func (d *DB) RemoveMember(ctx context.Context, group, user string, tell domain.Tell) (*domain.GroupChange, error) {
-	return d.ChangeMember(ctx, group, "", user, func(_ *domain.Group, _, his domain.Membership) (domain.Membership, error) {
-		if !his.Role.IsMember() {
-			return his, nil
-		}
-		his.Role = domain.Outsider
-		if his.MuteUntilMS > 0 && his.MuteUntilMS < d.now().Add(-longOver).UnixMilli() {
-			his.MuteUntilMS = 0
-		}
-		return his, nil
-	}, tell)
-}
-
 // ChangeMember puts a user where decide says; see domain.GroupStore. The group's row is locked, and every change of its
 // members locks it. The version is raised only if something is other than it was.
 func (d *DB) ChangeMember(
@@ -173,7 +159,7 @@ func (d *DB) ChangeMember(
 			}
 			return false, nil
 		}
-		return true, moveMember(orm, c, was, is)
+		return true, d.moveMember(orm, c, was, is)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("change user %s of group %s: %w", user, group, err)
@@ -182,7 +168,7 @@ func (d *DB) ChangeMember(
 }
 
 // moveMember writes a place that has changed, and what of the group follows from it.
-func moveMember(orm *gorm.DB, c *domain.GroupChange, was, is domain.Membership) error {
+func (d *DB) moveMember(orm *gorm.DB, c *domain.GroupChange, was, is domain.Membership) error {
 	if is.Role == domain.Owner && was.Role != domain.Owner {
 		if err := handOver(orm, c, is.User); err != nil {
 			return err
@@ -190,6 +176,9 @@ func moveMember(orm *gorm.DB, c *domain.GroupChange, was, is domain.Membership) 
 	}
 	if !is.Role.IsMember() {
 		is.JoinedMS = 0
+		if is.MuteUntilMS > 0 && is.MuteUntilMS < d.now().Add(-longOver).UnixMilli() {
+			is.MuteUntilMS = 0
+		}
 	}
 	switch in, wasIn := is.Role.IsMember(), was.Role.IsMember(); {
 	case in && !wasIn:

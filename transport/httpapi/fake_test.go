@@ -143,13 +143,6 @@ func (f *fake) AddMembers(_ context.Context, group string, users []string, _ int
 	return &domain.GroupChange{Group: *f.groups[group], Put: f.put(group, users)}, f.down
 }
 
-func (f *fake) RemoveMember(_ context.Context, group, user string, _ domain.Tell) (*domain.GroupChange, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.members[group], user)
-	return &domain.GroupChange{Group: *f.groups[group], Removed: []string{user}}, f.down
-}
-
 func (f *fake) ChangeMember(
 	_ context.Context, group, actor, user string, decide domain.Decide, _ domain.Tell,
 ) (*domain.GroupChange, error) {

@@ -88,3 +88,46 @@ func TestMemberLimitHoldsEverywhere(t *testing.T) {
 		t.Errorf("listed members: got %d, want %d", len(list.Members), limit)
 	}
 }
+
+// A group always has an owner who is in it, also when he who is to be it leaves or is removed at the same moment.
+func TestHandingOverMeetsALeave(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, setup{instances: 2})
+	for i := range 30 {
+		g := fmt.Sprintf("g-%d", i)
+		s.server(0).post("/v1/groups", fields{"group": g, "type": "group", "name": g, "owner": "olivia", "members": []string{"pat", "adam"}}).ok(201, nil)
+		s.user(0, "olivia").patch("/v1/groups/"+g+"/members/adam", fields{"role": "admin"}).ok(200, nil)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := s.user(0, "olivia").try(http.MethodPatch, "/v1/groups/"+g+"/members/pat", fields{"role": "owner"}); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			who, method, path := s.user(1, "pat"), http.MethodPost, "/leave"
+			switch i % 3 {
+			case 1:
+				who, method, path = s.user(1, "adam"), http.MethodDelete, "/members/pat"
+			case 2:
+				who, method, path = s.server(1), http.MethodDelete, "/members/pat"
+			}
+			if _, err := who.try(method, "/v1/groups/"+g+path, nil); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Wait()
+		var got struct{ Owner string }
+		s.server(0).get("/v1/groups/"+g).ok(200, &got)
+		var list struct{ Members []struct{ User, Role string } }
+		s.server(1).get("/v1/groups/"+g+"/members").ok(200, &list)
+		var owners []string
+		for _, m := range list.Members {
+			if m.Role == "owner" {
+				owners = append(owners, m.User)
+			}
+		}
+		if len(owners) != 1 || owners[0] != got.Owner {
+			t.Errorf("%s: the group says %s, its members' owners are %v", g, got.Owner, owners)
+		}
+	}
+}
