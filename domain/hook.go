@@ -57,7 +57,7 @@ type OutboxRow struct {
 	ID       int64
 	Group    string
 	Event    string
-	From, To int64           // seqs; of after_send a range, of recalled the one, otherwise 0
+	From, To int64           // seqs; of after_send a range, of recalled the one; of a change To is the last message before it
 	Data     json.RawMessage // none for after_send: the messages are rows
 	TimeMS   int64           // when it happened
 	NextMS   int64           // since when it is to be told

@@ -663,6 +663,30 @@ func TestAHoleAtTheEndIsPassed(t *testing.T) {
 	})
 }
 
+func TestAChangeComesBehindWhatWasStoredBefore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutbox()
+		o.set(failsFor("a 2"))
+		o.store("a", numbers(1, 120)...)
+		o.add(
+			domain.OutboxRow{Group: "a", Event: domain.HookGroupChanged, To: 70},
+			domain.OutboxRow{Group: "a", Event: domain.HookMemberChanged, To: 70},
+			domain.OutboxRow{Group: "a", Event: domain.HookMemberChanged, To: 110},
+			domain.OutboxRow{Group: "b", Event: domain.HookGroupChanged},
+		)
+		tells(t, o, hooksConfig)
+		settle(10 * time.Second)
+		require.Equal(t, words(1, 1), o.heardOf("a"), "they wait for the message that fails")
+		require.Equal(t, []string{"group_changed 4"}, o.heardOf("b"))
+		o.set(nil)
+		settle(time.Minute)
+		want := append(words(1, 70), "group_changed 1", "member_changed 2")
+		want = append(append(want, words(71, 110)...), "member_changed 3")
+		require.Equal(t, append(want, words(111, 120)...), o.heardOf("a"))
+	})
+}
+
 func TestChangesComeBeforeMessagesAndRecallsBehindTheirs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -32,7 +33,7 @@ type telling struct {
 }
 
 // batch tells some events. Messages are read first and told last: a change that was made before a message was accepted is
-// among the rows then, and told before it.
+// among the rows then, and told before it, behind those that were stored when it was made.
 func (t *telling) batch(ctx context.Context) {
 	t.more = false
 	read, cancel := context.WithTimeout(ctx, writeTimeout)
@@ -57,19 +58,34 @@ func (t *telling) batch(ctx context.Context) {
 		}
 		last = now.Last
 	}
-	if t.rows(ctx, rows, untold.Told, last); t.failed == nil && t.unread == nil && ctx.Err() == nil {
-		t.messages(ctx, untold)
+	upTo := t.rows(ctx, rows, untold.Told, last)
+	if t.failed == nil && t.unread == nil && ctx.Err() == nil {
+		t.messages(ctx, before(untold, upTo))
 	}
-	t.more = t.more || len(rows) == hooksBatch || len(untold.Messages) == hooksBatch
+	t.more = t.more || len(rows) == hooksBatch || len(untold.Messages) == hooksBatch || upTo < untold.Last
 	t.more = t.more && t.failed == nil && t.unread == nil && !t.gap
 }
 
-// rows tells what is not in the run of messages, until something fails. Messages behind at, up to last, are still to be told.
-func (t *telling) rows(ctx context.Context, rows []domain.OutboxRow, at, last int64) {
+// before is what is untold up to a seq.
+func before(u domain.Untold, upTo int64) domain.Untold {
+	if upTo < u.Last {
+		u.Last = upTo
+		u.Messages = slices.DeleteFunc(u.Messages, func(m domain.UntoldMessage) bool { return m.Seq > upTo })
+	}
+	return u
+}
+
+// rows tells what is not in the run of messages, until something fails. Messages behind at, up to last, are still to be told:
+// what comes behind one of them waits for it, and up to a change that does messages go on.
+func (t *telling) rows(ctx context.Context, rows []domain.OutboxRow, at, last int64) (upTo int64) {
+	upTo = math.MaxInt64
 	var told []int64
 	for i := range rows {
 		r := &rows[i]
-		if r.Event == domain.HookRecalled && r.From > at && r.From <= last { // its message comes first
+		if r.Event != domain.HookAfterSend && r.To > at && r.To <= last {
+			if r.Event != domain.HookRecalled {
+				upTo = min(upTo, r.To)
+			}
 			continue
 		}
 		done := false
@@ -84,6 +100,7 @@ func (t *telling) rows(ctx context.Context, rows []domain.OutboxRow, at, last in
 		told = append(told, r.ID)
 	}
 	t.save(ctx, func(ctx context.Context) error { return t.outbox.ToldRows(ctx, told) })
+	return upTo
 }
 
 // run tells messages out of their turn, some at a time; done tells that these were the last.

@@ -113,15 +113,23 @@ func (d *DB) queueRecalled(ctx context.Context, tx *sql.Tx, recalls []domain.Rec
 	return d.queueRows(ctx, tx, rows)
 }
 
-// queueChange notes that a change of a group is to be told.
+// queueChange notes that a change of a group is to be told, behind the messages that are stored.
 func (d *DB) queueChange(ctx context.Context, tx *sql.Tx, c *domain.GroupChange) error {
 	if !d.hooks {
 		return nil
 	}
 	rows := c.Hooks()
+	if len(rows) == 0 {
+		return nil
+	}
+	var stored int64
+	query := "SELECT last_seq FROM hook_position WHERE group_id=?"
+	if err := each(ctx, tx, query, []any{c.ID}, func(rows *sql.Rows) error { return rows.Scan(&stored) }); err != nil {
+		return fmt.Errorf("what the webhooks hear of %s before a change: %w", c.ID, err)
+	}
 	now := d.now().UnixMilli()
 	for i := range rows {
-		rows[i].TimeMS = now
+		rows[i].To, rows[i].TimeMS = stored, now
 	}
 	return d.queueRows(ctx, tx, rows)
 }

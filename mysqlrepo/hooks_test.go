@@ -203,6 +203,19 @@ func TestChangesAreQueuedInTheOrderOfTheirVersions(t *testing.T) {
 	})
 }
 
+func TestAChangeIsQueuedBehindWhatIsStored(t *testing.T) {
+	onEachWithHooks(t, func(t *testing.T, db *DB) {
+		create(t, db, "g", "ann")
+		insert(t, db, messages("g", 1, 5, raise(t, db, db.partitions.Of("g")))...)
+		_, err := db.AddMembers(t.Context(), "g", []string{"ben"}, 0, func(c *domain.GroupChange) {
+			c.Events = []domain.GroupEvent{{Group: "g", Change: domain.ChangeJoined, User: "ben"}}
+		})
+		require.NoError(t, err)
+		rows := outbox(t, db, "g")
+		require.Equal(t, `member_changed 0-5 {"group":"g","change":"joined","user":"ben"}`, rows[len(rows)-1])
+	})
+}
+
 func TestARecallIsQueuedOnce(t *testing.T) {
 	onEachWithHooks(t, func(t *testing.T, db *DB) {
 		gen := raise(t, db, db.partitions.Of("g"))

@@ -45,6 +45,9 @@ func (c *HooksListCmd) Run(ctx context.Context, p *Process) error {
 				return err
 			}
 			for _, r := range page {
+				if r.From == 0 { // a change
+					r.To = 0
+				}
 				out.object(listedHook{r.Event, r.Group, r.From, r.To, r.TimeMS, r.DeadMS, r.Reason, r.Data}, hookLine(&r))
 				after = r.ID
 			}

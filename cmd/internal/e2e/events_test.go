@@ -260,6 +260,29 @@ func TestTheReceiverIsToldWhatHappens(t *testing.T) {
 }
 
 // TestEventsThroughFaults: the receiver fails, hangs and restarts, instances and Redis are killed under load.
+// Whatever has piled up meanwhile: a change is told behind the messages that were stored before it.
+func TestAChangeIsToldBehindTheMessagesBeforeIt(t *testing.T) {
+	t.Parallel()
+	l := startListener(t)
+	s := newStack(t, setup{instances: 2, env: l.env(nil)})
+	s.createGroup("room", "g", "ann")
+	await(t, patience, "the group is told", func() (bool, any) { n := len(l.of("g", "group_changed")); return n == 1, n })
+	l.refuse(true)
+	ann := s.connect(0, "ann")
+	for range 70 {
+		ann.do("send", fields{"group": "g", "body": textBody(say("before")), "ack": "durable", "timeout_ms": 10000}, nil)
+	}
+	s.server(1).patch("/v1/groups/g", fields{"name": "New"}).ok(200, nil)
+	ann.do("send", fields{"group": "g", "body": textBody(say("behind")), "ack": "durable", "timeout_ms": 10000}, nil)
+	l.refuse(false)
+	await(t, patience, "everything is told", func() (bool, any) { n := len(l.of("g", "")); return n == 73, n })
+	for i, e := range l.of("g", "") {
+		if want := i == 0 || i == 71; want != (e.Type == "group_changed") {
+			t.Errorf("event %d: got %s", i, e.Type)
+		}
+	}
+}
+
 func TestEventsThroughFaults(t *testing.T) {
 	t.Parallel()
 	l := startListener(t)

@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS hook_outbox (
   group_id           VARCHAR(132)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   event              VARCHAR(32)   CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   from_seq           BIGINT        NOT NULL COMMENT 'of after_send and recalled; otherwise 0',
-  to_seq             BIGINT        NOT NULL,
+  to_seq             BIGINT        NOT NULL COMMENT 'of a change the last message before it',
   payload            MEDIUMTEXT    NOT NULL COMMENT 'JSON: the data of the event; empty for after_send, whose messages are rows',
   event_time         BIGINT        NOT NULL COMMENT 'when it happened',
   next_time          BIGINT        NOT NULL COMMENT 'from when on it is to be told: what is not for a day is given up',
