@@ -263,7 +263,7 @@ type WS struct {
 // Webhooks is what the app's back end is told and asked.
 type Webhooks struct {
 	// http or https URL that events are posted to. Empty: none.
-	URL string `yaml:"url" validate:"omitempty,weburl"`
+	URL WebURL `yaml:"url" validate:"omitempty,weburl"`
 	// Secret that requests are signed with: whsec_ and the base64 of 24 bytes at least, such as
 	// whsec_$(openssl rand -base64 32) gives. Several, separated by commas, while receivers change from one to the next:
 	// then each request carries a signature of each. Required with any URL.
@@ -280,7 +280,7 @@ type Webhooks struct {
 	RetryFor Duration `yaml:"retry_for" validate:"min=1s,max=720h"`
 	// http or https URL that is asked about each message before it is accepted, and may reject it or change its body.
 	// Empty: messages are accepted unasked.
-	BeforeSendURL string `yaml:"before_send_url" validate:"omitempty,weburl"`
+	BeforeSendURL WebURL `yaml:"before_send_url" validate:"omitempty,weburl"`
 	// How long a message waits for that at most, its turn among others included.
 	BeforeSendTimeout Duration `yaml:"before_send_timeout" validate:"min=10ms,max=10s"`
 	// What becomes of a message when there is no good answer in time: open accepts it as it is, closed refuses it with

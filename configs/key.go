@@ -47,7 +47,7 @@ func sections() []section {
 				path:   s.name + "." + name,
 				env:    envPrefix + strings.ToUpper(s.name+"_"+name),
 				doc:    docs[field.Type.Name()+"."+leaf.Name],
-				secret: leaf.Type == reflect.TypeFor[Secret](),
+				secret: leaf.Type == reflect.TypeFor[Secret]() || leaf.Type == reflect.TypeFor[WebURL](),
 				index:  []int{i, j},
 			})
 		}

@@ -294,6 +294,7 @@ func TestSecretHidesItself(t *testing.T) {
 	t.Parallel()
 	c := configs.Default()
 	c.Redis.Password = "hunter2"
+	c.Webhooks.URL = "https://bob:hunter2@app.example/hooks?token=hunter2"
 	asJSON, err := json.Marshal(c)
 	require.NoError(t, err)
 	for _, shown := range []string{
@@ -303,6 +304,8 @@ func TestSecretHidesItself(t *testing.T) {
 		require.Contains(t, shown, "***")
 	}
 	require.Equal(t, "hunter2", c.Redis.Password.Reveal())
+	require.Contains(t, string(c.Print()), `"https://***@app.example/hooks?***"`)
+	require.Equal(t, "https://bob:hunter2@app.example/hooks?token=hunter2", c.Webhooks.URL.Reveal())
 	require.Empty(t, fmt.Sprint(configs.Secret("")))
 }
 

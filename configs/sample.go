@@ -39,8 +39,8 @@ func sample(jwtSecret string) []byte {
 		for _, k := range s.keys {
 			writeComment(&b, "  ", k.doc)
 			field := k.of(&c)
-			if k.secret {
-				field = reflect.ValueOf(field.Interface().(Secret).Reveal())
+			if shown, ok := field.Interface().(interface{ Reveal() string }); ok {
+				field = reflect.ValueOf(shown.Reveal())
 			}
 			b.WriteString("  " + k.name + ": " + yamlValue(field) + "\n")
 		}
@@ -78,6 +78,8 @@ func writeComment(b *bytes.Buffer, indent, text string) {
 func yamlValue(v reflect.Value) string {
 	switch value := v.Interface().(type) {
 	case Secret:
+		return quote(value.String())
+	case WebURL:
 		return quote(value.String())
 	case Duration:
 		return value.String()

@@ -1,6 +1,44 @@
 package configs
 
+import (
+	"net/url"
+	"strings"
+)
+
 const hidden = "***"
+
+// WebURL is the URL of a receiver. A password or a query in it does not show when it is printed or marshalled: either may
+// be what lets hearth in there.
+type WebURL string
+
+// Reveal is the URL as it is.
+func (u WebURL) Reveal() string { return string(u) }
+
+func (u WebURL) String() string {
+	parsed, err := url.Parse(string(u))
+	if err != nil {
+		return "***"
+	}
+	if parsed.RawQuery != "" {
+		parsed.RawQuery = "***"
+	}
+	if parsed.User != nil {
+		parsed.User = url.User("***")
+	}
+	return strings.ReplaceAll(parsed.String(), "%2A", "*")
+}
+
+// GoString is String: %#v shows no more.
+func (u WebURL) GoString() string { return u.String() }
+
+// MarshalText is String.
+func (u WebURL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// UnmarshalText takes the text as it is.
+func (u *WebURL) UnmarshalText(text []byte) error {
+	*u = WebURL(text)
+	return nil
+}
 
 // Secret is a string that does not show itself: printed, logged or marshalled it is "***", or "" when it is empty.
 // Only Reveal (or a conversion to string) gives it away.

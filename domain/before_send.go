@@ -56,15 +56,23 @@ func (s *Sends) UseBeforeSend(hook BeforeSend) {
 	s.asking = &asking{hook: hook, ofUser: make(map[string]int), last: make(map[lane]chan struct{})}
 }
 
-// Drain refuses what would have to be asked about, and waits until everything that was has been queued.
-func (s *Sends) Drain() {
+// Drain refuses what would have to be asked about, and waits until everything that was has been queued, or ctx is done.
+func (s *Sends) Drain(ctx context.Context) {
 	if s.asking == nil {
 		return
 	}
 	s.asking.mu.Lock()
 	s.asking.stopping = true
 	s.asking.mu.Unlock()
-	s.asking.jobs.Wait()
+	queued := make(chan struct{})
+	go func() {
+		s.asking.jobs.Wait()
+		close(queued)
+	}()
+	select {
+	case <-queued:
+	case <-ctx.Done():
+	}
 }
 
 // ask queues a send when the hook has been asked about it.

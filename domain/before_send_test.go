@@ -215,13 +215,13 @@ func TestDrainWaitsForTheHookAndRefusesWhatComesLater(t *testing.T) {
 		for range 3 {
 			s.Send(domain.Draft{Group: "g", From: "ann", Conn: "1", Body: hi}, func(domain.Receipt, error) {}, nil)
 		}
-		s.Drain()
+		s.Drain(ctx)
 		require.Len(t, appender.appends, 3)
 		_, err := sendAsked(s, domain.Draft{Group: "g", From: "ann", Body: hi})
 		requireCode(t, err, domain.CodeUnavailable, "")
 	})
 	s, _, _ := newSends()
-	s.Drain() // nobody is asked: there is nothing to wait for
+	s.Drain(ctx) // nobody is asked: there is nothing to wait for
 }
 
 func TestSoManySendsAreAskedAboutAtOnce(t *testing.T) {
@@ -249,6 +249,6 @@ func TestSoManySendsAreAskedAboutAtOnce(t *testing.T) {
 		_, err := sendAsked(s, domain.Draft{Group: "g", From: "ann", Body: hi})
 		return err == nil
 	}, 10*time.Second, time.Millisecond, "there is room again")
-	s.Drain()
+	s.Drain(ctx)
 	require.Len(t, appender.appends, 20_001)
 }

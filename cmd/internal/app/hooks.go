@@ -26,7 +26,7 @@ func newGate(
 		return nil, nil
 	}
 	client, err := webhook.New(webhook.Config{
-		URL: cfg.BeforeSendURL, Secret: cfg.Secret.Reveal(), Timeout: cfg.BeforeSendTimeout.D(), Metrics: metrics,
+		URL: cfg.BeforeSendURL.Reveal(), Secret: cfg.Secret.Reveal(), Timeout: cfg.BeforeSendTimeout.D(), Metrics: metrics,
 	})
 	if err != nil {
 		return nil, err
@@ -53,7 +53,7 @@ func newHooks(
 		return nil, nil, nil
 	}
 	client, err := webhook.New(webhook.Config{
-		URL: cfg.Webhooks.URL, Secret: cfg.Webhooks.Secret.Reveal(), Timeout: cfg.Webhooks.Timeout.D(), Metrics: metrics,
+		URL: cfg.Webhooks.URL.Reveal(), Secret: cfg.Webhooks.Secret.Reveal(), Timeout: cfg.Webhooks.Timeout.D(), Metrics: metrics,
 	})
 	if err != nil {
 		return nil, nil, err

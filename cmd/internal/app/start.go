@@ -51,7 +51,7 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 		i.server.Hub().Drain(ctx, i.cfg.Drain.Spread.D())
 		err := tails.stop(ctx)
 		i.server.Close()
-		i.sends.Drain() // what the app's back end is asked about is queued within its timeout
+		i.sends.Drain(ctx) // what the app's back end is asked about is queued within its timeout
 		if i.gate != nil {
 			i.gate.Close()
 		}
