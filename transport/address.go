@@ -2,6 +2,8 @@ package transport
 
 import (
 	"net/http"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5/middleware"
@@ -31,7 +33,8 @@ func AddressLimit(perSecond int, proxies []string, reg prometheus.Registerer) fu
 		httprate.WithLimitCounter(counter), httprate.WithResponseHeaders(httprate.ResponseHeaders{}))
 	address := middleware.ClientIPFromRemoteAddr
 	if len(proxies) > 0 {
-		address = middleware.ClientIPFromXFF(proxies...)
+		fromXFF := middleware.ClientIPFromXFF(proxies...)
+		address = func(next http.Handler) http.Handler { return withoutPorts(fromXFF(next)) }
 	}
 	return func(next http.Handler) http.Handler {
 		return address(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -46,6 +49,23 @@ func AddressLimit(perSecond int, proxies []string, reg prometheus.Registerer) fu
 			next.ServeHTTP(w, r)
 		}))
 	}
+}
+
+// withoutPorts takes the ports out of X-Forwarded-For, which some gateways write there: an address that is not understood
+// would not be limited at all.
+func withoutPorts(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for i, line := range r.Header["X-Forwarded-For"] {
+			hops := strings.Split(line, ",")
+			for j, hop := range hops {
+				if addr, err := netip.ParseAddrPort(strings.TrimSpace(hop)); err == nil {
+					hops[j] = addr.Addr().String()
+				}
+			}
+			r.Header["X-Forwarded-For"][i] = strings.Join(hops, ",")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // addressCounter forgets addresses after two seconds, as what it is made of, and takes no more than max in one. The

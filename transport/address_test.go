@@ -51,6 +51,16 @@ func (a addressed) passed(n int, peer, forwarded string) (passed int) {
 	return passed
 }
 
+func TestAPortBehindAForwardedAddressIsNoWayAroundTheRate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := behindLimit(10, "127.0.0.0/8")
+		require.Equal(t, 10, a.passed(15, "127.0.0.1:1", "192.0.2.1:4711"))
+		require.Equal(t, 0, a.passed(5, "127.0.0.1:1", "192.0.2.7, 192.0.2.1:4712, 127.0.0.2"), "the same address")
+		require.Equal(t, 10, a.passed(15, "127.0.0.1:1", "[2001:db8::1]:4711"))
+	})
+}
+
 func TestAnAddressIsHeldToItsRate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
