@@ -12,6 +12,7 @@ import (
 const (
 	DefaultHotLimit = 50
 	MaxHotLimit     = 200
+	MaxWatchedHot   = 50 // ranks that are shown to who watches the ranking
 	// hotPaging is how long a cursor pages through its snapshot.
 	hotPaging = 60 * time.Second
 )
@@ -74,6 +75,18 @@ type HotQuery struct {
 type HotPage struct {
 	HotSnapshot
 	Cursor string
+	Total  int // lines of the whole snapshot
+}
+
+// First is the first page again with at most n ranks.
+func (p *HotPage) First(n int) *HotPage {
+	first := &HotPage{HotSnapshot: p.HotSnapshot, Total: p.Total}
+	kept := sort.Search(len(p.Entries), func(i int) bool { return p.Entries[i].Rank > n })
+	first.Entries = p.Entries[:kept]
+	if n < p.Total {
+		first.Cursor = hotCursor(p.ID, n)
+	}
+	return first
 }
 
 // Ranking lists groups by heat.
@@ -109,9 +122,9 @@ func (r *Ranking) Page(ctx context.Context, actor Actor, q HotQuery) (*HotPage, 
 	if !ok {
 		return nil, Errorf(CodeGone, "cursor: its snapshot is no longer kept, start again without a cursor")
 	}
-	page := &HotPage{HotSnapshot: s}
+	page := &HotPage{HotSnapshot: s, Total: total}
 	if next := from + len(s.Entries); next < total {
-		page.Cursor = id + "." + strconv.Itoa(next)
+		page.Cursor = hotCursor(id, next)
 	}
 	page.Entries, err = r.withoutDismissed(ctx, s.Entries)
 	return page, err
@@ -138,6 +151,8 @@ func (q *HotQuery) check(actor Actor) error {
 	q.Limit = min(q.Limit, MaxHotLimit)
 	return nil
 }
+
+func hotCursor(id string, from int) string { return id + "." + strconv.Itoa(from) }
 
 func parseHotCursor(cursor string) (id string, from int, err error) {
 	if cursor == "" {

@@ -289,3 +289,18 @@ func (f failingHeat) Online(ctx context.Context, groups []string) (map[string]in
 	online, _ := f.HeatCache.Online(ctx, groups)
 	return online, f.err("Online")
 }
+
+func TestTheFirstRanksOfAPageAreAPageOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	w, want := manyRooms(9)
+	require.NoError(t, w.groups.Dismiss(ctx, server, want[1].Group))
+	page, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{Limit: 50})
+	require.NoError(t, err)
+	for n := 1; n <= 10; n++ {
+		asked, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{Limit: n})
+		require.NoError(t, err)
+		if diff := cmp.Diff(asked, page.First(n)); diff != "" {
+			t.Errorf("limit %d (-asked +first):\n%s", n, diff)
+		}
+	}
+}

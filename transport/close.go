@@ -145,6 +145,7 @@ func (c *Conn) leaveAll() {
 	}
 	c.feeds = nil
 	c.mu.Unlock()
+	c.server.boards.drop(c)
 	for _, f := range feeds {
 		f.remove(c)
 	}

@@ -127,12 +127,17 @@ func (c *Conn) dispatch(t task) {
 		reply, err = c.signal(ctx, r)
 	case "presence":
 		reply, err = c.presence(ctx, r)
+	case "hot":
+		err = c.hot(r) // replies itself, before the ranking
+		if err == nil {
+			return
+		}
 	case "refresh":
 		reply, err = c.refresh(r)
 	case "ping":
 		reply, err = c.pong(r)
 	default:
-		err = domain.BadField("op", "is not one of send, signal, subscribe, unsubscribe, sync, pull, read, recall, presence, refresh, ping")
+		err = domain.BadField("op", "is not one of send, signal, subscribe, unsubscribe, sync, pull, read, recall, presence, hot, refresh, ping")
 	}
 	if err != nil {
 		c.fail(r, err)
@@ -382,4 +387,30 @@ func (c *Conn) presence(ctx context.Context, r wire.Request) ([]byte, error) {
 		return nil, err
 	}
 	return wire.AppendPresence(nil, r.ID, found), nil
+}
+
+func (c *Conn) hot(r wire.Request) error {
+	var q wire.HotRequest
+	if err := r.Decode(&q); err != nil {
+		return err
+	}
+	if q.Watch == nil {
+		return domain.BadField("watch", "is required")
+	}
+	limit, err := limitOf(q.Limit)
+	switch {
+	case err != nil:
+		return err
+	case !*q.Watch && q.Limit != nil:
+		return domain.BadField("limit", "goes with watch true only")
+	case !*q.Watch:
+		c.server.boards.unwatch(c)
+		c.reply(wire.AppendOK(nil, r.ID))
+		return nil
+	case limit == 0:
+		limit = domain.DefaultHotLimit
+	}
+	c.reply(wire.AppendOK(nil, r.ID))
+	c.server.boards.watch(c, min(limit, domain.MaxWatchedHot))
+	return nil
 }

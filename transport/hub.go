@@ -39,7 +39,7 @@ type Hub struct {
 	log        zerolog.Logger
 	metrics    *metrics
 
-	// mu guards what follows. Lock order: Hub.mu, feed.mu, Conn.mu, and last what Channels locks for itself; none is
+	// mu guards what follows. Lock order: Hub.mu, feed.mu, boards.mu, Conn.mu, and last what Channels locks for itself; none is
 	// held during I/O.
 	mu       sync.Mutex
 	feeds    map[string]*feed

@@ -16,6 +16,7 @@ type queued struct {
 	object []byte
 	push   bool          // nobody asked for it: bounded, and let go when there are too many
 	sub    *subscription // that a pushed message comes from; nil for other events
+	board  bool          // a ranking: a newer one takes its place
 }
 
 // slowAgain is the time in which a second overflow means that the reader does not keep up at all.
@@ -52,6 +53,20 @@ func (c *Conn) pushEvent(sub *subscription, event []byte) {
 	if !sub.lost {
 		c.enqueuePush(queued{object: event, push: true})
 	}
+}
+
+// showBoard queues a ranking, in the place of one that still waits. So at most one does, and none counts against the reader.
+func (c *Conn) showBoard(event []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.queue {
+		if q := &c.queue[i]; q.board {
+			c.queuedBytes += len(event) - len(q.object)
+			q.object = event
+			return
+		}
+	}
+	c.enqueue(queued{object: event, board: true})
 }
 
 // keep makes what is queued of a subscription as safe as the reply that replaces it: what comes behind the reply

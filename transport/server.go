@@ -33,6 +33,8 @@ type Deps struct {
 	Recalls    *domain.Recalls
 	Sessions   *domain.Sessions
 	Groups     *domain.Groups
+	Ranking    Ranking
+	HeatWindow time.Duration
 	Notes      domain.Notes
 	Watermarks *domain.Watermarks
 	Journal    *domain.Journal
@@ -57,6 +59,7 @@ type Server struct {
 	log      zerolog.Logger
 	metrics  *metrics
 	hub      *Hub
+	boards   *boards
 	admitted *admission
 	upgrader websocket.Upgrader
 	conns    sync.WaitGroup
@@ -70,6 +73,7 @@ func NewServer(cfg ConnConfig, d Deps) *Server {
 		groups: d.Groups, clock: d.Clock, log: d.Log,
 		metrics:  m,
 		hub:      NewHub(d.History, d.Notes, d.Watermarks, d.Journal, d.Clock, d.Log, m),
+		boards:   newBoards(d.Ranking, d.HeatWindow, d.Log),
 		admitted: newAdmission(cfg.Connections, cfg.Handshakes),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: 10 * time.Second,
@@ -194,6 +198,7 @@ func (s *Server) serve(c *Conn) {
 // Close waits for what the closed connections leave behind.
 func (s *Server) Close() {
 	s.conns.Wait()
+	s.boards.work.Wait()
 	s.hub.Close()
 }
 

@@ -37,6 +37,7 @@ type fixture struct {
 	*Server
 	b          *backend
 	ch         *channels
+	ranking    *fakeRanking
 	watermarks *domain.Watermarks
 	registry   *prometheus.Registry
 	log        *lockedBuffer
@@ -64,18 +65,19 @@ func newFixture(t testing.TB, change func(*options)) *fixture {
 		HMACSecret: hmacSecret, APIKeys: map[string]string{"shop": secretKeySum}, AllowQueryToken: o.queryToken,
 	})
 	require.NoError(t, err)
-	f := &fixture{b: newBackend(), registry: prometheus.NewRegistry(), watermarks: &domain.Watermarks{}, log: &lockedBuffer{}}
+	f := &fixture{b: newBackend(), registry: prometheus.NewRegistry(), ranking: &fakeRanking{}, watermarks: &domain.Watermarks{}, log: &lockedBuffer{}}
 	f.b.add(domain.Room, "r")
 	f.b.add(domain.Private, "g", "ann", "bob")
 	heads := domain.NewHeads(f.b, f.b)
 	sessions := domain.NewSessions(f.b, f.b, f.b, f.b, o.policy)
 	f.Server = NewServer(o.cfg, Deps{
-		Auth:       verifier,
-		History:    domain.NewHistory(heads, f.b, f.b, f.b, f.b, f.b),
-		Sends:      domain.NewSends(f.b, f.watermarks, sessions),
-		Signals:    domain.NewSignals(f.b, nil), // it never finds anything missing
-		Recalls:    domain.NewRecalls(f.b, f.b, nil),
-		Sessions:   sessions,
+		Auth:     verifier,
+		History:  domain.NewHistory(heads, f.b, f.b, f.b, f.b, f.b),
+		Sends:    domain.NewSends(f.b, f.watermarks, sessions),
+		Signals:  domain.NewSignals(f.b, nil), // it never finds anything missing
+		Recalls:  domain.NewRecalls(f.b, f.b, nil),
+		Sessions: sessions,
+		Ranking:  f.ranking, HeatWindow: 5 * time.Minute,
 		Notes:      f.b,
 		Journal:    domain.NewJournal(16, 1<<20),
 		Groups:     domain.NewGroups(f.b, f.b, f.b, heads, func() string { return "made" }),

@@ -99,6 +99,43 @@ func AppendTokenExpiring(dst []byte, expiresMS int64) []byte {
 	return append(dst, '}')
 }
 
+// AppendHot appends the event hot: a first page of the ranking, and the window in which heat is counted.
+func AppendHot(dst []byte, p *domain.HotPage, window time.Duration) []byte {
+	dst = append(dst, `{"event":"hot","snapshot":`...)
+	dst = appendString(dst, p.ID)
+	dst = appendInt(dst, "time_ms", p.TimeMS)
+	dst = appendInt(dst, "window_ms", window.Milliseconds())
+	dst = append(dst, `,"groups":[`...)
+	for i := range p.Entries {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendHotEntry(dst, &p.Entries[i])
+	}
+	dst = append(dst, ']')
+	if p.Cursor != "" {
+		dst = append(dst, `,"cursor":`...)
+		dst = appendString(dst, p.Cursor)
+	}
+	return append(dst, '}')
+}
+
+func appendHotEntry(dst []byte, e *domain.HotEntry) []byte {
+	dst = append(dst, `{"rank":`...)
+	dst = strconv.AppendInt(dst, int64(e.Rank), 10)
+	dst = append(dst, `,"group":"`...)
+	dst = append(dst, e.Group...)
+	dst = append(dst, `","name":`...)
+	dst = appendString(dst, e.Name)
+	dst = append(dst, `,"type":"`...)
+	dst = append(dst, e.Type...)
+	dst = append(dst, '"')
+	dst = appendInt(dst, "heat", int64(e.Heat))
+	dst = appendInt(dst, "online", int64(e.Online))
+	dst = appendInt(dst, "last_message_ms", e.LastMS)
+	return append(dst, '}')
+}
+
 // Resync names a group whose pushes a connection has lost, and where to start again; AfterSeq 0 leaves that to
 // the client's own last seq, unless FromStart says that it is meant.
 type Resync struct {

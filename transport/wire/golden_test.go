@@ -71,6 +71,18 @@ var frames = map[string]func(dst []byte) []byte{
 	"resync_from_start": func(dst []byte) []byte {
 		return AppendResync(dst, []Resync{{Group: "team", FromStart: true}})
 	},
+	"hot": func(dst []byte) []byte {
+		return AppendHot(dst, &domain.HotPage{
+			HotSnapshot: domain.HotSnapshot{ID: "loyw3v28-3", TimeMS: timeOf(9), Entries: []domain.HotEntry{
+				{Rank: 1, Group: "lobby", Name: `The "Lobby" <é>`, Type: domain.Room, Heat: 12, Online: 40, LastMS: timeOf(8)},
+				{Rank: 3, Group: "kitchen", Type: domain.Room, Heat: 1, LastMS: timeOf(2)},
+			}},
+			Cursor: "loyw3v28-3.2",
+		}, 5*time.Minute)
+	},
+	"hot_nothing": func(dst []byte) []byte {
+		return AppendHot(dst, &domain.HotPage{HotSnapshot: domain.HotSnapshot{ID: "loyw3v28-0", TimeMS: timeOf(9)}}, 5*time.Minute)
+	},
 	"resync_nothing": func(dst []byte) []byte { return AppendResync(dst, nil) },
 
 	"ok":                 func(dst []byte) []byte { return AppendOK(dst, 1) },

@@ -174,6 +174,13 @@ type PresenceRequest struct {
 	Users []string `json:"users"`
 }
 
+// HotRequest is the op hot.
+type HotRequest struct {
+	envelope
+	Watch *bool `json:"watch"`
+	Limit *int  `json:"limit"`
+}
+
 // RefreshRequest is the op refresh.
 type RefreshRequest struct {
 	envelope

@@ -148,7 +148,7 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	}
 	server := transport.NewServer(connConfig(cfg, life, limits), transport.Deps{
 		Auth: verifier, History: history, Sends: sends, Signals: signals, Recalls: recalls, Sessions: sessions, Groups: groups,
-		Notes: redis, Watermarks: watermarks, Journal: kept,
+		Ranking: ranking, HeatWindow: cfg.Heat.Window.D(), Notes: redis, Watermarks: watermarks, Journal: kept,
 		Clock: clock, Log: log, Registerer: reg, AllowedOrigins: cfg.HTTP.AllowedOrigins,
 	})
 	subscriber := redisrepo.NewSubscriber(redis, server.Hub(), life, log, reg)

@@ -266,8 +266,8 @@ func (w *walk) sawEverything(t *testing.T) {
 	}
 }
 
-// eventsElsewhere take what a walk does not do: a reader that is too slow (slow_reader_test.go); or are not there yet.
-var eventsElsewhere = []string{"resync", "hot"}
+// eventsElsewhere take what a walk does not do: a reader that is too slow (slow_reader_test.go).
+var eventsElsewhere = []string{"resync"}
 
 // answersElsewhere take parts that fail, or load; tests of faults and limits have them.
 var answersElsewhere = []string{

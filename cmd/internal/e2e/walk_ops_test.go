@@ -79,6 +79,11 @@ var opTable = []walkOp{
 		op: "presence", shape: "presences", full: `{"users":["bob","nobody"]}`,
 		inputs: []input{{name: "users", kind: "users", must: true, wrong: []wrongValue{{names("u", 201), tooLarge, false}}}},
 	},
+	{
+		op: "hot", shape: "none", full: `{"watch":true,"limit":10}`,
+		also:   []string{`{"watch":false}`, `{"watch":true,"limit":100000}`, `{"watch":true}`},
+		inputs: []input{{name: "watch", kind: "bool", must: true}, {name: "limit", kind: "int", wrong: []wrongValue{{0, badRequest, false}, {-1, badRequest, false}}}},
+	},
 	{op: "ping", shape: "pong", full: `{}`},
 	{
 		op: "refresh", shape: "refreshed", full: `{"token":"{token}"}`,
