@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sort"
@@ -716,6 +717,17 @@ func (f *fakeRedis) SnapshotPage(_ context.Context, typ, id string, from, limit 
 	from = min(from, total)
 	s.Entries = slices.Clone(s.Entries[from:min(from+limit, total)])
 	return s, total, ok, err
+}
+
+func (f *fakeRedis) Speakers(_ context.Context, groups []string) (speakers []domain.Speaker, err error) {
+	unlock, err := f.enter("Speakers")
+	defer unlock()
+	for _, group := range groups {
+		for i := range f.scores[group] {
+			speakers = append(speakers, domain.Speaker{Group: group, User: fmt.Sprint("u", i), TimeMS: timeOf(int64(9 - i))})
+		}
+	}
+	return speakers, err
 }
 
 // SetSeeds makes the fake a domain.SeedCache.

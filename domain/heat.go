@@ -62,6 +62,8 @@ type HeatCache interface {
 	SaveSnapshot(ctx context.Context, typ string, s HotSnapshot, ttl, paging time.Duration) error
 	// SnapshotPage reads lines from a snapshot, ok false when it is gone.
 	SnapshotPage(ctx context.Context, typ, id string, from, limit int) (s HotSnapshot, total int, ok bool, err error)
+	// Speakers are those who count in groups now, each group's latest first; of very many some are left out.
+	Speakers(ctx context.Context, groups []string) ([]Speaker, error)
 }
 
 // HotQuery asks for a page of the ranking.
@@ -69,6 +71,8 @@ type HotQuery struct {
 	Type   string // "" is room
 	Limit  int    // 0: DefaultHotLimit; above MaxHotLimit: MaxHotLimit
 	Cursor string
+	// Explain asks for the speakers, too; for app servers.
+	Explain bool
 }
 
 // HotPage is a part of a snapshot; Cursor pages on through the same one and is empty at its end.
@@ -76,6 +80,9 @@ type HotPage struct {
 	HotSnapshot
 	Cursor string
 	Total  int // lines of the whole snapshot
+	// Speakers by group, each group's latest first, for a query that asked for them. They are those who count now, which
+	// is later than the snapshot.
+	Speakers map[string][]Speaker
 }
 
 // First is the first page again with at most n ranks.
@@ -126,7 +133,12 @@ func (r *Ranking) Page(ctx context.Context, actor Actor, q HotQuery) (*HotPage, 
 	if next := from + len(s.Entries); next < total {
 		page.Cursor = hotCursor(id, next)
 	}
-	page.Entries, err = r.withoutDismissed(ctx, s.Entries)
+	if page.Entries, err = r.withoutDismissed(ctx, s.Entries); err != nil {
+		return nil, err
+	}
+	if q.Explain {
+		page.Speakers, err = r.explain(ctx, page.Entries)
+	}
 	return page, err
 }
 
@@ -141,6 +153,9 @@ func (q *HotQuery) check(actor Actor) error {
 		}
 	default:
 		return BadField("type", "must be room, group or all")
+	}
+	if q.Explain && !actor.IsServer() {
+		return &Error{Code: CodeForbidden, Field: "explain", Message: "explain: only app servers are told who speaks"}
 	}
 	if q.Limit < 0 {
 		return BadField("limit", "must be at least 1")
@@ -212,6 +227,22 @@ func (r *Ranking) take(ctx context.Context, typ string) (HotSnapshot, error) {
 	}
 	id := strconv.FormatInt(nowMS, 36) + "-" + strconv.Itoa(len(entries))
 	return HotSnapshot{ID: id, TimeMS: nowMS, Entries: entries}, nil
+}
+
+func (r *Ranking) explain(ctx context.Context, entries []HotEntry) (map[string][]Speaker, error) {
+	groups := make([]string, len(entries))
+	for i := range entries {
+		groups[i] = entries[i].Group
+	}
+	speakers, err := r.cache.Speakers(ctx, groups)
+	if err != nil {
+		return nil, Unavailable(fmt.Errorf("speakers of %d groups: %w", len(groups), err), "Redis")
+	}
+	of := make(map[string][]Speaker, len(groups))
+	for _, s := range speakers {
+		of[s.Group] = append(of[s.Group], s)
+	}
+	return of, nil
 }
 
 func (r *Ranking) countViewers(ctx context.Context, entries []HotEntry) error {

@@ -108,6 +108,7 @@ func TestRankingRefuses(t *testing.T) {
 	}{
 		"groups to users":                {user("ann"), domain.HotQuery{Type: "group"}, domain.CodeForbidden, "type"},
 		"all to users":                   {user("ann"), domain.HotQuery{Type: "all"}, domain.CodeForbidden, "type"},
+		"who speaks to users":            {user("ann"), domain.HotQuery{Explain: true}, domain.CodeForbidden, "explain"},
 		"direct conversations":           {server, domain.HotQuery{Type: "direct"}, domain.CodeBadRequest, "type"},
 		"an unknown type":                {user("ann"), domain.HotQuery{Type: "x"}, domain.CodeBadRequest, "type"},
 		"a negative limit":               {user("ann"), domain.HotQuery{Limit: -1}, domain.CodeBadRequest, "limit"},
@@ -241,10 +242,10 @@ func TestRankingIsUnavailableWhenAStoreIsDown(t *testing.T) {
 	w.mysql.down = errDown
 	_, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{})
 	requireCode(t, err, domain.CodeUnavailable, "")
-	for name, fails := range map[string]failing{"current": {"CurrentSnapshot"}, "heat": {"Heat"}, "viewers": {"Online"}, "save": {"SaveSnapshot"}, "page": {"SnapshotPage"}} {
+	for name, fails := range map[string]failing{"current": {"CurrentSnapshot"}, "heat": {"Heat"}, "viewers": {"Online"}, "save": {"SaveSnapshot"}, "page": {"SnapshotPage"}, "speakers": {"Speakers"}} {
 		w := hotWorld()
 		ranking := domain.NewRanking(failingHeat{w.redis, fails}, w.heads, 0)
-		_, err := ranking.Page(ctx, user("ann"), domain.HotQuery{})
+		_, err := ranking.Page(ctx, server, domain.HotQuery{Explain: true})
 		require.ErrorIs(t, err, errDown, name)
 		requireCode(t, err, domain.CodeUnavailable, "")
 	}
@@ -303,4 +304,25 @@ func TestTheFirstRanksOfAPageAreAPageOfTheirOwn(t *testing.T) {
 			t.Errorf("limit %d (-asked +first):\n%s", n, diff)
 		}
 	}
+}
+
+func (f failingHeat) Speakers(ctx context.Context, groups []string) ([]domain.Speaker, error) {
+	speakers, _ := f.HeatCache.Speakers(ctx, groups)
+	return speakers, f.err("Speakers")
+}
+
+func TestAnAppServerIsToldWhoSpeaks(t *testing.T) {
+	t.Parallel()
+	w := hotWorld()
+	page, err := w.ranking.Page(ctx, server, domain.HotQuery{Limit: 2, Explain: true})
+	require.NoError(t, err)
+	require.Equal(t, map[string][]domain.Speaker{
+		"boiling": {{Group: "boiling", User: "u0", TimeMS: timeOf(9)}, {Group: "boiling", User: "u1", TimeMS: timeOf(8)}, {Group: "boiling", User: "u2", TimeMS: timeOf(7)}},
+		"warm":    {{Group: "warm", User: "u0", TimeMS: timeOf(9)}, {Group: "warm", User: "u1", TimeMS: timeOf(8)}},
+	}, page.Speakers, "of this page and no other")
+	require.Equal(t, 1, w.redis.calls["Speakers"])
+	page, err = w.ranking.Page(ctx, server, domain.HotQuery{})
+	require.NoError(t, err)
+	require.Nil(t, page.Speakers)
+	require.Equal(t, 1, w.redis.calls["Speakers"], "nobody asked")
 }

@@ -16,6 +16,11 @@ import (
 const (
 	expireBatch = 1000
 	heatBatch   = 500 // speakers in a call of the script, which takes about a millisecond for them
+
+	// What one page is explained with is bounded, for Redis does nothing else meanwhile: the latest speakers of each
+	// partition are looked at, and the latest of each group are told.
+	explainLook = 10_000
+	explainMost = 1_000
 )
 
 // Heat expires what has left the window, then reads every group's heat; see domain.HeatCache.
@@ -60,6 +65,40 @@ func (s *Store) expireSpeakers(ctx context.Context, p int) (nowMS int64, err err
 			return nowMS, nil
 		}
 	}
+}
+
+// Speakers are those who count in the heat of groups now, the latest first, read in one round trip. Of a group with very
+// many, or in a partition with very many, they are not all.
+func (s *Store) Speakers(ctx context.Context, groups []string) ([]domain.Speaker, error) {
+	of := make(map[int][]any)
+	for _, group := range groups {
+		p := s.cfg.Partitions.Of(group)
+		of[p] = append(of[p], group)
+	}
+	calls := make([]scriptCall, 0, len(of))
+	for p, groups := range of {
+		args := append([]any{s.cfg.HeatWindow.Milliseconds(), explainLook, explainMost}, groups...)
+		calls = append(calls, scriptCall{keys: []string{speakersKey(p)}, args: args})
+	}
+	cmds, err := s.runEach(ctx, spokeScript, calls)
+	if err != nil {
+		return nil, fmt.Errorf("speakers of %d groups: %w", len(groups), err)
+	}
+	var speakers []domain.Speaker
+	for _, c := range cmds {
+		told, err := c.StringSlice()
+		if err != nil {
+			return nil, fmt.Errorf("speakers of %d groups: %w", len(groups), err)
+		}
+		for ; len(told) >= 3; told = told[3:] {
+			ms, err := strconv.ParseFloat(told[2], 64)
+			if err != nil {
+				return nil, fmt.Errorf("time of a speaker of %s: %w", told[0], err)
+			}
+			speakers = append(speakers, domain.Speaker{Group: told[0], User: told[1], TimeMS: int64(ms)})
+		}
+	}
+	return speakers, nil
 }
 
 // ExpireHeat expires what has left the window in some partitions, whether anybody speaks there, or asks, or not. It

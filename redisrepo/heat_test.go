@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -395,5 +396,70 @@ func TestRankingHasNeitherDirectConversationsNorSystem(t *testing.T) {
 			lines = append(lines, fmt.Sprint(entry.Rank, " ", entry.Group, " ", entry.Heat, " ", entry.Type))
 		}
 		require.Equal(t, []string{"1 b 2 room", "2 a 1 room", "3 c 1 group"}, lines)
+	})
+}
+
+func TestSpeakersAreThoseWhoCount(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		groups := append(groupsIn(2, 2), groupsIn(3, 2)...)
+		r := e.recovery()
+		for _, g := range groups {
+			r.groups[g] = group(g, domain.Room)
+		}
+		s := e.sender(t, r, AppendConfig{})
+		want := make(map[domain.GroupUser]int64)
+		for i := range 12 {
+			d := domain.Draft{Group: groups[i%3], From: fmt.Sprint("u", i%5)}
+			want[domain.GroupUser{Group: d.Group, User: d.From}] = s.must(t, d).TimeMS
+		}
+		old := float64(time.Now().Add(-2 * e.cfg.HeatWindow).UnixMilli()) // who has left, and was not taken out yet
+		require.NoError(t, e.store.rdb.ZAdd(t.Context(), speakersKey(2), redis.Z{Score: old, Member: groups[0] + "|old"}).Err())
+		speakers, err := e.store.Speakers(t.Context(), groups)
+		require.NoError(t, err)
+		got := make(map[domain.GroupUser]int64)
+		last := make(map[string]int64)
+		for _, sp := range speakers {
+			got[domain.GroupUser{Group: sp.Group, User: sp.User}] = sp.TimeMS
+			require.True(t, last[sp.Group] == 0 || sp.TimeMS <= last[sp.Group], "the latest come first")
+			last[sp.Group] = sp.TimeMS
+		}
+		require.Equal(t, want, got)
+		some, err := e.store.Speakers(t.Context(), groups[1:2])
+		require.NoError(t, err)
+		for _, sp := range some {
+			require.Equal(t, groups[1], sp.Group)
+		}
+		require.Len(t, some, 4)
+		none, err := e.store.Speakers(t.Context(), nil)
+		require.NoError(t, err)
+		require.Empty(t, none)
+	})
+}
+
+func TestSpeakersAreBounded(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		now, err := e.store.NowMS(t.Context())
+		require.NoError(t, err)
+		g := groupsIn(2, 2)
+		add := func(group string, n int, ms int64) {
+			members := make([]redis.Z, n)
+			for i := range members {
+				members[i] = redis.Z{Score: float64(ms + int64(i)), Member: fmt.Sprint(group, "|u", i)}
+			}
+			for chunk := range slices.Chunk(members, 1000) {
+				require.NoError(t, e.store.rdb.ZAdd(t.Context(), speakersKey(2), chunk...).Err())
+			}
+		}
+		add(g[0], 5, now-100_000)
+		add(g[1], explainLook-2, now-50_000)
+		speakers, err := e.store.Speakers(t.Context(), g)
+		require.NoError(t, err)
+		told := make(map[string][]string)
+		for _, sp := range speakers {
+			told[sp.Group] = append(told[sp.Group], sp.User)
+		}
+		require.Equal(t, []string{"u4", "u3"}, told[g[0]], "the others lie behind what is looked at")
+		require.Len(t, told[g[1]], explainMost)
+		require.Equal(t, fmt.Sprint("u", explainLook-3), told[g[1]][0], "the latest")
 	})
 }

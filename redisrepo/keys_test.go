@@ -206,6 +206,9 @@ func useHeat(t *testing.T, e *env, groups []string) {
 	missing, err = e.store.WithoutHeat(t.Context(), gens)
 	require.NoError(t, err)
 	require.Empty(t, missing)
+	speakers, err := e.store.Speakers(t.Context(), groups)
+	require.NoError(t, err)
+	require.NotEmpty(t, speakers)
 	n, err := e.store.ExpireHeat(t.Context(), partitions)
 	require.NoError(t, err)
 	require.Equal(t, int64(testPartitions), n)
@@ -352,7 +355,7 @@ func scripts(t *testing.T) []*redis.Script {
 	t.Helper()
 	list := []*redis.Script{
 		appendScript, signalScript, recallScript, mentionedScript, generationScript, forgetScript, seedScript, reachedScript, holesScript, expiringScript,
-		fillScript, changeScript, readScript, markedScript, commitScript, expireScript, heatScript, rankedScript, mineScript,
+		fillScript, changeScript, readScript, markedScript, commitScript, expireScript, heatScript, spokeScript, rankedScript, mineScript,
 		enterScript, leaveScript, sweepScript, noteScript, dismissedScript,
 	}
 	sources, err := filepath.Glob("*.lua")

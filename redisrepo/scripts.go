@@ -65,6 +65,9 @@ var expireSource string
 //go:embed heat.lua
 var heatSource string
 
+//go:embed spoke.lua
+var spokeSource string
+
 //go:embed ranked.lua
 var rankedSource string
 
@@ -102,6 +105,7 @@ var (
 	mentionedScript  = redis.NewScript(mentionedSource)
 	expireScript     = redis.NewScript(expireSource)
 	heatScript       = redis.NewScript(heatSource)
+	spokeScript      = redis.NewScript(spokeSource)
 	rankedScript     = redis.NewScript(rankedSource)
 	mineScript       = redis.NewScript(mineSource)
 	enterScript      = redis.NewScript(enterSource)

@@ -493,3 +493,14 @@ func (f *fake) SnapshotPage(_ context.Context, typ, id string, from, limit int) 
 	s.Entries = s.Entries[min(from, total):min(from+limit, total)]
 	return s, total, ok, f.down
 }
+
+func (f *fake) Speakers(_ context.Context, groups []string) (speakers []domain.Speaker, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, g := range groups {
+		if len(f.messages[g]) > 1 { // the other's have just left the window
+			speakers = append(speakers, domain.Speaker{Group: g, User: "ann", TimeMS: 8000})
+		}
+	}
+	return speakers, f.down
+}

@@ -13,7 +13,7 @@ func (a *api) addHot() {
 		summary: "Rank groups by heat",
 		description: "Heat is the number of distinct users who sent a message in the last `window_ms`. A `cursor` pages " +
 			"through the same snapshot for 60 s, then it is `gone`. Users see rooms; app servers also " +
-			"`type=group` and `type=all`.",
+			"`type=group` and `type=all`, and with `explain=1` who speaks.",
 		errors: []domain.Code{domain.CodeForbidden, domain.CodeGone},
 	}, a.hotGroups)
 }
@@ -22,14 +22,26 @@ type hotInput struct {
 	Limit  integer `query:"limit" minimum:"1" doc:"Default 50, at most 200."`
 	Cursor string  `query:"cursor" doc:"From the answer before."`
 	Type   string  `query:"type" enum:"room,group,all" doc:"Default room."`
+
+	Explain string `query:"explain" enum:"0,1" doc:"1 adds speakers; for app servers."`
 }
 
 type hotPage struct {
-	Snapshot string            `json:"snapshot" doc:"The same on all pages of one ranking."`
-	TimeMS   int64             `json:"time_ms" doc:"When it was taken."`
-	WindowMS int64             `json:"window_ms"`
-	Groups   []domain.HotEntry `json:"groups" nullable:"false"`
-	Cursor   string            `json:"cursor,omitempty" doc:"Where to go on; left out at the end."`
+	Snapshot string     `json:"snapshot" doc:"The same on all pages of one ranking."`
+	TimeMS   int64      `json:"time_ms" doc:"When it was taken."`
+	WindowMS int64      `json:"window_ms"`
+	Groups   []hotGroup `json:"groups" nullable:"false"`
+	Cursor   string     `json:"cursor,omitempty" doc:"Where to go on; left out at the end."`
+}
+
+type hotGroup struct {
+	domain.HotEntry
+	Speakers []hotSpeaker `json:"speakers,omitzero" nullable:"false" doc:"With explain: who counts now, the latest first; at most 1,000."`
+}
+
+type hotSpeaker struct {
+	User   string `json:"user"`
+	TimeMS int64  `json:"time_ms" doc:"Of his last message."`
 }
 
 func (a *api) hotGroups(ctx context.Context, in *hotInput) (*answer[hotPage], error) {
@@ -37,15 +49,30 @@ func (a *api) hotGroups(ctx context.Context, in *hotInput) (*answer[hotPage], er
 	if err != nil {
 		return nil, err
 	}
-	p, err := a.Ranking.Page(ctx, actorOf(ctx), domain.HotQuery{Type: in.Type, Limit: limit, Cursor: in.Cursor})
+	if in.Explain != "" && in.Explain != "0" && in.Explain != "1" {
+		return nil, domain.BadField("explain", "must be 1 or 0")
+	}
+	p, err := a.Ranking.Page(ctx, actorOf(ctx), domain.HotQuery{Type: in.Type, Limit: limit, Cursor: in.Cursor, Explain: in.Explain == "1"})
 	if err != nil {
 		return nil, err
 	}
 	out := hotPage{
-		Snapshot: p.ID, TimeMS: p.TimeMS, WindowMS: a.HeatWindow.Milliseconds(), Groups: p.Entries, Cursor: p.Cursor,
+		Snapshot: p.ID, TimeMS: p.TimeMS, WindowMS: a.HeatWindow.Milliseconds(), Groups: make([]hotGroup, len(p.Entries)), Cursor: p.Cursor,
 	}
-	if out.Groups == nil {
-		out.Groups = []domain.HotEntry{}
+	for i, e := range p.Entries {
+		out.Groups[i].HotEntry = e
+		if p.Speakers != nil {
+			out.Groups[i].Speakers = speakersOf(p.Speakers[e.Group])
+		}
 	}
 	return &answer[hotPage]{Body: out}, nil
+}
+
+// speakersOf is never nil: a group has none when they have just left the window.
+func speakersOf(list []domain.Speaker) []hotSpeaker {
+	speakers := make([]hotSpeaker, len(list))
+	for i, s := range list {
+		speakers[i] = hotSpeaker{User: s.User, TimeMS: s.TimeMS}
+	}
+	return speakers
 }

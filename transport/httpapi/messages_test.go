@@ -156,6 +156,12 @@ func TestHotWinsOverAGroup(t *testing.T) {
 	s.do(t, "zoe", "GET", "/v1/groups/hot?limit=1", "").wantJSON(t, 200, `{`+frame+`[`+first+`],"cursor":"6y0-2.1"}`)
 	s.do(t, "zoe", "GET", "/v1/groups/hot?limit=1&cursor=6y0-2.1", "").wantJSON(t, 200, `{`+frame+`[`+second+`]}`)
 	s.do(t, "shop", "GET", "/v1/groups/hot?type=all", "").want(t, 200)
+	s.do(t, "shop", "GET", "/v1/groups/hot?explain=1", "").wantJSON(t, 200, `{`+frame+`[`+
+		strings.TrimSuffix(first, "}")+`,"speakers":[{"user":"ann","time_ms":8000}]},`+strings.TrimSuffix(second, "}")+`,"speakers":[]}]}`)
+	s.do(t, "shop", "GET", "/v1/groups/hot?explain=0", "").wantJSON(t, 200, `{`+frame+`[`+first+`,`+second+`]}`)
+	s.do(t, "zoe", "GET", "/v1/groups/hot?explain=0", "").want(t, 200)
+	s.do(t, "zoe", "GET", "/v1/groups/hot?explain=1", "").wantProblem(t, 403, domain.CodeForbidden, "explain")
+	s.do(t, "shop", "GET", "/v1/groups/hot?explain=yes", "").wantProblem(t, 400, domain.CodeBadRequest, "explain")
 	s.do(t, "zoe", "GET", "/v1/groups/hot?cursor=abc-7.1", "").wantProblem(t, 410, domain.CodeGone, "")
 }
 
@@ -252,7 +258,6 @@ func TestMessageRefusals(t *testing.T) {
 		"hot of another type":    {"shop", "GET", "/v1/groups/hot?type=SECRETVALUE", "", 400, "bad_request", "type"},
 		"hot with a bad cursor":  {"ann", "GET", "/v1/groups/hot?cursor=SECRETVALUE", "", 400, "bad_request", "cursor"},
 		"hot limit 0":            {"ann", "GET", "/v1/groups/hot?limit=0", "", 400, "bad_request", "limit"},
-		"hot explained, not yet": {"shop", "GET", "/v1/groups/hot?explain=1", "", 400, "bad_request", "explain"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.do(t, c.who, c.method, c.path, c.body).wantProblem(t, c.status, c.code, c.at)

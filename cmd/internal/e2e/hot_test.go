@@ -3,6 +3,7 @@ package e2e
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"sync"
@@ -226,6 +227,69 @@ func sameRanking(t *testing.T, got, want []hotEntry) {
 			t.Fatalf("rank %d: got %+v, want %+v", i+1, g, w)
 		}
 	}
+}
+
+// TestHotIsExplained: each counted user of each listed group, with the time of his last message.
+func TestHotIsExplained(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, setup{instances: 2, env: map[string]string{"HEARTH_HEAT_SNAPSHOT_TTL": "100ms"}})
+	rooms := names("room", 20)
+	want := make(map[string]map[string]int64)
+	for i, r := range rooms {
+		s.createGroup("room", r)
+		want[r] = make(map[string]int64)
+		for u := range 1 + i%4 {
+			user := fmt.Sprintf("u%d", u)
+			for range 2 { // he counts once, by the later
+				var a sent
+				s.user(i%2, user).post("/v1/groups/"+r+"/messages", fields{"body": textBody(say(r))}).ok(201, &a)
+				want[r][user] = a.TimeMS
+			}
+		}
+	}
+	type explained struct {
+		Groups []struct {
+			hotEntry
+			Speakers []struct {
+				User   string `json:"user"`
+				TimeMS int64  `json:"time_ms"`
+			} `json:"speakers"`
+		} `json:"groups"`
+		Cursor string `json:"cursor"`
+	}
+	await(t, patience, "a snapshot of all that was said", func() (bool, any) {
+		var all hotPage
+		s.server(0).get("/v1/groups/hot?limit=200").ok(200, &all)
+		entries := all.Groups
+		heat := 0
+		for _, e := range entries {
+			heat += e.Heat
+		}
+		return len(entries) == len(rooms) && heat == 50, entries
+	})
+	seen := 0
+	for cursor := ""; ; {
+		var p explained
+		s.server(1).get("/v1/groups/hot?explain=1&limit=7"+cursor).ok(200, &p)
+		for _, g := range p.Groups {
+			got := make(map[string]int64)
+			for _, sp := range g.Speakers {
+				got[sp.User] = sp.TimeMS
+			}
+			if len(g.Speakers) != g.Heat || !maps.Equal(got, want[g.Group]) {
+				t.Errorf("%s with heat %d: got %v, want %v", g.Group, g.Heat, g.Speakers, want[g.Group])
+			}
+			seen++
+		}
+		if p.Cursor == "" {
+			break
+		}
+		cursor = "&cursor=" + url.QueryEscape(p.Cursor)
+	}
+	if seen != len(rooms) {
+		t.Errorf("groups: got %d, want %d", seen, len(rooms))
+	}
+	s.user(0, "u1").get("/v1/groups/hot?explain=1").refused(403, "forbidden", "explain")
 }
 
 // TestHotPages: a cursor stays in its snapshot while the ranking moves on; a dismissed room leaves every page.

@@ -181,10 +181,11 @@ var walkTable = []walkRoute{
 	},
 	{
 		who: "eve", method: "GET", path: "/v1/groups/hot", status: 200, shape: "hot",
-		right: []string{"limit=1", "limit=200", "type=room"},
+		right: []string{"limit=1", "limit=200", "type=room", "explain=0"},
 		query: []input{
 			limitInput, cursorInput,
 			{name: "type", kind: "word", wrong: []wrongValue{{"group", "forbidden", false}, {"all", "forbidden", false}, {"direct", badRequest, true}}},
+			{name: "explain", kind: "word", wrong: []wrongValue{{"1", "forbidden", false}, {"true", badRequest, true}}},
 		},
 	},
 	{
