@@ -217,20 +217,8 @@ func useHeat(t *testing.T, e *env, groups []string) {
 // On two masters a key in the wrong slot, or the word of the wrong server, is an error.
 func TestEverythingWorksOnACluster(t *testing.T) {
 	t.Parallel()
-	var addrs, buses []string
-	for range 2 {
-		bus := freePort(t)
-		addrs = append(addrs, testserver.StartRedis(t, "--cluster-enabled", "yes", "--cluster-port", bus).Addr())
-		buses = append(buses, bus)
-	}
-	join(t, addrs, buses)
-	e := &env{cfg: Config{Addrs: addrs, Mode: "cluster", Partitions: testPartitions, HeatWindow: 5 * time.Minute}}
-	store, err := Open(e.cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	store.UseGenerations(generationsOf{e})
-	e.store = store
-	e.raise(t, 1)
+	e := newCluster(t)
+	store := e.store
 	identities := make(map[string]bool)
 	for p := range testPartitions {
 		for range 3 {
@@ -249,6 +237,26 @@ func TestEverythingWorksOnACluster(t *testing.T) {
 		require.Equal(t, o, all[p])
 	}
 	useAll(t, e)
+}
+
+// newCluster is an env of two masters.
+func newCluster(t *testing.T) *env {
+	t.Helper()
+	var addrs, buses []string
+	for range 2 {
+		bus := freePort(t)
+		addrs = append(addrs, testserver.StartRedis(t, "--cluster-enabled", "yes", "--cluster-port", bus).Addr())
+		buses = append(buses, bus)
+	}
+	join(t, addrs, buses)
+	e := &env{cfg: Config{Addrs: addrs, Mode: "cluster", Partitions: testPartitions, HeatWindow: 5 * time.Minute}}
+	store, err := Open(e.cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	store.UseGenerations(generationsOf{e})
+	e.store = store
+	e.raise(t, 1)
+	return e
 }
 
 // freePort keeps below the range of outgoing connections; without it the cluster bus is 10,000 above the server's.
