@@ -3,6 +3,7 @@ package domain
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"sort"
 	"strconv"
 	"strings"
@@ -101,11 +102,14 @@ type Ranking struct {
 	cache HeatCache
 	heads *Heads
 	ttl   time.Duration // how long a snapshot serves everybody
+	turn  chan struct{} // to take one: holds a token while nobody does
 }
 
 // NewRanking wires the ranking; snapshotTTL is heat.snapshot_ttl.
 func NewRanking(cache HeatCache, heads *Heads, snapshotTTL time.Duration) *Ranking {
-	return &Ranking{cache: cache, heads: heads, ttl: snapshotTTL}
+	r := &Ranking{cache: cache, heads: heads, ttl: snapshotTTL, turn: make(chan struct{}, 1)}
+	r.turn <- struct{}{}
+	return r
 }
 
 // Page answers one page of the ranking.
@@ -181,14 +185,21 @@ func parseHotCursor(cursor string) (id string, from int, err error) {
 	return id, from, nil
 }
 
-// current is the id of a fresh snapshot, taken now if there is none.
+// current is the id of a fresh snapshot, taken now if there is none: by one of those who ask this instance, while the
+// others wait for it.
 func (r *Ranking) current(ctx context.Context, typ string) (string, error) {
-	id, err := r.cache.CurrentSnapshot(ctx, typ)
-	if err != nil {
-		return "", Unavailable(fmt.Errorf("current hot snapshot: %w", err), "Redis")
+	id, err := r.fresh(ctx, typ)
+	if id != "" || err != nil {
+		return id, err
 	}
-	if id != "" {
-		return id, nil
+	select {
+	case <-r.turn:
+	case <-ctx.Done():
+		return "", Unavailable(fmt.Errorf("wait for a hot snapshot: %w", ctx.Err()), "Redis")
+	}
+	defer func() { r.turn <- struct{}{} }()
+	if id, err = r.fresh(ctx, typ); id != "" || err != nil {
+		return id, err
 	}
 	s, err := r.take(ctx, typ)
 	if err != nil {
@@ -198,6 +209,14 @@ func (r *Ranking) current(ctx context.Context, typ string) (string, error) {
 		return "", Unavailable(fmt.Errorf("save hot snapshot: %w", err), "Redis")
 	}
 	return s.ID, nil
+}
+
+func (r *Ranking) fresh(ctx context.Context, typ string) (string, error) {
+	id, err := r.cache.CurrentSnapshot(ctx, typ)
+	if err != nil {
+		return "", Unavailable(fmt.Errorf("current hot snapshot: %w", err), "Redis")
+	}
+	return id, nil
 }
 
 func (r *Ranking) take(ctx context.Context, typ string) (HotSnapshot, error) {
@@ -225,8 +244,22 @@ func (r *Ranking) take(ctx context.Context, typ string) (HotSnapshot, error) {
 	if err := r.countViewers(ctx, entries); err != nil {
 		return HotSnapshot{}, err
 	}
-	id := strconv.FormatInt(nowMS, 36) + "-" + strconv.Itoa(len(entries))
-	return HotSnapshot{ID: id, TimeMS: nowMS, Entries: entries}, nil
+	return HotSnapshot{ID: hotID(nowMS, entries), TimeMS: nowMS, Entries: entries}, nil
+}
+
+// hotID differs where the ranking does: two instances may take theirs in the same millisecond, and who pages through the
+// one must not get into the other.
+func hotID(nowMS int64, entries []HotEntry) string {
+	sum := fnv.New32a()
+	var line []byte
+	for i := range entries {
+		e := &entries[i]
+		line = append(append(line[:0], e.Group...), ' ')
+		line = strconv.AppendInt(line, int64(e.Heat), 36)
+		line = strconv.AppendInt(append(line, ' '), e.LastMS, 36)
+		_, _ = sum.Write(append(line, '\n')) // a hash takes everything
+	}
+	return strconv.FormatInt(nowMS, 36) + "-" + strconv.FormatUint(uint64(sum.Sum32()), 36)
 }
 
 func (r *Ranking) explain(ctx context.Context, entries []HotEntry) (map[string][]Speaker, error) {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -325,4 +327,61 @@ func TestAnAppServerIsToldWhoSpeaks(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, page.Speakers)
 	require.Equal(t, 1, w.redis.calls["Speakers"], "nobody asked")
+}
+
+// slowHeat is a HeatCache whose heat comes when it is told to.
+type slowHeat struct {
+	domain.HeatCache
+	goOn chan struct{}
+}
+
+func (s slowHeat) Heat(ctx context.Context) (map[string]int, int64, error) {
+	select {
+	case <-s.goOn:
+		return s.HeatCache.Heat(ctx)
+	case <-ctx.Done():
+		return nil, 0, ctx.Err()
+	}
+}
+
+func TestOneOfManyWhoAskTakesTheSnapshot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, want := manyRooms(3)
+		slow := slowHeat{w.redis, make(chan struct{})}
+		ranking := domain.NewRanking(slow, w.heads, time.Second)
+		var asking sync.WaitGroup
+		for range 50 {
+			asking.Go(func() {
+				page, err := ranking.Page(ctx, user("ann"), domain.HotQuery{})
+				require.NoError(t, err)
+				require.Equal(t, want, page.Entries)
+			})
+		}
+		impatient, cancel := context.WithCancel(ctx)
+		asking.Go(func() {
+			_, err := ranking.Page(impatient, user("bob"), domain.HotQuery{})
+			requireCode(t, err, domain.CodeUnavailable, "")
+		})
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		close(slow.goOn)
+		asking.Wait()
+		require.Equal(t, 1, w.redis.calls["Heat"])
+	})
+}
+
+func TestSnapshotsOfTheSameMomentAreToldApart(t *testing.T) {
+	t.Parallel()
+	w, _ := manyRooms(3)
+	ids := make(map[string]bool)
+	for heat := range 20 {
+		w.redis.scores["room-001"] = 10 + heat
+		delete(w.redis.current, "room")
+		page, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{})
+		require.NoError(t, err)
+		ids[page.ID] = true
+	}
+	require.Len(t, ids, 20)
 }
