@@ -6,8 +6,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
@@ -21,7 +23,7 @@ type benchRecovery struct{ store *Store }
 func (r benchRecovery) Renew(context.Context, int, int64) error { return nil }
 
 func (r benchRecovery) Load(ctx context.Context, group string, _ bool) error {
-	s := &domain.GroupSnapshot{Group: domain.Group{ID: group, Type: domain.Private, Join: domain.JoinInvite, Version: 1}}
+	s := &domain.GroupSnapshot{Group: domain.Group{ID: group, Type: domain.Room, Join: domain.JoinOpen, Version: 1}}
 	for _, user := range []string{"u0", "u1"} {
 		s.Members = append(s.Members, domain.Membership{User: user, Role: domain.Member})
 	}
@@ -43,11 +45,21 @@ func (firstGeneration) Of(int) int64 { return 1 }
 
 func (firstGeneration) Renew(context.Context, int, int64) error { return nil }
 
-// BenchmarkAppend sends 128-byte texts into 100 groups with 200 sends in flight, as workload W1 does, and reports
-// what a message costs Redis.
-func BenchmarkAppend(b *testing.B) {
-	addr := testserver.Redis(b)
-	store, err := Open(Config{Addrs: []string{addr}, Partitions: 16, HeatWindow: 300e9})
+// newBenchAppender is a running appender on an empty Redis.
+func newBenchAppender(b *testing.B, window time.Duration) (*Store, *Appender) {
+	b.Helper()
+	store := newBenchStore(b, window)
+	appender := NewAppender(store, benchRecovery{store}, AppendConfig{BacklogLimit: 1 << 30}, zerolog.Nop(), prometheus.NewRegistry())
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- appender.Run(ctx) }()
+	b.Cleanup(func() { cancel(); require.NoError(b, <-done) })
+	return store, appender
+}
+
+func newBenchStore(b *testing.B, window time.Duration) *Store {
+	b.Helper()
+	store, err := Open(Config{Addrs: []string{testserver.Redis(b)}, Partitions: 16, HeatWindow: window})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, store.Close()) })
 	ctx := context.Background()
@@ -60,23 +72,20 @@ func BenchmarkAppend(b *testing.B) {
 		require.NoError(b, err)
 		require.True(b, set)
 	}
-	appender := NewAppender(store, benchRecovery{store}, AppendConfig{BacklogLimit: 1 << 30}, zerolog.Nop(), prometheus.NewRegistry())
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan error)
-	go func() { done <- appender.Run(ctx) }()
-	b.Cleanup(func() { cancel(); require.NoError(b, <-done) })
+	return store
+}
 
+// appendMany sends 128-byte texts of so many users into 100 groups, with 200 sends in flight, and waits for their answers.
+func appendMany(b *testing.B, appender *Appender, first, n, users int) {
+	b.Helper()
 	const inFlight = 200
 	body := []byte(`[{"type":"text","text":"` + strings.Repeat("x", 128) + `"}]`)
-	before := redisCPU(b, store)
-	b.ReportAllocs()
-	b.ResetTimer()
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, inFlight)
-	for i := range b.N {
+	for i := first; i < first+n; i++ {
 		slots <- struct{}{}
 		wg.Add(1)
-		user := "u" + fmt.Sprint(i%2)
+		user := "u" + fmt.Sprint(i%users)
 		clientID := fmt.Sprint("c", i)
 		group := fmt.Sprint("g", i%100)
 		header := domain.Header{From: user, ClientID: clientID}
@@ -92,8 +101,114 @@ func BenchmarkAppend(b *testing.B) {
 		})
 	}
 	wg.Wait()
+}
+
+// BenchmarkAppend sends as workload W1 does, and reports what a message costs Redis.
+func BenchmarkAppend(b *testing.B) {
+	store, appender := newBenchAppender(b, 5*time.Minute)
+	before := redisCPU(b, store)
+	b.ReportAllocs()
+	b.ResetTimer()
+	appendMany(b, appender, 0, b.N, 2)
 	b.StopTimer()
 	b.ReportMetric((redisCPU(b, store)-before)*1e6/float64(b.N), "redis-µs/op")
+}
+
+// BenchmarkRankingInAppend sends in turns with the append script and with one that does not count heat, and reports what each
+// costs Redis: where all speak again and again, and where each send is a speaker's first, who leaves the window later.
+func BenchmarkRankingInAppend(b *testing.B) {
+	ranked := appendScript
+	b.Cleanup(func() { appendScript = ranked })
+	plain := redis.NewScript(standingSource + withoutRanking(b, appendSource))
+	for name, c := range map[string]struct {
+		users  int
+		window time.Duration
+	}{"again": {2, 5 * time.Minute}, "new": {9973, time.Second}} {
+		b.Run(name, func(b *testing.B) {
+			store, appender := newBenchAppender(b, c.window)
+			const turns = 10
+			n := max(1, b.N/turns)
+			cost := make(map[*redis.Script]float64)
+			for turn := range 2 * turns {
+				appendScript = []*redis.Script{ranked, plain}[turn%2] // nothing is under way
+				before := redisCPU(b, store)
+				appendMany(b, appender, turn*n, n, c.users)
+				cost[appendScript] += (redisCPU(b, store) - before) * 1e6 / float64(turns*n)
+			}
+			b.ReportMetric(cost[ranked], "redis-µs/ranked")
+			b.ReportMetric(cost[plain], "redis-µs/plain")
+			b.ReportMetric(cost[ranked]/cost[plain], "ratio")
+		})
+	}
+}
+
+// withoutRanking takes out of the append script what counts heat and takes expired speakers out.
+func withoutRanking(b *testing.B, source string) string {
+	b.Helper()
+	before, rest, ok := strings.Cut(source, "  if type ~= 'direct' and from ~= 'system' then\n")
+	require.True(b, ok)
+	_, rest, ok = strings.Cut(rest, "\n  end\n")
+	require.True(b, ok)
+	middle, rest, ok := strings.Cut(rest, "local expired = ")
+	require.True(b, ok)
+	_, rest, ok = strings.Cut(rest, "\nend\n")
+	require.True(b, ok)
+	return before + middle + rest
+}
+
+// BenchmarkSnapshot takes the ranking of so many rooms, of three speakers each, and reads its first page.
+func BenchmarkSnapshot(b *testing.B) {
+	for _, n := range []int{1000, 10_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			ctx := context.Background()
+			store := newBenchStore(b, time.Hour)
+			heatRooms(b, store, n)
+			ranking := domain.NewRanking(store, domain.NewHeads(store, noStore{}), time.Minute)
+			before := redisCPU(b, store)
+			var page *domain.HotPage
+			b.ReportAllocs()
+			for b.Loop() {
+				require.NoError(b, store.rdb.Del(ctx, hotKey("room")).Err())
+				var err error
+				page, err = ranking.Page(ctx, domain.Actor{User: "ann"}, domain.HotQuery{})
+				require.NoError(b, err)
+			}
+			require.Equal(b, n, page.Total)
+			b.ReportMetric((redisCPU(b, store)-before)*1e3/float64(b.N), "redis-ms/op")
+			list, err := store.rdb.MemoryUsage(ctx, hotSnapshotKey("room", page.ID), 0).Result()
+			require.NoError(b, err)
+			b.ReportMetric(float64(list)/1e6, "redis-MB")
+		})
+	}
+}
+
+func heatRooms(b *testing.B, store *Store, n int) {
+	b.Helper()
+	ctx := context.Background()
+	now, err := store.NowMS(ctx)
+	require.NoError(b, err)
+	speakers := make(map[int][]domain.Speaker)
+	seeds := make(map[int]map[string]domain.Seed)
+	var fills []scriptCall
+	for i := range n {
+		id := fmt.Sprint("room-", i)
+		p := store.cfg.Partitions.Of(id)
+		for u := range 3 {
+			speakers[p] = append(speakers[p], domain.Speaker{Group: id, User: fmt.Sprint("user-", (i*7+u)%n), TimeMS: now - int64(i%1000)})
+		}
+		if seeds[p] == nil {
+			seeds[p] = make(map[string]domain.Seed)
+		}
+		seeds[p][id] = domain.Seed{Start: 1, LastMS: now - int64(i%1000)}
+		args := []any{1, 1, string(domain.Room), "", domain.JoinOpen, "The room number " + fmt.Sprint(i), 60_000}
+		fills = append(fills, scriptCall{keys: []string{genKey(p), groupKey(p, id)}, args: args})
+	}
+	_, err = store.runEach(ctx, fillScript, fills)
+	require.NoError(b, err)
+	for p := range 16 {
+		require.NoError(b, store.SetSeeds(ctx, p, 1, seeds[p]))
+		require.NoError(b, store.AddHeat(ctx, domain.LogRange{Partition: p, Gen: 1}, speakers[p]))
+	}
 }
 
 // redisCPU is the server's CPU time so far, in seconds.
