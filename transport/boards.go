@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -155,7 +156,7 @@ func (b *boards) round() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.cancel, b.over = nil, time.Now()
-	if !watched || len(b.watchers) == 0 { // or the question was given up
+	if !watched || errors.Is(ctx.Err(), context.Canceled) { // the last one went while we asked; others may have come since
 		b.page, b.boards = nil, make(map[int]board)
 		return
 	}

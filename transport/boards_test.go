@@ -329,11 +329,17 @@ func TestTheLastWatcherGivesItsQuestionUp(t *testing.T) {
 		synctest.Wait()
 		s.boards.work.Wait()
 		require.Equal(t, began, time.Now())
-		require.NotContains(t, s.log.String(), "ranking")
-		close(s.ranking.stuck)
 		again := s.dial(t, "ann").ready()
 		again.ok(watch, nil)
+		time.Sleep(boardInterval)
+		synctest.Wait()
+		s.boards.mu.Lock()
+		s.boards.cancel() // as the last one does, just before another comes
+		s.boards.mu.Unlock()
+		synctest.Wait()
+		close(s.ranking.stuck)
 		require.Empty(t, again.board())
+		require.NotContains(t, s.log.String(), "ranking")
 	})
 }
 
