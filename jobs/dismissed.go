@@ -17,7 +17,7 @@ const (
 
 // DismissedCache is the Redis side of groups that were dismissed.
 type DismissedCache interface {
-	// Dismissed lists those of a partition of which there may be something left.
+	// Dismissed lists those of a partition of which there may be something left, and of which MySQL has all messages.
 	Dismissed(ctx context.Context, partition int) ([]string, error)
 	// ForgetMine takes a group out of the cached lists of users' groups.
 	ForgetMine(ctx context.Context, group string, users []string) error

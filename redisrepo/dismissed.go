@@ -3,6 +3,8 @@ package redisrepo
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -12,13 +14,32 @@ const dismissedTTL = time.Minute
 
 const scanCount = 1000 // members in one step of a scan
 
-// Dismissed lists the dismissed groups of a partition of which there may be something left.
+// Dismissed lists the dismissed groups of a partition of which there may be something left, and of which MySQL has all
+// messages: to look for the rest of the others is no use yet.
 func (s *Store) Dismissed(ctx context.Context, partition int) ([]string, error) {
 	groups, err := s.rdb.SMembers(ctx, dismissedKey(partition)).Result()
 	if err != nil {
 		return nil, fmt.Errorf("dismissed groups of partition %d: %w", partition, err)
 	}
-	return groups, nil
+	if len(groups) == 0 {
+		return nil, nil
+	}
+	gen := s.gens(partition)
+	pipe := s.rdb.Pipeline()
+	last, persisted := pipe.HMGet(ctx, seqKey(partition, gen), groups...), pipe.HMGet(ctx, persistedKey(partition, gen), groups...)
+	if err := execIgnoringNil(ctx, pipe); err != nil {
+		return nil, fmt.Errorf("messages of %d dismissed groups: %w", len(groups), err)
+	}
+	stored := groups[:0]
+	for i, group := range groups {
+		seq, _, _ := strings.Cut(field(last.Val(), i), " ")
+		n, _ := strconv.ParseInt(seq, 10, 64)
+		mark, _ := strconv.ParseInt(field(persisted.Val(), i), 10, 64)
+		if n <= mark { // of both none: not seeded
+			stored = append(stored, group)
+		}
+	}
+	return stored, nil
 }
 
 // ForgetMine takes a dismissed group out of the cached lists of users' groups.

@@ -76,8 +76,7 @@ func TestADismissedGroupIsForgotten(t *testing.T) {
 		require.Negative(t, e.store.rdb.PTTL(ctx, groupKey(p, a.ID)).Val())
 		listed, err := e.store.Dismissed(ctx, p)
 		require.NoError(t, err)
-		require.Equal(t, []string{a.ID}, listed)
-
+		require.Empty(t, listed, "MySQL lacks its messages")
 		done, err := e.store.ForgetGroup(ctx, a.ID)
 		require.NoError(t, err)
 		require.False(t, done, "MySQL lacks its messages")
@@ -85,6 +84,9 @@ func TestADismissedGroupIsForgotten(t *testing.T) {
 		entries := e.logged(t, a.ID)
 		mentions := e.store.rdb.Dump(ctx, mentionsKey(p, 1, a.ID)).Val()
 		e.commit(t, a.ID, entries)
+		listed, err = e.store.Dismissed(ctx, p)
+		require.NoError(t, err)
+		require.Equal(t, []string{a.ID}, listed)
 		// As if whoever has committed had not got to the mentions.
 		require.NoError(t, e.store.rdb.Restore(ctx, mentionsKey(p, 1, a.ID), 0, mentions).Err())
 		done, err = e.store.ForgetGroup(ctx, a.ID)
