@@ -177,7 +177,8 @@ type Session struct {
 
 // Limits bounds what one user, group or connection may do. App servers are not bound by the rates.
 type Limits struct {
-	// Messages a second that one user may send, over all groups and connections. 0: no limit.
+	// Messages a second that one user may send, over all groups and connections. Each instance counts by itself, and all
+	// together in one group. 0: no limit.
 	UserRate float64 `yaml:"user_rate" validate:"min=0"`
 	// Messages that one user may send at once, before user_rate binds.
 	UserBurst int `yaml:"user_burst" validate:"min=1"`
@@ -262,7 +263,8 @@ type WS struct {
 
 // Webhooks is what the app's back end is told and asked.
 type Webhooks struct {
-	// http or https URL that events are posted to. Empty: none.
+	// http or https URL that events are posted to. Empty: none. Set again after a time without one, it is told all that was
+	// stored meanwhile in groups that it knew.
 	URL WebURL `yaml:"url" validate:"omitempty,weburl"`
 	// Secret that requests are signed with: whsec_ and the base64 of 24 bytes at least, such as
 	// whsec_$(openssl rand -base64 32) gives. Several, separated by commas, while receivers change from one to the next:
@@ -270,13 +272,15 @@ type Webhooks struct {
 	Secret Secret `yaml:"secret"`
 	// How long one request may take. A receiver should answer at once and do its work behind that.
 	Timeout Duration `yaml:"timeout" validate:"min=100ms,max=1m"`
-	// Groups whose events an instance posts beside each other; those of one group go one after the other.
+	// Groups whose events an instance posts beside each other; those of one group go one after the other. While the receiver
+	// fails for several groups and answers none, it is asked by one at a time.
 	Workers int `yaml:"workers" validate:"min=1,max=1000"`
 	// Pause before an event that failed is posted again. It grows by a quarter from try to try, up to retry_max.
 	RetryMin Duration `yaml:"retry_min" validate:"min=100ms,max=1h"`
 	// The longest pause between tries.
 	RetryMax Duration `yaml:"retry_max" validate:"min=1s,max=24h"`
-	// Age at which an event that still fails is given up: its group goes on without it, and hearth hooks list shows it.
+	// Age at which an event that still fails is given up: its group goes on without it, and hearth hooks list shows it. One that
+	// is answered with 410 Gone is given up at once.
 	RetryFor Duration `yaml:"retry_for" validate:"min=1s,max=720h"`
 	// http or https URL that is asked about each message before it is accepted, and may reject it or change its body.
 	// Empty: messages are accepted unasked.
@@ -284,7 +288,8 @@ type Webhooks struct {
 	// How long a message waits for that at most, its turn among others included.
 	BeforeSendTimeout Duration `yaml:"before_send_timeout" validate:"min=10ms,max=10s"`
 	// What becomes of a message when there is no good answer in time: open accepts it as it is, closed refuses it with
-	// unavailable, so that its sender tries again.
+	// unavailable, so that its sender tries again. A receiver that has failed five times in a row is not asked for a second, then
+	// for up to ten, and this decides meanwhile.
 	BeforeSendFailure string `yaml:"before_send_failure" validate:"oneof=open closed"`
 	// Messages that an instance asks about at once. More wait for their turn.
 	BeforeSendConcurrency int `yaml:"before_send_concurrency" validate:"min=1,max=10000"`
