@@ -111,7 +111,10 @@ func (o *outbox) UntoldGroups(_ context.Context, partitions []int, after string,
 			groups = append(groups, group)
 		}
 	}
-	return groups, o.down
+	if o.down != nil {
+		return nil, o.down
+	}
+	return groups, nil
 }
 
 func (o *outbox) UntoldMessages(ctx context.Context, group string, limit int) (domain.Untold, error) {
