@@ -14,8 +14,23 @@ const (
 )
 
 // Repeat brings a change to Redis that was kept because nobody is known to have done so. Versions make it harmless when
-// somebody has; the notices are told once more.
-func (g *Groups) Repeat(ctx context.Context, c *GroupChange) error { return g.bring(ctx, c) }
+// somebody has; the notices are told once more. Notes have no version in the list of a user's groups: those that a later change
+// has made untrue are left out.
+func (g *Groups) Repeat(ctx context.Context, c *GroupChange) error {
+	for user, note := range c.Notes {
+		if note.Kind != NoteJoined && note.Kind != NoteLeft {
+			continue
+		}
+		now, err := g.store.Member(ctx, c.ID, user)
+		if err != nil {
+			return asStoreError(err, "read member of "+c.ID)
+		}
+		if now.Role.IsMember() != (note.Kind == NoteJoined) && !c.Dismissed {
+			delete(c.Notes, user)
+		}
+	}
+	return g.bring(ctx, c)
+}
 
 // bring brings to Redis what MySQL has and tells it, with a time of its own: MySQL may have used up the caller's. A change
 // that does not get there is kept, and repeated by the job.

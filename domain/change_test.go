@@ -2,6 +2,7 @@ package domain_test
 
 import (
 	"encoding/json"
+	"maps"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,6 +21,26 @@ func TestAChangeIsForgottenOnceRedisHasIt(t *testing.T) {
 	w.redis.down = errDown
 	requireCode(t, w.groups.RemoveMember(ctx, user("ann"), "g", "bob"), domain.CodeUnavailable, "")
 	require.Len(t, w.mysql.kept, 1, "somebody has to bring it to Redis")
+}
+
+func TestARepeatedRemovalDoesNotUndoALaterJoin(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.add(domain.Group{ID: "g", Type: domain.Private, Name: "G"}, as(domain.Owner, "ann"), as(domain.Member, "bob"))
+	var kept *domain.GroupChange
+	w.mysql.tells = func(c *domain.GroupChange) {
+		if kept == nil {
+			copied := *c
+			copied.Notes = maps.Clone(c.Notes)
+			kept = &copied
+		}
+	}
+	require.NoError(t, w.groups.RemoveMember(ctx, user("ann"), "g", "bob"))
+	require.Contains(t, kept.Notes, "bob")
+	_, err := w.groups.AddMembers(ctx, user("ann"), "g", []string{"bob"})
+	require.NoError(t, err)
+	require.NoError(t, w.groups.Repeat(ctx, kept))
+	require.NotContains(t, kept.Notes, "bob", "he is in")
 }
 
 // What the job repeats has been in MySQL meanwhile, as JSON.
