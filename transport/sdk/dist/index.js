@@ -1,0 +1,1538 @@
+//#region src/error.ts
+/** A request that was not done. */
+var HearthError = class extends Error {
+	/** One of the protocol's codes; or `closed`: the client has ended; or `uncertain`: see Group.send. */
+	code;
+	/** The same request, with the same client_id, may be sent again. */
+	retryable;
+	retryAfterMs;
+	constructor(reply) {
+		super(reply.message);
+		this.name = "HearthError";
+		this.code = reply.code;
+		this.retryable = reply.retryable;
+		this.retryAfterMs = reply.retry_after_ms;
+	}
+};
+/** Why a client has ended for good. */
+var ClosedError = class extends HearthError {
+	/** The close code, 4500 to 4999; 0 when this side ended it. */
+	closeCode;
+	constructor(closeCode, reason) {
+		super({
+			code: "closed",
+			message: reason,
+			retryable: false
+		});
+		this.name = "ClosedError";
+		this.closeCode = closeCode;
+	}
+};
+/** What requests get when the server does not answer. The request may have been done. */
+function unanswered(message) {
+	return new HearthError({
+		code: "unavailable",
+		message,
+		retryable: true
+	});
+}
+function isRetryable(error) {
+	return error instanceof HearthError && error.retryable;
+}
+/** One reader of a group: every seq up to its cursor was handed out, or is a hole. */
+var Reader = class {
+	/** Pushes were dropped because the reader was full. */
+	behind = false;
+	cursor;
+	#hooks;
+	#full;
+	#rewound = 0;
+	#repairTo = 0;
+	#early = /* @__PURE__ */ new Map();
+	#begun;
+	/** `begun` is told where a reader begins that did not know. */
+	constructor(after, hooks, full, begun) {
+		this.cursor = after;
+		this.#hooks = hooks;
+		this.#full = full;
+		this.#begun = begun;
+	}
+	get full() {
+		return this.#full();
+	}
+	/** Begins here, unless it has begun. */
+	begin(seq) {
+		if (this.cursor !== -1) return;
+		this.cursor = seq;
+		this.#begun(seq);
+	}
+	/** Where the next page starts. */
+	get position() {
+		return this.#repairTo > 0 ? this.#rewound : this.cursor;
+	}
+	/** A push; false when something before it is missing. */
+	push(message, prevSeq) {
+		if (this.cursor === -1 || message.seq <= this.cursor) return true;
+		if (this.full) {
+			this.behind = true;
+			return true;
+		}
+		if (prevSeq > this.cursor) return false;
+		if (this.cursor < message.seq - 1) this.#hole({
+			from: this.cursor + 1,
+			to: message.seq - 1
+		});
+		this.#handOut(message);
+		return true;
+	}
+	/** A page that starts behind `after`. */
+	page(after, page) {
+		if (this.cursor === -1) {
+			this.begin(page.max_seq);
+			return;
+		}
+		if (after === void 0 || this.position < after) return;
+		if (this.full) {
+			this.behind = true;
+			return;
+		}
+		let holes = page.holes;
+		for (const message of page.messages) {
+			holes = this.#holesBefore(holes, message.seq);
+			this.#message(message);
+		}
+		if (page.more) return;
+		this.#holesBefore(holes, Number.MAX_SAFE_INTEGER);
+		this.cursor = Math.max(this.cursor, page.max_seq);
+		this.#read(Number.MAX_SAFE_INTEGER);
+	}
+	/** Makes the next pages start below the cursor, for who wants repairs. */
+	rewind(after) {
+		if (!this.#hooks.onRepair || after >= this.cursor) return;
+		this.#rewound = this.#repairTo > 0 ? Math.min(after, this.#rewound) : after;
+		this.#repairTo = this.cursor;
+	}
+	recall(recall) {
+		if (recall.seq <= this.cursor) this.#tell(() => this.#hooks.onRecall?.(recall));
+		else if (this.cursor !== -1) this.#early.set(recall.seq, recall);
+	}
+	recallsLost() {
+		this.#tell(() => this.#hooks.onRecallsLost?.());
+	}
+	live(page) {
+		this.#tell(() => this.#hooks.onLive?.(page));
+	}
+	fail(error) {
+		this.#tell(() => this.#hooks.onError?.(error));
+	}
+	#message(message) {
+		if (message.seq > this.cursor) this.#handOut(message);
+		else if (message.seq <= this.#repairTo) this.#tell(() => this.#hooks.onRepair?.(message));
+		else if (message.recalled_ms !== void 0) {
+			const { group, seq, recalled_by: by, recalled_ms: time_ms } = message;
+			this.recall({
+				group,
+				seq,
+				by,
+				time_ms
+			});
+		}
+		this.#read(message.seq);
+	}
+	#handOut(message) {
+		this.cursor = message.seq;
+		this.#tell(() => this.#hooks.onMessage?.(message));
+		const recalled = this.#early.get(message.seq);
+		if (!recalled) return;
+		this.#early.delete(message.seq);
+		if (message.recalled_ms === void 0) this.recall(recalled);
+	}
+	#read(seq) {
+		if (this.#repairTo === 0) return;
+		this.#rewound = Math.max(this.#rewound, seq);
+		if (this.#rewound >= this.#repairTo) {
+			this.#rewound = 0;
+			this.#repairTo = 0;
+		}
+	}
+	/** Tells of the holes before seq that are above the cursor, and returns the others. */
+	#holesBefore(holes, seq) {
+		let n = 0;
+		for (; n < holes.length && holes[n].from < seq; n++) {
+			const hole = holes[n];
+			const from = Math.max(hole.from, this.cursor + 1);
+			if (from <= hole.to) this.#hole({
+				...hole,
+				from
+			});
+		}
+		return holes.slice(n);
+	}
+	#hole(hole) {
+		this.#tell(() => this.#hooks.onHole?.(hole));
+	}
+	#tell(hook) {
+		safely(hook);
+	}
+};
+/** Calls what is not ours; what it throws is thrown where nobody catches it. */
+function safely(call) {
+	try {
+		call();
+	} catch (error) {
+		queueMicrotask(() => {
+			throw error;
+		});
+	}
+}
+//#endregion
+//#region src/stream.ts
+const MOST_WAITING = 1e3;
+/**
+* Messages that wait for a loop. When it is slow the group is read again later, from where it is: no more than a
+* thousand and a page wait here.
+*/
+var Stream = class {
+	#waiting = [];
+	#wanted = [];
+	#error;
+	#over = false;
+	#taken;
+	#stopped;
+	#last;
+	/** `taken` is called whenever the loop asks for more, with the message it is done with. */
+	constructor(taken, stopped) {
+		this.#taken = taken;
+		this.#stopped = stopped;
+	}
+	get full() {
+		return this.#waiting.length >= MOST_WAITING;
+	}
+	get hasRoom() {
+		return this.#waiting.length <= MOST_WAITING / 2;
+	}
+	push(message) {
+		if (this.#over) return;
+		const wanted = this.#wanted.shift();
+		if (!wanted) {
+			this.#waiting.push(message);
+			return;
+		}
+		this.#last = message;
+		wanted.resolve({
+			value: message,
+			done: false
+		});
+	}
+	/** Ends the loop behind what waits. */
+	end(error) {
+		if (this.#over) return;
+		this.#over = true;
+		this.#error = error;
+		for (const { resolve, reject } of this.#wanted.splice(0)) if (error) reject(error);
+		else resolve({
+			value: void 0,
+			done: true
+		});
+	}
+	next() {
+		const handled = this.#last;
+		this.#last = void 0;
+		const value = this.#waiting.shift();
+		if (value) this.#last = value;
+		this.#taken(handled);
+		if (value) return Promise.resolve({
+			value,
+			done: false
+		});
+		if (!this.#over) return new Promise((resolve, reject) => this.#wanted.push({
+			resolve,
+			reject
+		}));
+		const error = this.#error;
+		this.#error = void 0;
+		return error ? Promise.reject(error) : Promise.resolve({
+			value: void 0,
+			done: true
+		});
+	}
+	return() {
+		this.#waiting = [];
+		this.end();
+		this.#stopped();
+		return Promise.resolve({
+			value: void 0,
+			done: true
+		});
+	}
+	[Symbol.asyncIterator]() {
+		return this;
+	}
+};
+//#endregion
+//#region src/typing.ts
+const KIND = "typing";
+const AGAIN_MS = 3e3;
+const OVER_MS = 6e3;
+/** Who types: signals of the kind `typing`. */
+var Typing = class {
+	#group;
+	#quietUntil = 0;
+	constructor(group) {
+		this.#group = group;
+	}
+	typed() {
+		const now = Date.now();
+		if (now < this.#quietUntil || !this.#group.connected) return;
+		this.#quietUntil = now + AGAIN_MS;
+		this.#group.signal(KIND).catch(() => {});
+	}
+	/** The others learn by the message that the user is done. */
+	sent() {
+		this.#quietUntil = 0;
+	}
+	on(listener) {
+		const typing = /* @__PURE__ */ new Map();
+		const tell = () => listener([...typing.keys()]);
+		const done = (user) => {
+			clearTimeout(typing.get(user));
+			if (typing.delete(user)) tell();
+		};
+		const ends = [this.#group.on("signal", ({ kind, from }) => {
+			if (kind !== KIND) return;
+			const known = typing.has(from);
+			clearTimeout(typing.get(from));
+			typing.set(from, setTimeout(() => done(from), OVER_MS));
+			if (!known) tell();
+		}), this.#group.on("message", ({ from }) => done(from))];
+		return () => {
+			for (const end of ends) end();
+			for (const timer of typing.values()) clearTimeout(timer);
+		};
+	}
+};
+//#endregion
+//#region src/group.ts
+/** A room, a group or a direct conversation. */
+var Group = class {
+	hearth;
+	target;
+	#typing;
+	#wantedMark = 0;
+	#marking;
+	/** @internal */
+	constructor(hearth, target) {
+		this.hearth = hearth;
+		this.target = target;
+		this.#typing = new Typing(this);
+	}
+	/** The group's id. That of a direct conversation is known with the first connection, if connect was not told the user. */
+	get id() {
+		if ("group" in this.target) return this.target.group;
+		const user = this.hearth.user;
+		if (user === void 0) throw new Error("the id of a direct conversation is known when connected");
+		return directId(user, this.target.to);
+	}
+	/** The id, as soon as it is known. */
+	async ready() {
+		if ("to" in this.target && this.hearth.user === void 0) await this.hearth.online();
+		return this.id;
+	}
+	/**
+	* The messages, in order, none missing, none twice, over any number of connections. Leaving the loop ends it. It throws
+	* when the group may not be read (any more) or the client has ended.
+	*/
+	messages(options = {}) {
+		let room = () => {};
+		const stream = new Stream((handled) => {
+			if (handled) this.hearth.handled(handled.group, handled.seq);
+			if (stream.hasRoom) room();
+		}, () => stop());
+		const hooks = {
+			...options,
+			onMessage: (message) => stream.push(message),
+			onError: (error) => stream.end(error)
+		};
+		const stop = this.#follow(options, hooks, () => stream.full, (drained) => {
+			room = drained;
+		});
+		return stream;
+	}
+	/** The same with callbacks. Returns what ends it. */
+	follow(options) {
+		const hooks = {
+			...options,
+			onMessage: (message) => {
+				safely(() => options.onMessage?.(message));
+				this.hearth.handled(message.group, message.seq);
+			}
+		};
+		return this.#follow(options, hooks, () => false, () => {});
+	}
+	#follow(options, hooks, full, room) {
+		let stopped = false;
+		let stop = () => {};
+		const start = async () => {
+			const id = await this.ready();
+			const stored = options.after === void 0 ? await this.hearth.stored(id) : void 0;
+			if (stopped) return;
+			const begin = (seq) => this.hearth.handled(id, seq);
+			const reader = new Reader(options.after ?? stored?.seq ?? -1, hooks, full, begin);
+			room(() => this.hearth.feeds.drained(id, reader));
+			stop = () => this.hearth.feeds.remove(id, reader);
+			this.hearth.follow(id, reader, {
+				patient: "to" in this.target,
+				recalledAfterMs: options.recalledAfterMs ?? stored?.seenMs
+			});
+		};
+		start().catch((error) => stopped || hooks.onError?.(error));
+		return () => {
+			stopped = true;
+			stop();
+		};
+	}
+	/**
+	* Sends a text or a body. It is repeated with the same client_id, over other connections too, until the server has said
+	* yes or a no that stays; messages of one group go in the order of the calls. After nine minutes without a word about
+	* an attempt that may have got there it fails with `uncertain` rather than be sent twice.
+	*/
+	send(body, options) {
+		const elements = typeof body === "string" ? [{
+			type: "text",
+			text: body
+		}] : body;
+		this.#typing.sent();
+		return this.hearth.send(this.target, elements, options);
+	}
+	/** Pages of what was before, the newest page first, each ascending. */
+	async *history({ before, beforeMs, limit } = {}) {
+		const group = await this.ready();
+		let page = await this.hearth.call("pull", {
+			group,
+			before_seq: before,
+			before_ms: beforeMs,
+			limit
+		});
+		for (;;) {
+			yield page;
+			const lowest = page.messages[0]?.seq ?? page.holes[0]?.from;
+			if (!page.more || lowest === void 0) return;
+			page = await this.hearth.call("pull", {
+				group,
+				before_seq: lowest,
+				limit
+			});
+		}
+	}
+	/** How far the group and the user are: max_seq, read_seq, unread, persisted_seq. */
+	async head() {
+		const group = await this.ready();
+		const [result] = await this.hearth.sync({ [group]: Number.MAX_SAFE_INTEGER });
+		if (!result || result.error) throw this.hearth.error(result?.error);
+		return result;
+	}
+	/** Moves the user's read mark forward. Calls while one is on its way become one. */
+	markRead(seq) {
+		this.#wantedMark = Math.max(this.#wantedMark, seq);
+		this.#marking ??= this.#mark().finally(() => {
+			this.#marking = void 0;
+		});
+		return this.#marking;
+	}
+	async #mark() {
+		const group = await this.ready();
+		for (;;) {
+			const seq = this.#wantedMark;
+			const mark = await this.hearth.call("read", {
+				group,
+				seq
+			});
+			if (this.#wantedMark === seq) {
+				this.#wantedMark = 0;
+				return mark;
+			}
+		}
+	}
+	/** Takes a message back. */
+	async recall(seq) {
+		await this.hearth.call("recall", {
+			group: await this.ready(),
+			seq
+		});
+	}
+	/** Says something to who is subscribed now; it is not stored, and not repeated. */
+	async signal(kind, data) {
+		await this.hearth.request("signal", {
+			...this.target,
+			kind,
+			data
+		});
+	}
+	/** To be called at every key: tells the others, not too often, that the user types. */
+	typing() {
+		this.#typing.typed();
+	}
+	/** Calls with the users who type now, whenever that changes. Returns what ends it. */
+	onTyping(listener) {
+		return this.#typing.on(listener);
+	}
+	/**
+	* An event of this group as it comes: receipts are `read`. Those that came while there was no connection are not
+	* repeated; messages are better read with `messages`.
+	*/
+	on(name, listener) {
+		return this.hearth.on(name, (event) => {
+			if (event.group === this.#knownId()) listener(event);
+		});
+	}
+	/** @internal */
+	get connected() {
+		return this.hearth.state === "online";
+	}
+	#knownId() {
+		return "to" in this.target && this.hearth.user === void 0 ? void 0 : this.id;
+	}
+};
+/** The id of the conversation of two users. */
+function directId(a, b) {
+	return a < b ? `dm:${a}:${b}` : `dm:${b}:${a}`;
+}
+//#endregion
+//#region src/backoff.ts
+const FIRST_MS = 500;
+const LONGEST_MS = 15e3;
+/**
+* Delays between attempts: anything from nothing to a bound that doubles. Without a fixed part, or the clients of a
+* server that went away would come back in waves.
+*/
+var Backoff = class {
+	#attempts = 0;
+	next() {
+		const bound = Math.min(LONGEST_MS, FIRST_MS * 2 ** this.#attempts);
+		if (this.#attempts < 5) this.#attempts++;
+		return Math.random() * bound;
+	}
+	reset() {
+		this.#attempts = 0;
+	}
+};
+/** Resolves after a while, or at once when the signal fires; it never rejects. */
+function pause(ms, signal) {
+	return new Promise((resolve) => {
+		if (signal?.aborted) {
+			resolve();
+			return;
+		}
+		const done = () => {
+			clearTimeout(timer);
+			signal?.removeEventListener("abort", done);
+			resolve();
+		};
+		const timer = setTimeout(done, ms);
+		signal?.addEventListener("abort", done);
+	});
+}
+//#endregion
+//#region src/connection.ts
+const ANSWER_MS = 2e4;
+const WELCOME_MS = 2e4;
+const PONG_MS = 1e4;
+const MAX_OBJECTS = 100;
+const MAX_FRAME_BYTES = 64 * 1024;
+const FRAME_INTERVAL_MS = 1e3 / 80;
+const FRAME_BURST = 40;
+/** One WebSocket: frames, requests and their answers, and whether the other side is still there. */
+var Connection = class {
+	#socket;
+	#hooks;
+	#questions = /* @__PURE__ */ new Map();
+	#lastId = 0;
+	#queue = [];
+	#flushing = false;
+	#nextTurn = 0;
+	#goodbye;
+	#over = false;
+	#watch;
+	#pingMs = 0;
+	constructor(socket, hooks) {
+		this.#socket = socket;
+		this.#hooks = hooks;
+		socket.onmessage = (event) => this.#receive(event.data);
+		socket.onclose = (event) => this.end({
+			code: event.code ?? 0,
+			reason: event.reason || "the connection was lost or refused"
+		});
+		socket.onerror = () => {};
+		this.#watch = setTimeout(() => this.end({
+			code: 0,
+			reason: "no welcome"
+		}), WELCOME_MS);
+	}
+	/** From the welcome on this side asks, too: it may not see the server's pings. */
+	watch(pingMs) {
+		this.#pingMs = pingMs > 0 ? pingMs : 25e3;
+		this.#heard();
+	}
+	get over() {
+		return this.#over;
+	}
+	/** Asks; the answer is told in its place among the events. */
+	ask(op, fields, answered) {
+		if (this.#over) {
+			answered(unanswered("the connection was lost"), void 0);
+			return;
+		}
+		const id = ++this.#lastId;
+		const object = JSON.stringify({
+			id,
+			op,
+			...fields
+		});
+		if (utf8Length(object) > MAX_FRAME_BYTES) {
+			answered(new HearthError({
+				code: "too_large",
+				message: "the request is over 64 KiB",
+				retryable: false
+			}), void 0);
+			return;
+		}
+		const timer = setTimeout(() => this.#answer(id, unanswered("no answer in time"), void 0), ANSWER_MS);
+		this.#questions.set(id, {
+			answered,
+			timer
+		});
+		this.#queue.push(object);
+		this.#flushSoon();
+	}
+	/** Asks once. Whether it was done is not known after `unavailable`. */
+	request(op, fields) {
+		return new Promise((resolve, reject) => {
+			this.ask(op, fields, (error, ok) => error ? reject(error) : resolve(ok));
+		});
+	}
+	/** Gives the socket up at once: the close of a dead network may take minutes to be noticed. */
+	end(loss) {
+		if (this.#over) return;
+		this.#over = true;
+		clearTimeout(this.#watch);
+		this.#queue = [];
+		const socket = this.#socket;
+		socket.onmessage = null;
+		socket.onclose = null;
+		try {
+			socket.close(1e3);
+		} catch {}
+		this.#hooks.ended(this.#goodbye ?? loss);
+		for (const id of [...this.#questions.keys()]) this.#answer(id, unanswered("the connection was lost"), void 0);
+	}
+	#receive(data) {
+		if (typeof data !== "string") return;
+		this.#heard();
+		for (const line of data.split("\n")) {
+			if (this.#over) return;
+			const object = parse(line);
+			if (object === void 0) continue;
+			if ("event" in object) this.#event(object);
+			else this.#reply(object);
+		}
+	}
+	#event(event) {
+		if (event.event === "goodbye") this.#goodbye = {
+			code: event.code,
+			reason: event.reason,
+			afterMs: event.reconnect_after_ms
+		};
+		this.#hooks.event(event);
+	}
+	#reply({ id, ok, error }) {
+		if (id === void 0) return;
+		this.#answer(id, error && new HearthError(error), ok);
+	}
+	#answer(id, error, ok) {
+		const question = this.#questions.get(id);
+		if (!question) return;
+		this.#questions.delete(id);
+		clearTimeout(question.timer);
+		question.answered(error, ok);
+	}
+	#heard() {
+		if (this.#pingMs === 0) return;
+		clearTimeout(this.#watch);
+		this.#watch = setTimeout(() => this.#ping(), this.#pingMs);
+	}
+	#ping() {
+		this.#watch = setTimeout(() => this.end({
+			code: 0,
+			reason: "not a word from the server"
+		}), PONG_MS);
+		this.ask("ping", {}, (_, ok) => {
+			if (ok) this.#hooks.time(ok.time_ms);
+		});
+	}
+	#flushSoon() {
+		if (this.#flushing) return;
+		this.#flushing = true;
+		const delay = this.#turn();
+		if (delay > 0) setTimeout(() => this.#flush(), delay);
+		else queueMicrotask(() => this.#flush());
+	}
+	/** Takes the next turn and tells how long to wait for it. */
+	#turn() {
+		const now = Date.now();
+		this.#nextTurn = Math.max(this.#nextTurn, now - FRAME_BURST * FRAME_INTERVAL_MS) + FRAME_INTERVAL_MS;
+		return Math.min(this.#nextTurn - now, 1e3);
+	}
+	#flush() {
+		this.#flushing = false;
+		if (this.#over || this.#queue.length === 0) return;
+		let bytes = 0;
+		let n = 0;
+		while (n < this.#queue.length && n < MAX_OBJECTS) {
+			bytes += utf8Length(this.#queue[n]) + (n > 0 ? 1 : 0);
+			if (n > 0 && bytes > MAX_FRAME_BYTES) break;
+			n++;
+		}
+		const frame = this.#queue.splice(0, n).join("\n");
+		try {
+			this.#socket.send(frame);
+		} catch {
+			this.end({
+				code: 0,
+				reason: "the connection was lost"
+			});
+			return;
+		}
+		if (this.#queue.length > 0) this.#flushSoon();
+	}
+};
+/** One line of a frame; undefined when it is no object. */
+function parse(line) {
+	if (line.trim() === "") return void 0;
+	try {
+		const object = JSON.parse(line);
+		return typeof object === "object" && object !== null ? object : void 0;
+	} catch {
+		return;
+	}
+}
+function utf8Length(text) {
+	let bytes = text.length;
+	for (let i = 0; i < text.length; i++) {
+		const unit = text.charCodeAt(i);
+		if (unit < 128) continue;
+		if (unit < 2048 || unit >= 55296 && unit < 57344) bytes += 1;
+		else bytes += 2;
+	}
+	return bytes;
+}
+//#endregion
+//#region src/storage.ts
+function seqKey(group) {
+	return `seq:${group}`;
+}
+/** The key of the time, by the server's clock, up to which a group's recalls are known. */
+function seenKey(group) {
+	return `seen_ms:${group}`;
+}
+/** Keeps the integers in the page's localStorage. */
+function browserStorage(prefix = "hearth:") {
+	return {
+		load(key) {
+			const value = globalThis.localStorage?.getItem(prefix + key);
+			return value ? Number(value) : void 0;
+		},
+		save(key, value) {
+			globalThis.localStorage?.setItem(prefix + key, String(value));
+		}
+	};
+}
+//#endregion
+//#region src/cursors.ts
+const SAVE_MS = 250;
+/** The integers in the app's storage. What changes often is written a few times a second. */
+var Cursors = class {
+	#storage;
+	#known = /* @__PURE__ */ new Map();
+	#dirty = /* @__PURE__ */ new Map();
+	#timer;
+	#seen;
+	/** `seen` is asked at every write for the times up to which the recalls of groups are known. */
+	constructor(storage, seen) {
+		this.#storage = storage;
+		this.#seen = seen;
+	}
+	/** The last seq that was handed out; undefined when there is none, or the storage fails. */
+	seq(group) {
+		return this.#load(seqKey(group));
+	}
+	seenMs(group) {
+		return this.#load(seenKey(group));
+	}
+	saveSeq(group, seq) {
+		this.#put(seqKey(group), seq);
+		this.touch();
+	}
+	/** Time has passed. */
+	touch() {
+		this.#timer ??= setTimeout(() => this.flush(), SAVE_MS);
+	}
+	flush() {
+		clearTimeout(this.#timer);
+		this.#timer = void 0;
+		for (const [group, ms] of this.#seen()) this.#put(seenKey(group), ms);
+		for (const [key, value] of this.#dirty) this.#write(key, value);
+		this.#dirty.clear();
+	}
+	async #load(key) {
+		if (this.#known.has(key)) return this.#known.get(key);
+		try {
+			const value = await this.#storage.load(key);
+			if (!Number.isSafeInteger(value) || value < 0) return void 0;
+			this.#known.set(key, Math.max(value, this.#known.get(key) ?? 0));
+			return value;
+		} catch {
+			return;
+		}
+	}
+	/** Only forward: who reads the history again does not bring all of it back at the next visit. */
+	#put(key, value) {
+		if (value <= (this.#known.get(key) ?? -1)) return;
+		this.#known.set(key, value);
+		this.#dirty.set(key, value);
+	}
+	async #write(key, value) {
+		try {
+			await this.#storage.save(key, value);
+		} catch {}
+	}
+};
+//#endregion
+//#region src/emitter.ts
+/** Listeners by name. */
+var Emitter = class {
+	#listeners = /* @__PURE__ */ new Map();
+	/** Returns what ends the listening. */
+	on(name, listener) {
+		let set = this.#listeners.get(name);
+		if (!set) {
+			set = /* @__PURE__ */ new Set();
+			this.#listeners.set(name, set);
+		}
+		const own = (value) => listener(value);
+		set.add(own);
+		return () => void set.delete(own);
+	}
+	emit(name, value) {
+		for (const listener of [...this.#listeners.get(name) ?? []]) safely(() => listener(value));
+	}
+};
+//#endregion
+//#region src/feeds.ts
+const MAX_ASKED = 20;
+const DEFAULT_PAGE = 200;
+const RECALL_MARGIN_MS = 6e4;
+var Feed = class {
+	readers = /* @__PURE__ */ new Set();
+	backoff = new Backoff();
+	phase = "idle";
+	request;
+	again = false;
+	timer;
+	recallsAfterMs;
+	outsider = false;
+	constructor(id, patient) {
+		this.id = id;
+		this.patient = patient;
+	}
+	/** Where the next page starts; undefined when all wait for what comes. */
+	position() {
+		let position;
+		for (const reader of this.readers) {
+			if (reader.full || reader.cursor === -1) continue;
+			position = Math.min(position ?? Number.MAX_SAFE_INTEGER, reader.position);
+		}
+		return position;
+	}
+};
+/**
+* The groups that are read. A connection is subscribed to a group by subscribe with after_seq, page after page until
+* there is no more. Pushes are handed out whenever they fit behind a reader's cursor. One that does not fit while a page
+* is under way is dropped: the server wrote it before the page, so the page, or one behind it, has it. One that does not
+* fit in a live group makes the client subscribe again.
+*/
+var Feeds = class {
+	#feeds = /* @__PURE__ */ new Map();
+	#seenMs;
+	#connection;
+	#page = DEFAULT_PAGE;
+	#due = [];
+	#asked = 0;
+	/** `seenMs` is the latest time of the server that was heard of. */
+	constructor(seenMs) {
+		this.#seenMs = seenMs;
+	}
+	/** `patient` waits for a conversation that is not there yet. */
+	add(group, reader, { patient = false, recalledAfterMs = void 0 } = {}) {
+		let feed = this.#feeds.get(group);
+		if (!feed) {
+			feed = new Feed(group, patient);
+			this.#feeds.set(group, feed);
+		}
+		feed.readers.add(reader);
+		if (recalledAfterMs !== void 0) this.#missedRecalls(feed, recalledAfterMs);
+		if (feed.phase === "asked") feed.again = true;
+		else this.#catchUp(feed);
+	}
+	remove(group, reader) {
+		const feed = this.#feeds.get(group);
+		if (!feed?.readers.delete(reader) || feed.readers.size > 0) return;
+		this.#drop(feed);
+		if (feed.outsider) this.#connection?.ask("unsubscribe", { group }, () => {});
+	}
+	/** The reader has room again. */
+	drained(group, reader) {
+		const feed = this.#feeds.get(group);
+		if (!feed || !reader.behind) return;
+		reader.behind = false;
+		if (feed.phase === "asked") feed.again = true;
+		else this.#catchUp(feed);
+	}
+	welcome(connection, page) {
+		this.#connection = connection;
+		this.#page = page || DEFAULT_PAGE;
+		for (const feed of this.#feeds.values()) this.#catchUp(feed);
+	}
+	lost() {
+		if (!this.#connection) return;
+		this.#connection = void 0;
+		this.#due = [];
+		this.#asked = 0;
+		for (const feed of this.#feeds.values()) {
+			clearTimeout(feed.timer);
+			feed.phase = "idle";
+			feed.request = void 0;
+			feed.again = false;
+			this.#missedRecalls(feed);
+		}
+	}
+	end(error) {
+		for (const feed of [...this.#feeds.values()]) this.#fail(feed, error);
+	}
+	message(message) {
+		const feed = this.#feeds.get(message.group);
+		if (!feed) return;
+		if (feed.phase === "absent") this.#catchUp(feed);
+		const { prev_seq: prevSeq = message.seq - 1, ...rest } = message;
+		const { event: _, ...bare } = rest;
+		let fits = true;
+		for (const reader of [...feed.readers]) fits = reader.push(bare, prevSeq) && fits;
+		if (!fits && feed.phase === "live") this.#catchUp(feed);
+	}
+	recall({ group, seq, by, time_ms }) {
+		this.#recall(this.#feeds.get(group), {
+			group,
+			seq,
+			by,
+			time_ms
+		});
+	}
+	resync({ groups }) {
+		for (const { group, after_seq: after } of groups) {
+			const feed = this.#feeds.get(group);
+			if (!feed) continue;
+			if (after !== void 0) for (const reader of feed.readers) reader.rewind(after);
+			this.#missedRecalls(feed);
+			this.#anew(feed);
+		}
+	}
+	/** The subscription may have ended, or the group be there now: the server knows. */
+	check(group) {
+		const feed = this.#feeds.get(group);
+		if (feed) this.#anew(feed);
+	}
+	/** A direct conversation that is there now. */
+	created(group) {
+		const feed = this.#feeds.get(group);
+		if (feed?.phase === "absent") this.#catchUp(feed);
+	}
+	/** The groups that have surely heard of every recall up to a time. */
+	recallsKnown() {
+		const known = /* @__PURE__ */ new Map();
+		const seen = this.#surelySeen();
+		if (seen === void 0) return known;
+		for (const feed of this.#feeds.values()) if (feed.phase === "live" && feed.recallsAfterMs === void 0) known.set(feed.id, seen);
+		return known;
+	}
+	#surelySeen() {
+		const seen = this.#seenMs();
+		return seen === void 0 ? void 0 : Math.max(0, seen - RECALL_MARGIN_MS);
+	}
+	#anew(feed) {
+		if (feed.phase === "asked") feed.again = true;
+		else this.#catchUp(feed);
+	}
+	#missedRecalls(feed, since) {
+		const from = since ?? this.#surelySeen();
+		if (from !== void 0) feed.recallsAfterMs = Math.min(feed.recallsAfterMs ?? from, from);
+	}
+	#recall(feed, recall) {
+		for (const reader of [...feed?.readers ?? []]) reader.recall(recall);
+	}
+	/** Subscribes to a group, in its turn. */
+	#catchUp(feed) {
+		if (!this.#connection || feed.phase === "due" || feed.phase === "asked" || feed.phase === "waiting") return;
+		feed.phase = "due";
+		this.#due.push(feed);
+		this.#pump();
+	}
+	#pump() {
+		while (this.#asked < MAX_ASKED && this.#due.length > 0) {
+			const feed = this.#due.shift();
+			if (feed.phase === "due") this.#subscribe(feed);
+		}
+	}
+	#subscribe(feed) {
+		const readers = [...feed.readers];
+		for (const reader of readers) if (reader.full) reader.behind = true;
+		if (readers.every((reader) => reader.full)) {
+			feed.phase = "live";
+			return;
+		}
+		const after = feed.position();
+		const recalls = after !== void 0 && feed.recallsAfterMs !== void 0;
+		const request = {
+			after,
+			recalls
+		};
+		feed.phase = "asked";
+		feed.request = request;
+		feed.again = false;
+		this.#asked++;
+		const fields = {
+			group: feed.id,
+			...after !== void 0 && {
+				after_seq: after,
+				limit: this.#page
+			},
+			...recalls && { recalled_after_ms: feed.recallsAfterMs }
+		};
+		this.#connection.ask("subscribe", fields, (error, page) => this.#subscribed(feed, request, error, page));
+	}
+	#subscribed(feed, request, error, page) {
+		if (feed.request !== request) return;
+		this.#asked--;
+		feed.phase = "idle";
+		feed.request = void 0;
+		if (page) this.#caughtUp(feed, request, page);
+		else this.#refused(feed, request, error);
+		this.#pump();
+	}
+	#refused(feed, request, error) {
+		if (isRetryable(error)) this.#later(feed, error.retryAfterMs ?? 0);
+		else if (error.code === "too_large" && request.recalls) {
+			feed.recallsAfterMs = void 0;
+			for (const reader of [...feed.readers]) reader.recallsLost();
+			this.#catchUp(feed);
+		} else if (error.code === "not_found" && feed.patient) {
+			for (const reader of feed.readers) reader.begin(0);
+			feed.phase = "absent";
+			if (feed.again) this.#catchUp(feed);
+		} else this.#fail(feed, error);
+	}
+	#caughtUp(feed, { after, recalls }, page) {
+		feed.outsider = page.role === null;
+		if (recalls) {
+			feed.recallsAfterMs = void 0;
+			for (const seq of page.recalled ?? []) this.#recall(feed, {
+				group: feed.id,
+				seq
+			});
+		}
+		const before = feed.position();
+		for (const reader of [...feed.readers]) reader.page(after, page);
+		if (feed.readers.size === 0) return;
+		const position = feed.position();
+		if (page.more && after !== void 0 && before === after && position === before) this.#later(feed, 0);
+		else if (page.more || feed.again || position !== void 0 && position < (after ?? page.max_seq)) this.#catchUp(feed);
+		else {
+			feed.phase = "live";
+			feed.backoff.reset();
+			for (const reader of [...feed.readers]) reader.live(page);
+		}
+	}
+	#later(feed, ms) {
+		feed.phase = "waiting";
+		feed.timer = setTimeout(() => {
+			if (feed.phase !== "waiting") return;
+			feed.phase = "idle";
+			this.#catchUp(feed);
+		}, Math.max(ms, feed.backoff.next()));
+	}
+	#fail(feed, error) {
+		this.#drop(feed);
+		for (const reader of [...feed.readers]) reader.fail(error);
+		feed.readers.clear();
+	}
+	#drop(feed) {
+		this.#feeds.delete(feed.id);
+		clearTimeout(feed.timer);
+		if (feed.phase === "asked") {
+			this.#asked--;
+			this.#pump();
+		}
+		feed.phase = "idle";
+		feed.request = void 0;
+	}
+};
+//#endregion
+//#region src/sender.ts
+const REMEMBERED_MS = 9 * 6e4;
+/** Sends, one after the other in each group: what was refused and is repeated is not overtaken. */
+var Sender = class {
+	#connected;
+	#lanes = /* @__PURE__ */ new Map();
+	constructor(connected) {
+		this.#connected = connected;
+	}
+	send(target, body, options = {}) {
+		const clientId = options.clientId ?? newId();
+		const fields = {
+			...target,
+			body,
+			client_id: clientId,
+			mentions: options.mentions,
+			reply_to: options.replyTo,
+			ack: options.ack,
+			timeout_ms: options.timeoutMs,
+			priority: options.priority
+		};
+		const lane = "to" in target ? `to ${target.to}` : target.group;
+		const sent = (this.#lanes.get(lane) ?? Promise.resolve()).then(() => this.#deliver(fields, options.signal));
+		const settled = sent.then(() => {}, () => {});
+		this.#lanes.set(lane, settled);
+		settled.then(() => {
+			if (this.#lanes.get(lane) === settled) this.#lanes.delete(lane);
+		});
+		return Object.assign(sent, {
+			clientId,
+			body
+		});
+	}
+	/** Repeats until the server has said yes, or a no that stays. */
+	async #deliver(fields, signal) {
+		const backoff = new Backoff();
+		let uncertainSince;
+		for (;;) {
+			signal?.throwIfAborted();
+			const connection = await this.#connected(signal);
+			if (uncertainSince !== void 0 && Date.now() - uncertainSince > REMEMBERED_MS) throw uncertain();
+			const asked = Date.now();
+			try {
+				return await abortable(connection.request("send", fields), signal);
+			} catch (error) {
+				if (!isRetryable(error)) throw error;
+				if (error.code === "unavailable") uncertainSince ??= asked;
+				if (!connection.over) await pause(error.retryAfterMs ?? backoff.next(), signal);
+			}
+		}
+	}
+};
+function uncertain() {
+	return new HearthError({
+		code: "uncertain",
+		message: "the message may have been stored, and it is too late to find out by repeating it",
+		retryable: false
+	});
+}
+/** The promise, or the signal's reason if that comes first. */
+function abortable(promise, signal) {
+	if (!signal) return promise;
+	return new Promise((resolve, reject) => {
+		const abort = () => reject(signal.reason);
+		if (signal.aborted) abort();
+		signal.addEventListener("abort", abort);
+		promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+	});
+}
+/** 128 random bits. */
+function newId() {
+	const bytes = new Uint8Array(16);
+	if (globalThis.crypto?.getRandomValues) globalThis.crypto.getRandomValues(bytes);
+	else for (let i = 0; i < bytes.length; i++) bytes[i] = Math.random() * 256;
+	return Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
+}
+//#endregion
+//#region src/hearth.ts
+const TOKEN_MS = 3e4;
+const HOT_AGAIN_MS = 2e3;
+/** One user's connection, which comes back by itself. Made by connect. */
+var Hearth = class {
+	/** @internal For the groups. */
+	feeds;
+	#options;
+	#urls;
+	#listeners = new Emitter();
+	#sender;
+	#cursors;
+	#leave = new AbortController();
+	#wake = new AbortController();
+	#state = { state: "connecting" };
+	#connection;
+	#socket;
+	#arrivals = /* @__PURE__ */ new Set();
+	#ended;
+	#user;
+	#seenMs;
+	#hot;
+	#forgetToken = () => {};
+	constructor(options) {
+		this.#options = options;
+		this.#urls = [options.url].flat().map(socketUrl);
+		if (this.#urls.length === 0) throw new Error("url is required");
+		this.#user = options.user;
+		this.feeds = new Feeds(() => this.#seenMs);
+		this.#cursors = options.storage && new Cursors(options.storage, () => this.feeds.recallsKnown());
+		this.#sender = new Sender((signal) => this.#connected(signal));
+		const online = () => this.#wake.abort();
+		globalThis.addEventListener?.("online", online, { signal: this.#leave.signal });
+		this.#stayConnected(options.webSocket ?? globalSocket());
+	}
+	get state() {
+		return this.#state.state;
+	}
+	/** The user of the token, once connected. */
+	get user() {
+		return this.#user;
+	}
+	/** A room or group, or a direct conversation by its id. It asks the server nothing yet. */
+	group(id) {
+		return new Group(this, { group: id });
+	}
+	/** The conversation with a user; the first message opens it. */
+	direct(user) {
+		return new Group(this, { to: user });
+	}
+	/** An event as it comes, or `state`. Returns what ends the listening. */
+	on(name, listener) {
+		return this.#listeners.on(name, listener);
+	}
+	/** The user's conversations, most recent first, with unread and mentions. */
+	async conversations() {
+		const list = [];
+		for (let cursor;;) {
+			const page = await this.call("sync", { cursor });
+			list.push(...page.results);
+			cursor = page.cursor;
+			if (!cursor) return list;
+		}
+	}
+	/** What is behind a seq in each of up to 200 groups, within a budget of bytes: see `more`. */
+	async sync(groups, options = {}) {
+		const { limit, maxBytes: max_bytes, recalledAfterMs: recalled_after_ms } = options;
+		return (await this.call("sync", {
+			groups,
+			limit,
+			max_bytes,
+			recalled_after_ms
+		})).results;
+	}
+	async presence(users) {
+		return (await this.call("presence", { users })).users;
+	}
+	/** Calls with the hot rooms at most once a second, while they change. Returns what ends it. */
+	watchHot(listener, options = {}) {
+		const off = this.on("hot", listener);
+		this.#hot = options;
+		if (this.#connection) this.#watchHot(this.#connection);
+		return () => {
+			off();
+			if (this.#hot !== options) return;
+			this.#hot = void 0;
+			this.#connection?.ask("hot", { watch: false }, () => {});
+		};
+	}
+	/** Asks once. After `unavailable` it may have been done. */
+	async request(op, fields) {
+		return (await this.#connected()).request(op, fields);
+	}
+	/** Asks until there is an answer that stays: for what may be done twice. */
+	async call(op, fields) {
+		const backoff = new Backoff();
+		for (;;) {
+			const connection = await this.#connected();
+			try {
+				return await connection.request(op, fields);
+			} catch (error) {
+				if (!isRetryable(error)) throw error;
+				if (!connection.over) await pause(error.retryAfterMs ?? backoff.next(), this.#leave.signal);
+			}
+		}
+	}
+	/** Resolves when connected; rejects when the client has ended. */
+	async online() {
+		await this.#connected();
+	}
+	/** Ends the client: loops end, and what was not answered fails with `closed`. */
+	close() {
+		this.#end(new ClosedError(0, "the client was closed"));
+	}
+	/** @internal For the groups. */
+	send(target, body, options) {
+		const pending = this.#sender.send(target, body, options);
+		if ("to" in target) pending.then(({ group }) => this.feeds.created(group), () => {});
+		return pending;
+	}
+	/** @internal For the groups. */
+	follow(group, reader, options) {
+		if (this.#ended) reader.fail(this.#ended);
+		else this.feeds.add(group, reader, options);
+	}
+	/** @internal For the groups: where an earlier visit was. */
+	async stored(group) {
+		if (!this.#cursors) return void 0;
+		const [seq, seenMs] = await Promise.all([this.#cursors.seq(group), this.#cursors.seenMs(group)]);
+		return {
+			seq,
+			seenMs: seq === void 0 ? void 0 : seenMs ?? 0
+		};
+	}
+	/** @internal For the groups: the app is done with a message. */
+	handled(group, seq) {
+		this.#cursors?.saveSeq(group, seq);
+	}
+	/** @internal For the groups. */
+	error(reply) {
+		return new HearthError(reply ?? {
+			code: "internal",
+			message: "no such answer",
+			retryable: true
+		});
+	}
+	async #stayConnected(socket) {
+		const backoff = new Backoff();
+		for (let turn = 0; !this.#ended; turn++) {
+			const url = this.#urls[turn % this.#urls.length];
+			this.#become({
+				state: "connecting",
+				url
+			});
+			const { loss, welcomed, fatal } = await this.#session(socket, url);
+			if (this.#ended) return;
+			if (fatal || loss.code >= 4500 && loss.code <= 4999) {
+				this.#end(new ClosedError(loss.code, loss.reason));
+				return;
+			}
+			if (welcomed) backoff.reset();
+			const retryInMs = loss.afterMs || backoff.next();
+			this.#wake = new AbortController();
+			this.#become({
+				state: "waiting",
+				url,
+				code: loss.code,
+				reason: loss.reason,
+				retryInMs
+			});
+			await pause(retryInMs, this.#wake.signal);
+		}
+	}
+	/** The life of one connection. */
+	async #session(socket, url) {
+		let token;
+		try {
+			token = await this.#token();
+		} catch (error) {
+			const fatal = error instanceof HearthError && !error.retryable;
+			return {
+				loss: {
+					code: 0,
+					reason: `no token: ${messageOf(error)}`
+				},
+				welcomed: false,
+				fatal
+			};
+		}
+		return new Promise((resolve) => {
+			if (this.#ended) {
+				resolve({
+					loss: {
+						code: 0,
+						reason: "closed"
+					},
+					welcomed: false
+				});
+				return;
+			}
+			let welcomed = false;
+			let connection;
+			try {
+				connection = new Connection(new socket(url, ["hearth.v1", `hearth.token.${token}`]), {
+					event: (event) => {
+						if (event.event === "welcome" && !welcomed) {
+							welcomed = true;
+							this.#welcomed(connection, event, url);
+						}
+						this.#event(connection, event);
+					},
+					time: (ms) => this.#seen(ms),
+					ended: (loss) => {
+						this.#connection = void 0;
+						this.#socket = void 0;
+						this.feeds.lost();
+						resolve({
+							loss,
+							welcomed
+						});
+					}
+				});
+			} catch {
+				resolve({
+					loss: {
+						code: 0,
+						reason: "no WebSocket can be made of this url and token"
+					},
+					welcomed,
+					fatal: true
+				});
+				return;
+			}
+			this.#socket = connection;
+		});
+	}
+	#token() {
+		return new Promise((resolve, reject) => {
+			const timer = setTimeout(() => reject(/* @__PURE__ */ new Error("not given in time")), TOKEN_MS);
+			this.#forgetToken = () => {
+				clearTimeout(timer);
+				reject(/* @__PURE__ */ new Error("the client was closed"));
+			};
+			Promise.resolve().then(this.#options.token).then(resolve, reject).finally(() => clearTimeout(timer));
+		});
+	}
+	#welcomed(connection, welcome, url) {
+		this.#user = welcome.user;
+		connection.watch(welcome.ping_interval_ms);
+		this.feeds.welcome(connection, welcome.limits?.page);
+		if (this.#hot) this.#watchHot(connection);
+		this.#connection = connection;
+		this.#arrived(connection);
+		this.#become({
+			state: "online",
+			url
+		});
+	}
+	#event(connection, event) {
+		if ("time_ms" in event) this.#seen(event.time_ms);
+		switch (event.event) {
+			case "message":
+				this.feeds.message(event);
+				break;
+			case "recall":
+				this.feeds.recall(event);
+				break;
+			case "resync":
+				this.feeds.resync(event);
+				break;
+			case "group":
+				this.#groupChanged(event);
+				break;
+			case "token_expiring":
+				this.#refresh(connection);
+				break;
+		}
+		this.#listeners.emit(event.event, event);
+	}
+	/** Whoever is out of a group finds out by subscribing again, and so does who is in it now. */
+	#groupChanged({ group, change, user }) {
+		const mine = user === void 0 || user === this.#user;
+		if (change === "dismissed" || mine && (change === "left" || change === "removed")) this.feeds.check(group);
+		if (change === "created" || change === "joined") this.feeds.created(group);
+	}
+	/** Without a newer token the server closes with 4002, and the next connection has a token of its own. */
+	async #refresh(connection) {
+		try {
+			const token = await this.#token();
+			await connection.request("refresh", { token });
+		} catch {}
+	}
+	#watchHot(connection) {
+		const options = this.#hot;
+		connection.ask("hot", {
+			watch: true,
+			limit: options?.limit
+		}, (error) => {
+			if (!error || connection.over || this.#hot !== options) return;
+			if (!error.retryable) {
+				options?.onError?.(error);
+				return;
+			}
+			pause(error.retryAfterMs ?? HOT_AGAIN_MS, this.#leave.signal).then(() => {
+				if (this.#hot === options && !connection.over) this.#watchHot(connection);
+			});
+		});
+	}
+	#seen(ms) {
+		if (this.#seenMs !== void 0 && ms <= this.#seenMs) return;
+		this.#seenMs = ms;
+		this.#cursors?.touch();
+	}
+	/** Waits for a connection. */
+	#connected(signal) {
+		if (this.#ended) return Promise.reject(this.#ended);
+		if (this.#connection) return Promise.resolve(this.#connection);
+		return abortable(new Promise((resolve, reject) => {
+			this.#arrivals.add((outcome) => outcome instanceof Error ? reject(outcome) : resolve(outcome));
+		}), signal);
+	}
+	#arrived(outcome) {
+		const waiting = [...this.#arrivals];
+		this.#arrivals.clear();
+		for (const tell of waiting) tell(outcome);
+	}
+	#end(error) {
+		if (this.#ended) return;
+		this.#ended = error;
+		this.#cursors?.flush();
+		this.#leave.abort();
+		this.#forgetToken();
+		this.#wake.abort();
+		this.#socket?.end({
+			code: 0,
+			reason: error.message
+		});
+		this.feeds.end(error);
+		this.#arrived(error);
+		this.#cursors?.flush();
+		this.#become({
+			state: "closed",
+			code: error.closeCode,
+			reason: error.message
+		});
+	}
+	#become(state) {
+		this.#state = state;
+		this.#listeners.emit("state", state);
+	}
+};
+/** Connects, and connects again, until close() or until the server does not want this client back. */
+function connect(options) {
+	return new Hearth(options);
+}
+function socketUrl(base) {
+	return `${base.replace(/^http/, "ws").replace(/\/+$/, "")}/v1/ws`;
+}
+function globalSocket() {
+	const socket = globalThis.WebSocket;
+	if (!socket) throw new Error("there is no WebSocket here: pass one as webSocket");
+	return socket;
+}
+function messageOf(error) {
+	return error instanceof Error ? error.message : String(error);
+}
+//#endregion
+//#region src/types.ts
+/** The texts of a body, line by line: what a plain text client would show. */
+function textOf(message) {
+	return (message.body ?? []).flatMap((e) => e.type === "text" ? [e.text] : []).join("\n");
+}
+//#endregion
+export { ClosedError, HearthError, browserStorage, connect, directId, textOf };

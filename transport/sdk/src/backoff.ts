@@ -1,0 +1,37 @@
+const FIRST_MS = 500;
+const LONGEST_MS = 15_000;
+
+/**
+ * Delays between attempts: anything from nothing to a bound that doubles. Without a fixed part, or the clients of a
+ * server that went away would come back in waves.
+ */
+export class Backoff {
+  #attempts = 0;
+
+  next(): number {
+    const bound = Math.min(LONGEST_MS, FIRST_MS * 2 ** this.#attempts);
+    if (this.#attempts < 5) this.#attempts++;
+    return Math.random() * bound;
+  }
+
+  reset(): void {
+    this.#attempts = 0;
+  }
+}
+
+/** Resolves after a while, or at once when the signal fires; it never rejects. */
+export function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) {
+      resolve();
+      return;
+    }
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal?.addEventListener('abort', done);
+  });
+}

@@ -1,0 +1,222 @@
+// Against a real server: `hearth dev`, two instances.
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import WebSocket from 'ws';
+import {
+  connect,
+  type Events,
+  type Hearth,
+  HearthError,
+  type Hole,
+  type Message,
+  type SocketConstructor,
+  type State,
+  textOf,
+} from '../src/index';
+import { CuttingProxy, Dev, randomOf } from './dev';
+
+let dev: Dev;
+const open: { close(): void }[] = [];
+const proxies: CuttingProxy[] = [];
+
+beforeAll(async () => {
+  dev = await Dev.start();
+});
+afterAll(async () => {
+  await dev?.stop();
+});
+afterEach(async () => {
+  for (const hearth of open.splice(0)) hearth.close();
+  for (const proxy of proxies.splice(0)) await proxy.stop();
+});
+
+function user(name: string, url: string | string[] = dev.urls): Hearth {
+  const webSocket = WebSocket as unknown as SocketConstructor;
+  const hearth = connect({ url, token: () => dev.token(name), webSocket });
+  open.push(hearth);
+  return hearth;
+}
+
+/** The next value a subscription brings that fits. */
+function next<T>(
+  subscribe: (listener: (value: T) => void) => () => void,
+  fits: (value: T) => boolean = () => true,
+): Promise<T> {
+  return new Promise((resolve) => {
+    const off = subscribe((value) => {
+      if (!fits(value)) return;
+      off();
+      resolve(value);
+    });
+  });
+}
+
+/** Enters a room, which makes it when it is not there, and stays. */
+function enter(hearth: Hearth, room: string): Promise<unknown> {
+  return new Promise((resolve) => hearth.group(room).follow({ onLive: resolve }));
+}
+
+async function take(messages: AsyncIterable<Message>, n: number): Promise<Message[]> {
+  const taken: Message[] = [];
+  for await (const message of messages) {
+    taken.push(message);
+    if (taken.length === n) break;
+  }
+  return taken;
+}
+
+describe('with connections that are cut at random', () => {
+  test.each([1, 2, 3])(
+    'nothing is missing, twice or out of order (seed %d)',
+    async (seed) => {
+      const random = randomOf(seed);
+      for (const url of dev.urls) proxies.push(await CuttingProxy.to(url, random));
+      const urls = proxies.map((p) => p.url);
+      const room = `cut-${seed}`;
+      const users = ['ann', 'bob', 'cy'].map((name, i) => ({
+        name,
+        hearth: user(name, [urls[i % 2]!, urls[(i + 1) % 2]!]),
+        holes: [] as Hole[],
+      }));
+      const each = 40;
+      const total = each * users.length;
+      for (const proxy of proxies) proxy.cutting = true;
+      const read = users.map(({ hearth, holes }) => {
+        return take(hearth.group(room).messages({ after: 0, onHole: (h) => holes.push(h) }), total);
+      });
+      const sends = users.map(async ({ name, hearth }) => {
+        const receipts = [];
+        for (let i = 0; i < each; i += 5) {
+          const batch = [0, 1, 2, 3, 4].map((j) => hearth.group(room).send(`${name} ${i + j}`));
+          receipts.push(...(await Promise.all(batch)));
+        }
+        return receipts;
+      });
+      const receipts = (await Promise.all(sends)).flat();
+      for (const proxy of proxies) proxy.cutting = false;
+      const seen = await Promise.all(read);
+
+      const texts = new Map(seen[0]!.map((m) => [m.seq, textOf(m)]));
+      expect(new Set(texts.values()).size).toBe(total);
+      expect(receipts.map((r) => r.seq).sort((a, b) => a - b)).toEqual([...texts.keys()]);
+      for (const [i, messages] of seen.entries()) {
+        expect(messages.map((m) => m.seq)).toEqual([...texts.keys()]);
+        expect(messages.map(textOf)).toEqual([...texts.values()]);
+        expect(users[i]!.holes).toEqual([]);
+      }
+      for (const { name } of users) {
+        const mine = [...texts.values()].filter((text) => text.startsWith(`${name} `));
+        expect(mine).toEqual(Array.from({ length: each }, (_, i) => `${name} ${i}`));
+      }
+      const cuts = proxies.reduce((sum, p) => sum + p.cuts, 0);
+      console.log(`seed ${seed}: ${total} messages, ${cuts} cuts`);
+      expect(cuts).toBeGreaterThan(3);
+    },
+    180_000,
+  );
+});
+
+test('every op is answered as the types say', async () => {
+  const ann = user('ann-ops');
+  const bob = user('bob-ops');
+  const room = ann.group('ops');
+  await enter(bob, 'ops');
+  await enter(ann, 'ops');
+  const typed = next<string[]>((done) => bob.group('ops').onTyping(done));
+  room.typing();
+  expect(await typed).toEqual(['ann-ops']);
+
+  const received = next<Message>(
+    (done) => bob.on('message', done),
+    (m) => m.group === 'ops',
+  );
+  const pending = room.send([{ type: 'custom', data: { a: 1 } }], { mentions: ['bob-ops'], ack: 'durable' });
+  const receipt = await pending;
+  expect(receipt).toMatchObject({ group: 'ops', duplicate: false, durable: true });
+  expect(await received).toMatchObject({ seq: receipt.seq, client_id: pending.clientId, mentions: ['bob-ops'] });
+
+  expect(await bob.group('ops').head()).toMatchObject({ group: 'ops', max_seq: receipt.seq, unread: 1 });
+  expect(await bob.group('ops').markRead(receipt.seq)).toMatchObject({ read_seq: receipt.seq, unread: 0 });
+
+  const recalled = next<{ seq: number }>((done) => bob.group('ops').on('recall', done));
+  await room.recall(receipt.seq);
+  expect((await recalled).seq).toBe(receipt.seq);
+  for await (const page of room.history()) {
+    expect(page.messages.at(-1)).toMatchObject({ seq: receipt.seq, recalled_by: 'ann-ops' });
+  }
+  expect((await ann.presence(['bob-ops']))['bob-ops']).toMatchObject({ online: true });
+  await expect(room.send('x'.repeat(13_000))).rejects.toMatchObject({ code: 'too_large', retryable: false });
+});
+
+test('a direct conversation: followed before it is there, unread, receipts, the list', async () => {
+  const ann = user('ann-dm');
+  const bob = user('bob-dm');
+  const first = take(bob.direct('ann-dm').messages({ after: 0 }), 2);
+  const { group } = await ann.direct('bob-dm').send('hello');
+  await ann.direct('bob-dm').send('are you there?');
+  expect((await first).map(textOf)).toEqual(['hello', 'are you there?']);
+  expect(group).toBe('dm:ann-dm:bob-dm');
+  const [conversation] = await bob.conversations();
+  expect(conversation).toMatchObject({ group, type: 'direct', unread: 2, max_seq: 2 });
+  const receipt = next<{ user: string; seq: number }>((done) => ann.direct('bob-dm').on('read', done));
+  await bob.direct('ann-dm').markRead(2);
+  expect(await receipt).toMatchObject({ user: 'bob-dm', seq: 2 });
+});
+
+test('recalls made while the client was away are told when it is back', async () => {
+  const proxy = await CuttingProxy.to(dev.urls[0]!, Math.random);
+  proxies.push(proxy);
+  const ann = user('ann-away');
+  const bob = user('bob-away', proxy.url);
+  await enter(ann, 'away');
+  const { seq } = await ann.group('away').send('oops');
+  let tell: (seq: number) => void = () => {};
+  const recalled = new Promise<number>((resolve) => {
+    tell = resolve;
+  });
+  const shown = next<Message>(
+    (done) => bob.group('away').follow({ after: 0, onMessage: done, onRecall: (r) => tell(r.seq) }) && (() => {}),
+  );
+  await shown;
+  const lost = next<State>(
+    (done) => bob.on('state', done),
+    (s) => s.state === 'waiting',
+  );
+  proxy.cutting = true; // the next words in either direction are the last ones
+  const noise = bob.request('ping', {}).catch(() => {});
+  for (let i = 0; i < 40 && proxy.cuts === 0; i++) await bob.request('ping', {}).catch(() => {});
+  await Promise.all([noise, lost]);
+  await ann.group('away').recall(seq);
+  proxy.cutting = false;
+  expect(await recalled).toBe(seq);
+});
+
+test('the hot rooms come', async (context) => {
+  const ann = user('ann-hot');
+  await enter(ann, 'hottest');
+  await ann.group('hottest').send('here');
+  const hot = await new Promise<Events['hot'] | HearthError>((resolve) => {
+    const listener = (event: Events['hot']) => event.groups.some((g) => g.group === 'hottest') && resolve(event);
+    ann.watchHot(listener, { limit: 50, onError: resolve });
+  });
+  if (hot instanceof HearthError) return context.skip(`this server has no op hot: ${hot.message}`);
+  expect(hot.groups.find((g) => g.group === 'hottest')?.heat).toBe(1);
+});
+
+test('the example of the README runs as it stands, on the built package', async () => {
+  await enter(user('host'), 'lobby');
+  const folder = fileURLToPath(new URL('..', import.meta.url));
+  const readme = readFileSync(`${folder}README.md`, 'utf8');
+  const example = readme.match(/```js\n([\s\S]*?)```/)![1]!;
+  const flags = Number(process.versions.node.split('.')[0]) < 22 ? ['--experimental-websocket', '--no-warnings'] : [];
+  const child = spawn(process.execPath, [...flags, '--input-type=module', '-e', example], {
+    cwd: folder,
+    env: { ...process.env, HEARTH_URL: dev.urls[1], HEARTH_TOKEN: await dev.token('reader') },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let text = '';
+  for await (const chunk of child.stdout) text += chunk;
+  expect(text).toMatch(/^\d+ reader hello\n$/);
+});
