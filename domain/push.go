@@ -14,8 +14,8 @@ type Push struct {
 type Notice struct {
 	Except    string // id of the connection that does not get it, or ExceptUser; "" for none
 	Event     []byte // encoded once; nil when there is nothing to tell
-	Came      string // user who is a member now; his notes tell it as well
-	Gone      string // user who is no member any more: his subscriptions from before Version end behind the event
+	Came      string // user who is a member now: he is told by his notes
+	Gone      string // user who is no member any more: his subscriptions from before Version end, and his notes tell him
 	Version   int64  // of the group when he came or went
 	Dismissed bool   // all subscriptions end behind the event
 	// Repaired tells that messages came back above After, below what may have been handed out: all subscriptions end, to

@@ -48,7 +48,8 @@ type feed struct {
 // subscription is one connection's place in a feed.
 type subscription struct {
 	group   string
-	version int64    // of the group when the user was last known to be let in
+	entered int64    // version of the group that the client knows it was let in at
+	version int64    // and at which the user is last known to be in
 	lost    bool     // its pushes were let go: the client has been told to subscribe again; guarded by Conn.mu
 	held    [][]byte // pushes that wait until the page before them is sent; nil once they need not
 	last    []byte   // the event that ended it, which waits for the same
@@ -227,17 +228,17 @@ func (f *feed) tell(n domain.Notice) {
 	}
 }
 
-// tellOne hands an event to one connection; last tells that it is the last of the subscription. f.mu is held.
+// tellOne hands an event to one connection; last tells that it is the last of the subscription. Whom it says to have come
+// or gone is told by his notes, which lose none of several changes. f.mu is held.
 func (f *feed) tellOne(c *Conn, sub *subscription, n domain.Notice, last bool) {
-	concerned := n.Gone != "" && n.Gone == c.claims.User
-	came := n.Came != "" && n.Came == c.claims.User
+	user := c.claims.User
 	switch {
-	case n.Except != "" && (n.Except == c.id || n.Except == domain.ExceptUser(c.claims.User)):
-	case concerned && !last: // he is in again
-	case (concerned || came) && !c.hears(f.group, n.Version): // a note has told him
-		if last && !sub.holding { // and then came the reply to a subscribe that was read before he went
+	case n.Except != "" && (n.Except == c.id || n.Except == domain.ExceptUser(user)):
+	case n.Gone != "" && n.Gone == user:
+		if last && !sub.holding && c.toldOf(f.group) >= n.Version { // and then came the reply to a subscribe that was read before he went
 			f.resync([]*Conn{c})
 		}
+	case n.Came != "" && n.Came == user:
 	case sub.holding && last:
 		sub.last = n.Event
 	case sub.holding && len(sub.held) < maxHeld:
@@ -314,7 +315,7 @@ func (f *feed) catchUp(ctx context.Context, seq int64) error {
 func (f *feed) hold(c *Conn, version int64) (sub *subscription, after int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	sub = &subscription{group: f.group, version: version, holding: true, former: f.subs[c]}
+	sub = &subscription{group: f.group, entered: version, version: version, holding: true, former: f.subs[c]}
 	f.subs[c] = sub
 	return sub, f.last
 }
@@ -399,7 +400,7 @@ func (f *feed) abandon(c *Conn, sub *subscription) {
 func (f *feed) add(c *Conn, version int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.subs[c] = &subscription{group: f.group, version: version}
+	f.subs[c] = &subscription{group: f.group, entered: version, version: version}
 }
 
 // endBefore ends a connection's subscription if it is from before a version of the group. It reports whether the client
@@ -413,6 +414,14 @@ func (f *feed) endBefore(c *Conn, version int64) (known bool) {
 		return ends
 	})
 	return known
+}
+
+// enteredSince reports whether the client knows that it was let in at a version of the group or later.
+func (f *feed) enteredSince(c *Conn, version int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	sub := f.subs[c]
+	return sub != nil && sub.entered >= version
 }
 
 // remove ends the subscription of a connection that asks for it.

@@ -204,7 +204,9 @@ func (w *walk) play(i int, s step) error {
 	case "leave":
 		w.b.note(user, domain.Note{Kind: domain.NoteLeft, Group: "r", Version: newer(), Event: leftEvent(user)})
 	case "drop":
-		w.hub.Noticed("r", domain.Notice{Event: leftEvent(user), Gone: user, Version: newer()})
+		n := domain.Notice{Event: leftEvent(user), Gone: user, Version: newer()}
+		w.hub.Noticed("r", n)
+		w.b.note(user, domain.Note{Kind: domain.NoteLeft, Group: "r", Version: n.Version, Event: n.Event})
 	}
 	return nil
 }

@@ -9,11 +9,16 @@ import (
 	"hearth/transport/wire"
 )
 
-// left ends a subscription from before the user went, if the feed has not done so, and tells it, if the feed has not.
+// left ends a subscription from before the user went, if the feed has not done so, and tells it. To a client that was let
+// in since it is not told: it would read as the end of that.
 func (c *Conn) left(n domain.Note) {
 	c.mu.Lock()
 	f := c.feeds[n.Group]
 	c.mu.Unlock()
+	if f != nil && f.enteredSince(c, n.Version) {
+		c.hears(n.Group, n.Version)
+		return
+	}
 	ended := f != nil && f.endBefore(c, n.Version)
 	if !c.tellPlace(n) && ended { // told before, and then came the reply to a subscribe that was read before he went
 		f.resync([]*Conn{c})
@@ -128,8 +133,8 @@ func (c *Conn) catchUp(ctx context.Context, f *feed, after, version int64) (reac
 	return after, domain.Unavailable(errors.New("more was sent than can be pushed at once"), "Redis")
 }
 
-// isNews reports whether the user's place in a group at this version is not told yet, and notes that it is now: a
-// feed and a note may both tell it, and notes may come in another order than the changes. c.mu is held.
+// isNews reports whether the user's place in a group at this version is not told yet, and notes that it is now: notes
+// may come twice, and those of simultaneous changes in another order than these. c.mu is held.
 func (c *Conn) isNews(group string, version int64) bool {
 	if version <= c.told[group] {
 		return false

@@ -281,11 +281,8 @@ func TestTheLastWordOfAGroupReachesASlowReader(t *testing.T) {
 		c := s.stuck(t)
 		s.push("g", 5) // lost
 		s.push("h", 1)
-		removed := func(group string) domain.Notice {
-			return domain.Notice{Event: domain.GroupEvent{Group: group, Change: domain.ChangeRemoved, User: "ann"}.JSON(), Gone: "ann", Version: newer()}
-		}
-		s.Hub().Noticed("g", removed("g"))
-		s.Hub().Noticed("h", removed("h"))
+		s.remove("g", "ann")
+		s.remove("h", "ann")
 		c.unstuck().resync("g")
 		c.message(1)
 		require.Equal(t, "g", c.next().Group)
