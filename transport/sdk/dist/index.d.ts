@@ -301,11 +301,13 @@ interface Events {
     user: string;
     online: boolean;
   };
+  /** The first page; `cursor` is there when there are more, for GET /v1/groups/hot. */
   hot: {
     snapshot: string;
     time_ms: number;
     window_ms: number;
     groups: HotGroup[];
+    cursor?: string;
   };
   resync: {
     groups: {

@@ -267,7 +267,8 @@ export interface Events {
     mute_until_ms?: number;
   };
   presence: { user: string; online: boolean };
-  hot: { snapshot: string; time_ms: number; window_ms: number; groups: HotGroup[] };
+  /** The first page; `cursor` is there when there are more, for GET /v1/groups/hot. */
+  hot: { snapshot: string; time_ms: number; window_ms: number; groups: HotGroup[]; cursor?: string };
   resync: { groups: { group: string; after_seq?: number }[] };
   token_expiring: { expires_ms: number };
   goodbye: { code: number; reason: string; reconnect_after_ms?: number };
