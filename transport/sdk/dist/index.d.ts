@@ -366,6 +366,7 @@ interface SocketLike {
   onerror: ((event: never) => unknown) | null;
 }
 type SocketConstructor = new (url: string, protocols: string[]) => SocketLike;
+type Direction = 'in' | 'out';
 //#endregion
 //#region src/storage.d.ts
 /**
@@ -378,6 +379,24 @@ interface Storage {
 }
 /** Keeps the integers in the page's localStorage. */
 declare function browserStorage(prefix?: string): Storage;
+//#endregion
+//#region src/upload.d.ts
+interface UploadOptions {
+  /** The file's name; without it that of the File. */
+  name?: string;
+  /** The content type; without it that of the Blob. */
+  type?: string;
+  /** Gives up. */
+  signal?: AbortSignal;
+}
+/** A file that the server has. */
+interface Uploaded {
+  /** What messages take: a path of the server, see Hearth.absolute. */
+  url: string;
+  name: string;
+  type: string;
+  bytes: number;
+}
 //#endregion
 //#region src/hearth.d.ts
 interface Options {
@@ -410,6 +429,11 @@ interface State {
 }
 interface Listeners extends Events {
   state: State;
+  /** Every frame as it is on the wire, one or more objects in lines. A `refresh` has the token in it. */
+  frame: {
+    direction: Direction;
+    text: string;
+  };
 }
 interface HotOptions {
   /** Rooms an event, at most 50. */
@@ -447,6 +471,19 @@ declare class Hearth {
   call<O extends Op>(op: O, fields: Fields<O>): Promise<Answer<O>>;
   /** Resolves when connected; rejects when the client has ended. */
   online(): Promise<void>;
+  /**
+   * One of the HTTP routes, by its path below /v1, as the user: `http('POST', '/groups/tea/join')`. Asked once; after
+   * `unavailable` it may have been done.
+   */
+  http<T = unknown>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T>;
+  /** Uploads a file, to be sent as an element with its url. Repeated until the server has it, or says a no that stays. */
+  upload(file: Blob | Uint8Array | ArrayBuffer, options?: UploadOptions): Promise<Uploaded>;
+  /** The URL of an upload as a page of another origin needs it; others stay as they are. */
+  absolute(url: string): string;
+  /** Does not wait for the next attempt; while online, makes sure of the connection. For apps that come to the front. */
+  reconnect(): void;
+  /** Cuts the connection, as a bad network would. It comes back by itself, after `retryInMs` if that is given: Infinity waits for reconnect(). */
+  drop(retryInMs?: number): void;
   /** Ends the client: loops end, and what was not answered fails with `closed`. */
   close(): void;
 }
@@ -573,4 +610,4 @@ declare class Group {
 /** The id of the conversation of two users. */
 declare function directId(a: string, b: string): string;
 //#endregion
-export { Answer, Body, ClosedError, Conversation, Element, Empty, ErrorCode, ErrorReply, EventName, Events, Fields, type FollowOptions, type Group, GroupType, type Hearth, HearthError, type HistoryOptions, Hole, HotGroup, type HotOptions, type Listeners, Message, Op, Ops, type Options, Page, type Pending, Presence, PulledPage, ReadMark, type ReaderHooks, type Recall, Receipt, Reply, Role, type SendOptions, SentMessage, ServerEvent, ServerFrame, type SocketConstructor, type SocketLike, type State, type StateName, type Storage, type StreamOptions, SubscribedPage, SyncRefused, SyncedPage, Tombstone, browserStorage, connect, directId, textOf };
+export { Answer, Body, ClosedError, Conversation, type Direction, Element, Empty, ErrorCode, ErrorReply, EventName, Events, Fields, type FollowOptions, type Group, GroupType, type Hearth, HearthError, type HistoryOptions, Hole, HotGroup, type HotOptions, type Listeners, Message, Op, Ops, type Options, Page, type Pending, Presence, PulledPage, ReadMark, type ReaderHooks, type Recall, Receipt, Reply, Role, type SendOptions, SentMessage, ServerEvent, ServerFrame, type SocketConstructor, type SocketLike, type State, type StateName, type Storage, type StreamOptions, SubscribedPage, SyncRefused, SyncedPage, Tombstone, type UploadOptions, type Uploaded, browserStorage, connect, directId, textOf };

@@ -498,6 +498,36 @@ function directId(a, b) {
 	return a < b ? `dm:${a}:${b}` : `dm:${b}:${a}`;
 }
 //#endregion
+//#region src/abort.ts
+/** Why a signal was fired. React Native's signals do not tell. */
+function reasonOf(signal) {
+	return signal.reason ?? Object.assign(/* @__PURE__ */ new Error("given up"), { name: "AbortError" });
+}
+/** The promise, or the signal's reason if that comes first. */
+function abortable(promise, signal) {
+	if (!signal) return promise;
+	return new Promise((resolve, reject) => {
+		const abort = () => reject(reasonOf(signal));
+		if (signal.aborted) abort();
+		signal.addEventListener("abort", abort);
+		promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+	});
+}
+/** Resolves after a while, or at once when a signal fires; it never rejects. */
+function pause(ms, ...signals) {
+	return new Promise((resolve) => {
+		const done = () => {
+			clearTimeout(timer);
+			for (const signal of signals) signal?.removeEventListener("abort", done);
+			resolve();
+		};
+		const timer = setTimeout(done, Math.min(ms, LONGEST_TIMER_MS));
+		for (const signal of signals) signal?.addEventListener("abort", done);
+		if (signals.some((signal) => signal?.aborted)) done();
+	});
+}
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+//#endregion
 //#region src/backoff.ts
 const FIRST_MS = 500;
 const LONGEST_MS = 15e3;
@@ -516,25 +546,9 @@ var Backoff = class {
 		this.#attempts = 0;
 	}
 };
-/** Resolves after a while, or at once when the signal fires; it never rejects. */
-function pause(ms, signal) {
-	return new Promise((resolve) => {
-		if (signal?.aborted) {
-			resolve();
-			return;
-		}
-		const done = () => {
-			clearTimeout(timer);
-			signal?.removeEventListener("abort", done);
-			resolve();
-		};
-		const timer = setTimeout(done, ms);
-		signal?.addEventListener("abort", done);
-	});
-}
 //#endregion
 //#region src/connection.ts
-const ANSWER_MS = 2e4;
+const ANSWER_MS$1 = 2e4;
 const WELCOME_MS = 2e4;
 const PONG_MS = 1e4;
 const MAX_OBJECTS = 100;
@@ -596,7 +610,7 @@ var Connection = class {
 			}), void 0);
 			return;
 		}
-		const timer = setTimeout(() => this.#answer(id, unanswered("no answer in time"), void 0), ANSWER_MS);
+		const timer = setTimeout(() => this.#answer(id, unanswered("no answer in time"), void 0), ANSWER_MS$1);
 		this.#questions.set(id, {
 			answered,
 			timer
@@ -628,6 +642,7 @@ var Connection = class {
 	#receive(data) {
 		if (typeof data !== "string") return;
 		this.#heard();
+		this.#hooks.frame("in", data);
 		for (const line of data.split("\n")) {
 			if (this.#over) return;
 			const object = parse(line);
@@ -659,6 +674,12 @@ var Connection = class {
 		if (this.#pingMs === 0) return;
 		clearTimeout(this.#watch);
 		this.#watch = setTimeout(() => this.#ping(), this.#pingMs);
+	}
+	/** Asks now whether the other side is still there. */
+	check() {
+		if (this.#pingMs === 0 || this.#over) return;
+		clearTimeout(this.#watch);
+		this.#ping();
 	}
 	#ping() {
 		this.#watch = setTimeout(() => this.end({
@@ -702,6 +723,7 @@ var Connection = class {
 			});
 			return;
 		}
+		this.#hooks.frame("out", frame);
 		if (this.#queue.length > 0) this.#flushSoon();
 	}
 };
@@ -1085,6 +1107,106 @@ var Feeds = class {
 	}
 };
 //#endregion
+//#region src/http.ts
+const ANSWER_MS = 3e4;
+/** The HTTP routes, as the user. */
+var Http = class {
+	#host;
+	constructor(host) {
+		this.#host = host;
+	}
+	get left() {
+		return this.#host.left;
+	}
+	/** Asks once; only a token that is refused is replaced. */
+	async request(method, path, body, signal) {
+		let token = await abortable(this.#host.token(), signal);
+		for (let first = true;; first = false) {
+			const headers = { Authorization: `Bearer ${token}` };
+			if (body !== void 0) headers["Content-Type"] = "application/json";
+			const init = {
+				method,
+				headers,
+				body: JSON.stringify(body)
+			};
+			const { status, answer } = await this.#fetch(this.absolute(`/v1${path}`), init, ANSWER_MS, signal);
+			if (status < 400) return answer;
+			if (status !== 401 || !first) throw problem(status, answer);
+			token = await abortable(this.#host.token(token), signal);
+		}
+	}
+	/** Sends bytes to a URL that needs no token. */
+	async put(url, headers, bytes, signal) {
+		const init = {
+			method: "PUT",
+			headers,
+			body: bytes
+		};
+		const { status, answer } = await this.#fetch(this.absolute(url), init, 0, signal);
+		if (status >= 400) throw problem(status, answer);
+	}
+	/** The server tells its own URLs as paths. */
+	absolute(url) {
+		return url.startsWith("/") ? this.#host.base() + url : url;
+	}
+	async #fetch(url, init, timeoutMs, signal) {
+		const over = new AbortController();
+		const abort = () => over.abort();
+		const { left } = this.#host;
+		if (left.aborted) throw closed();
+		const timer = timeoutMs > 0 ? setTimeout(abort, timeoutMs) : void 0;
+		left.addEventListener("abort", abort);
+		signal?.addEventListener("abort", abort);
+		try {
+			return await abortable(fetch(url, {
+				...init,
+				signal: over.signal
+			}).then(async (response) => ({
+				status: response.status,
+				answer: parsed(await response.text())
+			})), signal);
+		} catch (error) {
+			if (signal?.aborted) throw error;
+			throw left.aborted ? closed() : unanswered("no answer from the server");
+		} finally {
+			clearTimeout(timer);
+			left.removeEventListener("abort", abort);
+			signal?.removeEventListener("abort", abort);
+		}
+	}
+};
+function closed() {
+	return new HearthError({
+		code: "closed",
+		message: "the client was closed",
+		retryable: false
+	});
+}
+function parsed(text) {
+	try {
+		return JSON.parse(text);
+	} catch {
+		return;
+	}
+}
+/** The server's error, or what the status says when something between answered. */
+function problem(status, answer) {
+	const told = answer;
+	return new HearthError({
+		code: told?.code ?? codes[status] ?? (status >= 500 ? "unavailable" : "bad_request"),
+		message: told?.detail ?? told?.title ?? `HTTP ${status}`,
+		retryable: told?.retryable ?? (status === 429 || status >= 500),
+		retry_after_ms: told?.retry_after_ms
+	});
+}
+const codes = {
+	401: "unauthorized",
+	403: "forbidden",
+	404: "not_found",
+	413: "too_large",
+	429: "rate_limited"
+};
+//#endregion
 //#region src/sender.ts
 const REMEMBERED_MS = 9 * 6e4;
 /** Sends, one after the other in each group: what was refused and is repeated is not overtaken. */
@@ -1123,7 +1245,7 @@ var Sender = class {
 		const backoff = new Backoff();
 		let uncertainSince;
 		for (;;) {
-			signal?.throwIfAborted();
+			if (signal?.aborted) throw reasonOf(signal);
 			const connection = await this.#connected(signal);
 			if (uncertainSince !== void 0 && Date.now() - uncertainSince > REMEMBERED_MS) throw uncertain();
 			const asked = Date.now();
@@ -1144,22 +1266,43 @@ function uncertain() {
 		retryable: false
 	});
 }
-/** The promise, or the signal's reason if that comes first. */
-function abortable(promise, signal) {
-	if (!signal) return promise;
-	return new Promise((resolve, reject) => {
-		const abort = () => reject(signal.reason);
-		if (signal.aborted) abort();
-		signal.addEventListener("abort", abort);
-		promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-	});
-}
 /** 128 random bits. */
 function newId() {
 	const bytes = new Uint8Array(16);
 	if (globalThis.crypto?.getRandomValues) globalThis.crypto.getRandomValues(bytes);
 	else for (let i = 0; i < bytes.length; i++) bytes[i] = Math.random() * 256;
 	return Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
+}
+//#endregion
+//#region src/upload.ts
+/** Uploads, with a place of its own for every attempt, until the server has it or a no that stays. */
+async function upload(http, file, options) {
+	const blob = "size" in file ? file : void 0;
+	const bytes = "size" in file ? file.size : file.byteLength;
+	const name = options.name || blob?.name || "file";
+	const type = options.type || blob?.type || "application/octet-stream";
+	const { signal } = options;
+	const backoff = new Backoff();
+	for (;;) {
+		if (signal?.aborted) throw reasonOf(signal);
+		try {
+			const slot = await http.request("POST", "/uploads", {
+				name,
+				content_type: type,
+				bytes
+			}, signal);
+			await http.put(slot.upload_url, slot.headers, file, signal);
+			return {
+				url: slot.url,
+				name,
+				type,
+				bytes
+			};
+		} catch (error) {
+			if (!isRetryable(error)) throw error;
+			await pause(error.retryAfterMs ?? backoff.next(), signal, http.left);
+		}
+	}
 }
 //#endregion
 //#region src/hearth.ts
@@ -1173,6 +1316,7 @@ var Hearth = class {
 	#urls;
 	#listeners = new Emitter();
 	#sender;
+	#http;
 	#cursors;
 	#leave = new AbortController();
 	#wake = new AbortController();
@@ -1183,8 +1327,8 @@ var Hearth = class {
 	#ended;
 	#user;
 	#seenMs;
+	#lastToken;
 	#hot;
-	#forgetToken = () => {};
 	constructor(options) {
 		this.#options = options;
 		this.#urls = [options.url].flat().map(socketUrl);
@@ -1193,9 +1337,14 @@ var Hearth = class {
 		this.feeds = new Feeds(() => this.#seenMs);
 		this.#cursors = options.storage && new Cursors(options.storage, () => this.feeds.recallsKnown());
 		this.#sender = new Sender((signal) => this.#connected(signal));
-		const online = () => this.#wake.abort();
-		globalThis.addEventListener?.("online", online, { signal: this.#leave.signal });
-		this.#stayConnected(options.webSocket ?? globalSocket());
+		this.#http = new Http({
+			base: () => httpUrl(this.#state.url ?? this.#urls[0]),
+			token: async (stale) => this.#lastToken === stale ? this.#token() : this.#lastToken,
+			left: this.#leave.signal
+		});
+		const socket = options.webSocket ?? globalSocket();
+		globalThis.addEventListener?.("online", () => this.reconnect(), { signal: this.#leave.signal });
+		this.#stayConnected(socket);
 	}
 	get state() {
 		return this.#state.state;
@@ -1271,6 +1420,34 @@ var Hearth = class {
 	/** Resolves when connected; rejects when the client has ended. */
 	async online() {
 		await this.#connected();
+	}
+	/**
+	* One of the HTTP routes, by its path below /v1, as the user: `http('POST', '/groups/tea/join')`. Asked once; after
+	* `unavailable` it may have been done.
+	*/
+	async http(method, path, body, signal) {
+		return await this.#http.request(method, path, body, signal);
+	}
+	/** Uploads a file, to be sent as an element with its url. Repeated until the server has it, or says a no that stays. */
+	upload(file, options = {}) {
+		return upload(this.#http, file, options);
+	}
+	/** The URL of an upload as a page of another origin needs it; others stay as they are. */
+	absolute(url) {
+		return this.#http.absolute(url);
+	}
+	/** Does not wait for the next attempt; while online, makes sure of the connection. For apps that come to the front. */
+	reconnect() {
+		this.#wake.abort();
+		this.#connection?.check();
+	}
+	/** Cuts the connection, as a bad network would. It comes back by itself, after `retryInMs` if that is given: Infinity waits for reconnect(). */
+	drop(retryInMs) {
+		this.#socket?.end({
+			code: 0,
+			reason: "dropped",
+			afterMs: retryInMs
+		});
 	}
 	/** Ends the client: loops end, and what was not answered fails with `closed`. */
 	close() {
@@ -1373,6 +1550,10 @@ var Hearth = class {
 						}
 						this.#event(connection, event);
 					},
+					frame: (direction, text) => this.#listeners.emit("frame", {
+						direction,
+						text
+					}),
 					time: (ms) => this.#seen(ms),
 					ended: (loss) => {
 						this.#connection = void 0;
@@ -1398,15 +1579,18 @@ var Hearth = class {
 			this.#socket = connection;
 		});
 	}
-	#token() {
-		return new Promise((resolve, reject) => {
-			const timer = setTimeout(() => reject(/* @__PURE__ */ new Error("not given in time")), TOKEN_MS);
-			this.#forgetToken = () => {
-				clearTimeout(timer);
-				reject(/* @__PURE__ */ new Error("the client was closed"));
-			};
-			Promise.resolve().then(this.#options.token).then(resolve, reject).finally(() => clearTimeout(timer));
+	async #token() {
+		const given = new AbortController();
+		const late = pause(TOKEN_MS, given.signal, this.#leave.signal).then(() => {
+			throw new Error("not given in time");
 		});
+		try {
+			this.#lastToken = await Promise.race([Promise.resolve().then(this.#options.token), late]);
+			return this.#lastToken;
+		} finally {
+			late.catch(() => {});
+			given.abort();
+		}
 	}
 	#welcomed(connection, welcome, url) {
 		this.#user = welcome.user;
@@ -1493,7 +1677,6 @@ var Hearth = class {
 		this.#ended = error;
 		this.#cursors?.flush();
 		this.#leave.abort();
-		this.#forgetToken();
 		this.#wake.abort();
 		this.#socket?.end({
 			code: 0,
@@ -1519,6 +1702,9 @@ function connect(options) {
 }
 function socketUrl(base) {
 	return `${base.replace(/^http/, "ws").replace(/\/+$/, "")}/v1/ws`;
+}
+function httpUrl(socketUrl) {
+	return socketUrl.replace(/^ws/, "http").replace(/\/v1\/ws$/, "");
 }
 function globalSocket() {
 	const socket = globalThis.WebSocket;

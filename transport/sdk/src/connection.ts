@@ -22,6 +22,8 @@ export interface Loss {
   afterMs?: number;
 }
 
+export type Direction = 'in' | 'out';
+
 export type Answered<O extends Op> = (error: HearthError | undefined, ok: Answer<O> | undefined) => void;
 
 interface Question {
@@ -31,6 +33,8 @@ interface Question {
 
 export interface ConnectionHooks {
   event(event: ServerEvent): void;
+  /** Every frame as it is. */
+  frame(direction: Direction, text: string): void;
   /** The time by the server's clock, as it answers pings. */
   time(ms: number): void;
   /** Called once, before the requests that are not answered fail. */
@@ -130,6 +134,7 @@ export class Connection {
   #receive(data: unknown): void {
     if (typeof data !== 'string') return;
     this.#heard();
+    this.#hooks.frame('in', data);
     for (const line of data.split('\n')) {
       if (this.#over) return;
       const object = parse(line);
@@ -163,6 +168,13 @@ export class Connection {
     if (this.#pingMs === 0) return;
     clearTimeout(this.#watch);
     this.#watch = setTimeout(() => this.#ping(), this.#pingMs);
+  }
+
+  /** Asks now whether the other side is still there. */
+  check(): void {
+    if (this.#pingMs === 0 || this.#over) return;
+    clearTimeout(this.#watch);
+    this.#ping();
   }
 
   #ping(): void {
@@ -204,6 +216,7 @@ export class Connection {
       this.end({ code: 0, reason: 'the connection was lost' });
       return;
     }
+    this.#hooks.frame('out', frame);
     if (this.#queue.length > 0) this.#flushSoon();
   }
 }

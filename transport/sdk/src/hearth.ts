@@ -1,12 +1,14 @@
-import { Backoff, pause } from './backoff';
-import { Connection, type Loss, type SocketConstructor } from './connection';
+import { abortable, pause } from './abort';
+import { Backoff } from './backoff';
+import { Connection, type Direction, type Loss, type SocketConstructor } from './connection';
 import { Cursors } from './cursors';
 import { Emitter } from './emitter';
 import { ClosedError, HearthError, isRetryable } from './error';
 import { Feeds } from './feeds';
 import { Group } from './group';
+import { Http } from './http';
 import type { Reader } from './reader';
-import { abortable, type Pending, Sender, type SendOptions, type Target } from './sender';
+import { type Pending, Sender, type SendOptions, type Target } from './sender';
 import type { Storage } from './storage';
 import type {
   Answer,
@@ -21,6 +23,7 @@ import type {
   SyncedPage,
   SyncRefused,
 } from './types';
+import { type Uploaded, type UploadOptions, upload } from './upload';
 
 export interface Options {
   /** Base URL such as https://chat.example.com; several are taken in turn. */
@@ -55,6 +58,8 @@ export interface State {
 
 export interface Listeners extends Events {
   state: State;
+  /** Every frame as it is on the wire, one or more objects in lines. A `refresh` has the token in it. */
+  frame: { direction: Direction; text: string };
 }
 
 export interface HotOptions {
@@ -75,6 +80,7 @@ export class Hearth {
   readonly #urls: string[];
   readonly #listeners = new Emitter<Listeners>();
   readonly #sender: Sender;
+  readonly #http: Http;
   readonly #cursors: Cursors | undefined;
   readonly #leave = new AbortController();
   #wake = new AbortController();
@@ -85,8 +91,8 @@ export class Hearth {
   #ended: ClosedError | undefined;
   #user: string | undefined;
   #seenMs: number | undefined;
+  #lastToken: string | undefined;
   #hot: HotOptions | undefined;
-  #forgetToken = () => {};
 
   constructor(options: Options) {
     this.#options = options;
@@ -96,10 +102,15 @@ export class Hearth {
     this.feeds = new Feeds(() => this.#seenMs);
     this.#cursors = options.storage && new Cursors(options.storage, () => this.feeds.recallsKnown());
     this.#sender = new Sender((signal) => this.#connected(signal));
+    this.#http = new Http({
+      base: () => httpUrl(this.#state.url ?? this.#urls[0]!),
+      token: async (stale) => (this.#lastToken === stale ? this.#token() : this.#lastToken!),
+      left: this.#leave.signal,
+    });
+    const socket = options.webSocket ?? globalSocket();
     // A device that is back in the net does not wait for its turn.
-    const online = () => this.#wake.abort();
-    globalThis.addEventListener?.('online', online, { signal: this.#leave.signal });
-    void this.#stayConnected(options.webSocket ?? globalSocket());
+    globalThis.addEventListener?.('online', () => this.reconnect(), { signal: this.#leave.signal });
+    void this.#stayConnected(socket);
   }
 
   get state(): StateName {
@@ -188,6 +199,35 @@ export class Hearth {
     await this.#connected();
   }
 
+  /**
+   * One of the HTTP routes, by its path below /v1, as the user: `http('POST', '/groups/tea/join')`. Asked once; after
+   * `unavailable` it may have been done.
+   */
+  async http<T = unknown>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+    return (await this.#http.request(method, path, body, signal)) as T;
+  }
+
+  /** Uploads a file, to be sent as an element with its url. Repeated until the server has it, or says a no that stays. */
+  upload(file: Blob | Uint8Array | ArrayBuffer, options: UploadOptions = {}): Promise<Uploaded> {
+    return upload(this.#http, file, options);
+  }
+
+  /** The URL of an upload as a page of another origin needs it; others stay as they are. */
+  absolute(url: string): string {
+    return this.#http.absolute(url);
+  }
+
+  /** Does not wait for the next attempt; while online, makes sure of the connection. For apps that come to the front. */
+  reconnect(): void {
+    this.#wake.abort();
+    this.#connection?.check();
+  }
+
+  /** Cuts the connection, as a bad network would. It comes back by itself, after `retryInMs` if that is given: Infinity waits for reconnect(). */
+  drop(retryInMs?: number): void {
+    this.#socket?.end({ code: 0, reason: 'dropped', afterMs: retryInMs });
+  }
+
   /** Ends the client: loops end, and what was not answered fails with `closed`. */
   close(): void {
     this.#end(new ClosedError(0, 'the client was closed'));
@@ -272,6 +312,7 @@ export class Hearth {
             }
             this.#event(connection, event);
           },
+          frame: (direction, text) => this.#listeners.emit('frame', { direction, text }),
           time: (ms) => this.#seen(ms),
           ended: (loss) => {
             this.#connection = undefined;
@@ -289,18 +330,18 @@ export class Hearth {
     });
   }
 
-  #token(): Promise<string> {
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error('not given in time')), TOKEN_MS);
-      this.#forgetToken = () => {
-        clearTimeout(timer);
-        reject(new Error('the client was closed'));
-      };
-      Promise.resolve()
-        .then(this.#options.token)
-        .then(resolve, reject)
-        .finally(() => clearTimeout(timer));
+  async #token(): Promise<string> {
+    const given = new AbortController();
+    const late = pause(TOKEN_MS, given.signal, this.#leave.signal).then(() => {
+      throw new Error('not given in time');
     });
+    try {
+      this.#lastToken = await Promise.race([Promise.resolve().then(this.#options.token), late]);
+      return this.#lastToken;
+    } finally {
+      late.catch(() => {});
+      given.abort();
+    }
   }
 
   #welcomed(connection: Connection, welcome: Events['welcome'], url: string): void {
@@ -393,7 +434,6 @@ export class Hearth {
     this.#ended = error;
     this.#cursors?.flush(); // while it is known which groups are caught up with
     this.#leave.abort();
-    this.#forgetToken();
     this.#wake.abort();
     this.#socket?.end({ code: 0, reason: error.message });
     this.feeds.end(error);
@@ -415,6 +455,10 @@ export function connect(options: Options): Hearth {
 
 function socketUrl(base: string): string {
   return `${base.replace(/^http/, 'ws').replace(/\/+$/, '')}/v1/ws`;
+}
+
+function httpUrl(socketUrl: string): string {
+  return socketUrl.replace(/^ws/, 'http').replace(/\/v1\/ws$/, '');
 }
 
 function globalSocket(): SocketConstructor {

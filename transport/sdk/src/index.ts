@@ -1,4 +1,4 @@
-export type { SocketConstructor, SocketLike } from './connection';
+export type { Direction, SocketConstructor, SocketLike } from './connection';
 export { ClosedError, HearthError } from './error';
 export { directId, type FollowOptions, type Group, type HistoryOptions, type StreamOptions } from './group';
 export {
@@ -14,3 +14,4 @@ export type { ReaderHooks, Recall } from './reader';
 export type { Pending, SendOptions } from './sender';
 export { browserStorage, type Storage } from './storage';
 export * from './types';
+export type { Uploaded, UploadOptions } from './upload';

@@ -1,4 +1,5 @@
-import { Backoff, pause } from './backoff';
+import { abortable, pause, reasonOf } from './abort';
+import { Backoff } from './backoff';
 import type { Connection } from './connection';
 import { HearthError, isRetryable } from './error';
 import type { Body, Fields, Receipt } from './types';
@@ -66,7 +67,7 @@ export class Sender {
     const backoff = new Backoff();
     let uncertainSince: number | undefined;
     for (;;) {
-      signal?.throwIfAborted();
+      if (signal?.aborted) throw reasonOf(signal);
       const connection = await this.#connected(signal);
       if (uncertainSince !== undefined && Date.now() - uncertainSince > REMEMBERED_MS) throw uncertain();
       const asked = Date.now();
@@ -87,17 +88,6 @@ function uncertain(): HearthError {
     code: 'uncertain',
     message: 'the message may have been stored, and it is too late to find out by repeating it',
     retryable: false,
-  });
-}
-
-/** The promise, or the signal's reason if that comes first. */
-export function abortable<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
-  if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort);
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
   });
 }
 

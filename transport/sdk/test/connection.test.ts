@@ -81,6 +81,52 @@ describe('a connection', () => {
     expect(list).toContainEqual(expect.objectContaining({ state: 'waiting', code: 4000, retryInMs: 30_000 }));
   });
 
+  test('is cut by drop, stays away as long as told, and comes back at once by reconnect', async () => {
+    hearth = server.connect();
+    const list = states();
+    await later(100);
+    hearth.drop();
+    await later(0);
+    expect(list.at(-1)).toMatchObject({ state: 'waiting', reason: 'dropped' });
+    await later(600);
+    expect([server.sockets.length, hearth.state]).toEqual([2, 'online']);
+    hearth.drop(Number.POSITIVE_INFINITY);
+    await later(3_600_000);
+    expect([server.sockets.length, hearth.state]).toEqual([2, 'waiting']);
+    hearth.reconnect();
+    await later(100);
+    expect([server.sockets.length, hearth.state]).toEqual([3, 'online']);
+  });
+
+  test('that may be dead is made sure of by reconnect', async () => {
+    hearth = server.connect();
+    await later(100);
+    hearth.reconnect();
+    await later(100);
+    expect(ops('ping')).toHaveLength(1);
+    server.last.silent = true;
+    hearth.reconnect();
+    await later(11_000);
+    expect([server.sockets.length, hearth.state]).toEqual([2, 'online']);
+  });
+
+  test('shows its frames as they are', async () => {
+    hearth = server.connect();
+    const frames: string[] = [];
+    hearth.on('frame', ({ direction, text }) => frames.push(`${direction} ${text}`));
+    await later(100);
+    hearth.group('tea').signal('k');
+    await later(100);
+    server.last.raw('{"event":"presence","user":"u","online":true}\n{"event":"x"}');
+    await later(100);
+    expect(frames).toEqual([
+      expect.stringMatching(/^in {"event":"welcome"/),
+      'out {"id":1,"op":"signal","group":"tea","kind":"k"}',
+      'in {"id":1,"ok":{}}',
+      'in {"event":"presence","user":"u","online":true}\n{"event":"x"}',
+    ]);
+  });
+
   test('waits longer and longer, and never in step with others', async () => {
     server.welcomes = false;
     hearth = server.connect();
