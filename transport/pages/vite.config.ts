@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { mock } from './console/test/mock.ts';
 
 // A page is a folder, built to dist/ of the same name: `vite build --mode demo`. File names have no hash: the server
 // tells browsers to ask whether a file is still the same.
@@ -7,6 +8,7 @@ export default defineConfig(({ mode }) => {
   return {
     root: mode === 'test' ? '.' : page,
     base: `/${page}/`,
+    plugins: mode === 'console' ? [mock()] : [],
     oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
     build: {
       outDir: `../dist/${page}`,

@@ -1,0 +1,152 @@
+import type { Hole } from 'hearth-chat';
+import { count, exact, plural, range, unknown } from '../format';
+import { format } from '../route';
+import { ruler } from '../ruler';
+import type { GroupReport } from '../types';
+import { Figure } from './panel';
+
+export function Group({ report: g }: { report: GroupReport }) {
+  return (
+    <div data-testid="inspect-result" data-group={g.group}>
+      <dl class="figures">
+        <Figure name="Type">{g.type ?? unknown}</Figure>
+        <Figure name="Owner">
+          {g.owner ? <a href={format({ view: 'inspect', kind: 'user', id: g.owner })}>{g.owner}</a> : unknown}
+        </Figure>
+        <Figure name="Members">{count(g.members)}</Figure>
+        <Figure name="Viewers">{count(g.online)}</Figure>
+        <Figure name="Heat">{count(g.heat)}</Figure>
+        <Figure name="Partition">{count(g.partition)}</Figure>
+        <Figure name="Generation">{count(g.generation)}</Figure>
+        <Figure name="Version">{exact(g.version)}</Figure>
+      </dl>
+      <Ranges report={g} />
+      <div class="columns">
+        <Redis redis={g.redis} />
+        <MySQL mysql={g.mysql} />
+        <Unwritten unwritten={g.unwritten} />
+      </div>
+      <Holes holes={g.holes ?? []} />
+    </div>
+  );
+}
+
+/** The same as the numbers below it, drawn. */
+function Ranges({ report }: { report: GroupReport }) {
+  const r = ruler(report);
+  if (!r) return null;
+  return (
+    <figure class="ruler" aria-hidden="true">
+      {r.lanes.map((l) => (
+        <div class="lane" key={l.name} data-lane={l.name}>
+          <span class="soft">{l.name}</span>
+          <div class="track">
+            {l.bars.map((b) => (
+              <i
+                key={b.from}
+                title={range(b.from, b.to)}
+                style={{ left: `${b.left * 100}%`, width: `${b.width * 100}%` }}
+              />
+            ))}
+          </div>
+        </div>
+      ))}
+      <figcaption class="soft">
+        <span>{exact(r.first)}</span>
+        <span>not to scale</span>
+        <span>{exact(r.last)}</span>
+      </figcaption>
+    </figure>
+  );
+}
+
+function Redis({ redis }: { redis: GroupReport['redis'] }) {
+  return (
+    <section>
+      <h3>Redis</h3>
+      {redis ? (
+        <dl class="facts">
+          <Figure name="Max seq" testid="inspect-max-seq">
+            {exact(redis.max_seq)}
+          </Figure>
+          <Figure name="Recent">{range(redis.recent_from, redis.recent_to)}</Figure>
+          <Figure name="Recent messages">{exact(redis.recent_count)}</Figure>
+          <Figure name="Persisted up to" testid="inspect-persisted-seq">
+            {exact(redis.persisted_seq)}
+          </Figure>
+        </dl>
+      ) : (
+        <p class="soft">Knows nothing of this group: nobody has used it since this generation began.</p>
+      )}
+    </section>
+  );
+}
+
+function MySQL({ mysql }: { mysql: GroupReport['mysql'] }) {
+  return (
+    <section>
+      <h3>MySQL</h3>
+      {mysql ? (
+        <dl class="facts">
+          <Figure name="Range">{range(mysql.min_seq, mysql.max_seq)}</Figure>
+          <Figure name="Rows" testid="inspect-rows">
+            {exact(mysql.count)}
+          </Figure>
+        </dl>
+      ) : (
+        <p class="soft">Away: what it has is not known.</p>
+      )}
+    </section>
+  );
+}
+
+function Unwritten({ unwritten }: { unwritten: GroupReport['unwritten'] }) {
+  return (
+    <section>
+      <h3>Unwritten</h3>
+      {unwritten ? (
+        <dl class="facts" data-testid="inspect-unwritten">
+          <Figure name="Range">{range(unwritten.from, unwritten.to)}</Figure>
+          <Figure name="Messages">{exact(unwritten.count)}</Figure>
+        </dl>
+      ) : (
+        <p class="soft">Nothing: all that was accepted is in MySQL.</p>
+      )}
+    </section>
+  );
+}
+
+function Holes({ holes }: { holes: Hole[] }) {
+  return (
+    <section>
+      <h3>Holes</h3>
+      {holes.length === 0 ? (
+        <p class="soft">None: every seq has its message.</p>
+      ) : (
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Seqs</th>
+              <th scope="col" class="number">
+                How many
+              </th>
+              <th scope="col">Reason</th>
+            </tr>
+          </thead>
+          <tbody>
+            {holes.map((h) => (
+              <tr key={h.from} data-testid="inspect-hole">
+                <th scope="row" class="plain">
+                  {range(h.from, h.to)}
+                </th>
+                <td class="number">{exact(h.to - h.from + 1)}</td>
+                <td>{h.reason}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+      {holes.length > 0 && <p class="soft">{plural(holes.length, 'hole')}</p>}
+    </section>
+  );
+}

@@ -1,0 +1,193 @@
+import { useComputed, useSignal } from '@preact/signals';
+import type { Message } from 'hearth-chat';
+import { useEffect, useRef } from 'preact/hooks';
+import { says } from '../api';
+import { parts } from '../body';
+import { clock, dateTime, exact, plural, range } from '../format';
+import { type RoomLog, type Row, rows } from '../room-log';
+import { format } from '../route';
+import { Empty, Failure } from './panel';
+
+interface Props {
+  log: RoomLog;
+  persisted: number | undefined;
+  recall: (seq: number) => Promise<void>;
+}
+
+/** Stays at the newest message until somebody scrolls up to read; then tells how many came since. */
+export function Messages({ log, persisted, recall }: Props) {
+  const list = useRef<HTMLOListElement>(null);
+  const readTo = useSignal<number | null>(null);
+  const newest = log.messages.at(-1)?.seq ?? 0;
+  const unseen = readTo.value === null ? 0 : log.messages.filter((m) => m.seq > readTo.value!).length;
+
+  const toEnd = () => {
+    readTo.value = null;
+    list.current?.scrollTo({ top: list.current.scrollHeight });
+  };
+  const scrolled = () => {
+    const l = list.current!;
+    const atEnd = l.scrollHeight - l.scrollTop - l.clientHeight < 40;
+    if (atEnd) readTo.value = null;
+    else if (readTo.value === null) readTo.value = newest;
+  };
+  useEffect(() => {
+    if (readTo.value === null) toEnd();
+  }, [log]);
+
+  const all = rows(log);
+  return (
+    <div class="messages">
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so it must be reachable by keyboard */}
+      <ol ref={list} onScroll={scrolled} tabIndex={0} aria-label="Messages">
+        {all.length === 0 && (
+          <li>
+            <Empty>Nobody has written here yet.</Empty>
+          </li>
+        )}
+        {all.map((r) =>
+          r.kind === 'hole' ? (
+            <Missing key={`hole ${r.from}`} row={r} />
+          ) : (
+            <Line
+              key={r.message.seq}
+              message={r.message}
+              written={persisted === undefined || r.message.seq <= persisted}
+              recall={recall}
+            />
+          ),
+        )}
+      </ol>
+      {unseen > 0 && (
+        <button type="button" class="to-end" onClick={toEnd}>
+          {plural(unseen, 'new message')} ↓
+        </button>
+      )}
+    </div>
+  );
+}
+
+const reasons = {
+  lost: 'lost: these seqs were skipped and have no messages',
+  expired: 'expired: older than the retention',
+};
+
+function Missing({ row }: { row: Extract<Row, { kind: 'hole' }> }) {
+  const why = row.reason ? reasons[row.reason] : 'not explained by hearth';
+  return (
+    <li class={`hole ${row.reason ?? 'unexplained'}`} data-testid="hole" data-from={row.from} data-to={row.to}>
+      <span class="seq">{range(row.from, row.to)}</span> <span>{why}</span>
+    </li>
+  );
+}
+
+interface LineProps {
+  message: Message;
+  /** Its row is in MySQL. */
+  written: boolean;
+  recall: Props['recall'];
+}
+
+function Line({ message: m, written, recall }: LineProps) {
+  return (
+    <li class="message" data-testid="room-message" data-seq={m.seq} data-recalled={m.body ? undefined : true}>
+      <span class="seq" title={written ? 'in MySQL' : 'in Redis, not yet in MySQL'}>
+        {exact(m.seq)}
+        {!written && (
+          <>
+            <i class="unwritten" aria-hidden="true" />
+            <span class="hidden">not yet in MySQL</span>
+          </>
+        )}
+      </span>
+      <div class="said">
+        <p class="by">
+          <a href={format({ view: 'inspect', kind: 'user', id: m.from })}>{m.from}</a>
+          <time title={dateTime(m.time_ms)}>{clock(m.time_ms)}</time>
+          {m.reply_to !== undefined && <span>answers {exact(m.reply_to)}</span>}
+          {m.operator && <span>by {m.operator}</span>}
+        </p>
+        {m.body ? <Body message={m} /> : <p class="recalled">recalled by {m.recalled_by}</p>}
+      </div>
+      {m.body && <Recall seq={m.seq} recall={recall} />}
+    </li>
+  );
+}
+
+function Body({ message }: { message: Message }) {
+  const shown = useComputed(() => parts(message.body ?? []));
+  return (
+    <p class="body">
+      {shown.value.map((p, i) =>
+        p.label ? (
+          <span class="thing" key={i}>
+            {p.url ? (
+              <a href={p.url} target="_blank" rel="noreferrer noopener">
+                {p.label}
+              </a>
+            ) : (
+              p.label
+            )}{' '}
+            {p.text}
+          </span>
+        ) : (
+          <span key={i}>{p.text}</span>
+        ),
+      )}
+    </p>
+  );
+}
+
+/** The button that was pressed has become another. */
+function focus(button: HTMLButtonElement | null) {
+  button?.focus();
+}
+
+/** In two steps: it cannot be taken back. */
+function Recall({ seq, recall }: { seq: number; recall: Props['recall'] }) {
+  const step = useSignal<'idle' | 'asking' | 'busy'>('idle');
+  const failure = useSignal('');
+
+  async function go() {
+    step.value = 'busy';
+    try {
+      await recall(seq);
+    } catch (e) {
+      failure.value = says(e);
+      step.value = 'idle';
+    }
+  }
+
+  return (
+    <div class="recall" data-step={step.value}>
+      {step.value === 'idle' ? (
+        <button
+          type="button"
+          class="quiet"
+          onClick={() => (step.value = 'asking')}
+          aria-label={`Recall message ${seq}`}
+          data-testid="recall"
+        >
+          Recall
+        </button>
+      ) : (
+        <>
+          <button
+            type="button"
+            class="danger"
+            ref={focus}
+            disabled={step.value === 'busy'}
+            onClick={go}
+            data-testid="recall-yes"
+          >
+            Recall for everybody
+          </button>
+          <button type="button" class="quiet" onClick={() => (step.value = 'idle')}>
+            Keep
+          </button>
+        </>
+      )}
+      {failure.value && <Failure>{failure.value}</Failure>}
+    </div>
+  );
+}

@@ -1,0 +1,67 @@
+// The strip on top: five numbers that tell whether all is well.
+
+import type { ComponentChildren } from 'preact';
+import { count, latency, plural, rate, unknown } from '../format';
+import { trail } from '../history';
+import { old, overview, samples } from '../state';
+import type { Totals as Numbers } from '../types';
+import { SparkLine } from './spark-line';
+
+export function Totals() {
+  const t = overview.value?.totals ?? {};
+  const mysqlAway = overview.value?.stores.mysql.ok === false;
+  return (
+    <dl class="totals" aria-label="Totals of all instances" data-old={old.value}>
+      <Tile id="messages" of="messages_per_s" name="Messages" value={rate(t.messages_per_s)} unit="/s">
+        {t.users === undefined ? '' : `${plural(t.users, 'user')} online`}
+      </Tile>
+      <Tile id="deliveries" of="deliveries_per_s" name="Deliveries" value={rate(t.deliveries_per_s)} unit="/s">
+        {perMessage(t)}
+      </Tile>
+      <Tile id="connections" of="connections" name="Connections" value={count(t.connections)}>
+        {overview.value ? `on ${plural(overview.value.instances.length, 'instance')}` : ''}
+      </Tile>
+      <Tile id="backlog" of="backlog" name="Backlog" value={count(t.backlog)} bad={mysqlAway}>
+        {mysqlAway ? 'MySQL away' : t.lag_ms === undefined ? 'not yet in MySQL' : `lag ${latency(t.lag_ms)}`}
+      </Tile>
+      <Tile id="p99" of="p99_ms" name="p99" {...split(latency(t.p99_ms))}>
+        send to answer
+      </Tile>
+    </dl>
+  );
+}
+
+interface TileProps {
+  id: string;
+  of: keyof Numbers;
+  name: string;
+  value: string;
+  unit?: string;
+  bad?: boolean;
+  children: ComponentChildren;
+}
+
+/** data-value has the plain number, for tests and scripts. */
+function Tile({ id, of, name, value, unit, bad, children }: TileProps) {
+  return (
+    <div class="tile" data-bad={bad}>
+      <dt>{name}</dt>
+      <dd data-testid={`totals-${id}`} data-value={overview.value?.totals[of]}>
+        {value}
+        {unit && value !== unknown && <span class="unit">{unit}</span>}
+      </dd>
+      <dd class="soft">{children}</dd>
+      <SparkLine values={trail(samples.value, of)} over={120} />
+    </div>
+  );
+}
+
+function perMessage({ messages_per_s: sent, deliveries_per_s: delivered }: Numbers): string {
+  return sent && delivered !== undefined ? `${rate(delivered / sent)} a message` : '';
+}
+
+/** "14 ms" as number and unit. */
+function split(text: string): { value: string; unit?: string } {
+  const at = text.lastIndexOf(' ');
+  return at < 0 ? { value: text } : { value: text.slice(0, at), unit: text.slice(at) };
+}

@@ -1,0 +1,45 @@
+// How the way to MySQL stands, in words: what an operator must know at three at night.
+
+import { duration, plural, rate } from './format';
+import type { Overview } from './types';
+
+export interface Standing {
+  level: 'good' | 'warn' | 'bad' | 'unknown';
+  title: string;
+  text: string;
+}
+
+const lateMS = 5000;
+
+export function standing(o: Overview, now: number): Standing {
+  const { backlog, lag_ms: lag, rows_per_s: rows } = o.totals;
+  const { mysql, redis } = o.stores;
+  if (!redis.ok) {
+    return { level: 'bad', title: 'Redis away', text: 'What waits there is counted again when it is back.' };
+  }
+  if (!mysql.ok) {
+    const since = mysql.since_ms === undefined ? '' : ` for ${duration(now - mysql.since_ms)}`;
+    const waits =
+      backlog === undefined ? 'messages wait' : `${plural(backlog, 'message')} ${backlog === 1 ? 'waits' : 'wait'}`;
+    return {
+      level: 'warn',
+      title: `MySQL away${since}`,
+      text: `${waits} in Redis; nothing is lost; sending goes on.`,
+    };
+  }
+  if (backlog === undefined)
+    return { level: 'unknown', title: 'Not known yet', text: 'No instance has told its backlog.' };
+  if (lag !== undefined && lag > lateMS) {
+    const left = rows ? `, about ${duration((backlog / rows) * 1000)} at ${rate(rows)} rows/s` : '';
+    return {
+      level: 'warn',
+      title: `MySQL is ${duration(lag)} behind`,
+      text: `${plural(backlog, 'message')} still to be written${left}. Nothing is lost.`,
+    };
+  }
+  return {
+    level: 'good',
+    title: 'MySQL keeps up',
+    text: backlog === 0 ? 'Every message accepted is in MySQL.' : `${plural(backlog, 'message')} on the way.`,
+  };
+}
