@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// APIKey is one line of auth.api_keys.
+// APIKey is one line of auth.api_keys, or of console.keys.
 type APIKey struct {
-	ID     string // stands as operator in what the app server sends
+	ID     string // stands as operator in what is sent with it
 	SHA256 [sha256.Size]byte
 }
 
 var errAPIKey = errors.New("must be <id>:<SHA-256 of the key, 64 hex digits>, as `hearth keys new` prints it")
 
-// ParseAPIKey reads a line of auth.api_keys. The error does not repeat the line.
+// ParseAPIKey reads such a line. The error does not repeat the line.
 func ParseAPIKey(line string) (APIKey, error) {
 	id, sum, ok := strings.Cut(line, ":")
 	if !ok || !validID(id) || len(sum) != 2*sha256.Size {
@@ -30,9 +30,14 @@ func ParseAPIKey(line string) (APIKey, error) {
 }
 
 // Keys is api_keys, read. It fails only for a configuration that Load has not checked.
-func (a Auth) Keys() ([]APIKey, error) {
-	keys := make([]APIKey, 0, len(a.APIKeys))
-	for _, line := range a.APIKeys {
+func (a Auth) Keys() ([]APIKey, error) { return parseAPIKeys(a.APIKeys) }
+
+// ReadKeys is keys, read. It fails only for a configuration that Load has not checked.
+func (c Console) ReadKeys() ([]APIKey, error) { return parseAPIKeys(c.Keys) }
+
+func parseAPIKeys(lines []string) ([]APIKey, error) {
+	keys := make([]APIKey, 0, len(lines))
+	for _, line := range lines {
 		key, err := ParseAPIKey(line)
 		if err != nil {
 			return nil, err

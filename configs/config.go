@@ -38,6 +38,8 @@ type Config struct {
 	WS WS `yaml:"ws" envPrefix:"ws_"`
 	// Webhooks: what the app's back end is told of, and asked, by signed HTTP requests (Standard Webhooks).
 	Webhooks Webhooks `yaml:"webhooks" envPrefix:"webhooks_"`
+	// The console at /console, for operators.
+	Console Console `yaml:"console" envPrefix:"console_"`
 	// Leaving: what happens between SIGTERM and the exit.
 	Drain Drain `yaml:"drain" envPrefix:"drain_"`
 	// The log, on standard error.
@@ -293,6 +295,14 @@ type Webhooks struct {
 	BeforeSendFailure string `yaml:"before_send_failure" validate:"oneof=open closed"`
 	// Messages that an instance asks about at once. More wait for their turn.
 	BeforeSendConcurrency int `yaml:"before_send_concurrency" validate:"min=1,max=10000"`
+}
+
+// Console is the page for operators, and who may look.
+type Console struct {
+	// Keys of those who may: <id>:<SHA-256 of the key, 64 hex digits>, a line each, as `hearth keys new` prints it. They see
+	// every group, write as system and recall; what they change is logged with the id. The console is served on
+	// http.internal_addr, or on http.addr when that is empty. The same keys on every instance. Empty: no console.
+	Keys []string `yaml:"keys" validate:"dive,apikey"`
 }
 
 // Drain is the way out.

@@ -57,7 +57,7 @@ func (l *loader) readEnviron(environ []string) {
 }
 
 // ofClients are variables of the commands that talk to a server: no keys, and no mistakes.
-var ofClients = []string{"HEARTH_URL", "HEARTH_TOKEN", "HEARTH_API_KEY"}
+var ofClients = []string{"HEARTH_URL", "HEARTH_TOKEN", "HEARTH_API_KEY", "HEARTH_CONSOLE_URL", "HEARTH_CONSOLE_KEY"}
 
 // hearthVars picks the HEARTH_… variables; of repeated ones the last counts, as in a shell.
 func hearthVars(environ []string) map[string]string {

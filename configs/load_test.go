@@ -130,7 +130,7 @@ hearth.yaml:6:7: redis.db: must be a whole number
 hearth.yaml:8:13: persist.interval: "5" is not a duration: write a number with its unit, such as 250ms, 10s or 5m
      8 |   interval: 5
        |             ^
-hearth.yaml:9:1: colour: unknown section; there are node, http, auth, redis, mysql, persist, seq, heat, retention, rooms, direct, session, limits, uploads, moderation, ws, webhooks, drain, log
+hearth.yaml:9:1: colour: unknown section; there are node, http, auth, redis, mysql, persist, seq, heat, retention, rooms, direct, session, limits, uploads, moderation, ws, webhooks, console, drain, log
      9 | colour: …
        | ^
 hearth.yaml:11:10: log.level: must be trace, debug, info, warn or error
@@ -168,6 +168,8 @@ func TestLoadRefuses(t *testing.T) {
 		"a name that is no id":                 {env: []string{"HEARTH_NODE_NAME=a b"}, want: "node.name: must be an id"},
 		"an API key in clear":                  {env: []string{"HEARTH_AUTH_API_KEYS=shop:hunter2"}, want: "auth.api_keys[0]: must be <id>:<SHA-256"},
 		"an API key without id":                {env: []string{"HEARTH_AUTH_API_KEYS=:" + hash}, want: "auth.api_keys[0]: must be <id>:<SHA-256"},
+		"a console key in clear":               {env: []string{"HEARTH_CONSOLE_KEYS=ops:hunter2"}, want: "console.keys[0]: must be <id>:<SHA-256"},
+		"a console key id twice":               {env: []string{"HEARTH_CONSOLE_KEYS=a:" + hash + ",a:" + hash}, want: `console.keys[1]: has the id "a" of console.keys[0]`},
 		"an API key id twice":                  {env: []string{"HEARTH_AUTH_API_KEYS=a:" + hash + ",a:" + hash}, want: `auth.api_keys[1]: has the id "a" of auth.api_keys[0]`},
 		"a DSN without a database":             {env: []string{"HEARTH_MYSQL_DSN=u:p@tcp(h:3306)/"}, want: "mysql.dsn: must be user:password@tcp(host:3306)/database"},
 		"sentinels without a master":           {env: []string{"HEARTH_REDIS_MODE=sentinel"}, want: "redis.sentinel_master: is required with mode sentinel"},

@@ -186,22 +186,23 @@ func (c Config) betweenKeys() []breach {
 			list = append(list, breach{rule.key, rule.message})
 		}
 	}
-	return append(list, c.Auth.repeatedKeys()...)
+	list = append(list, repeatedKeys("auth.api_keys", c.Auth.APIKeys)...)
+	return append(list, repeatedKeys("console.keys", c.Console.Keys)...)
 }
 
-// repeatedKeys finds ids that name two API keys: what one of them did could not be told from the other.
-func (a Auth) repeatedKeys() []breach {
+// repeatedKeys finds ids that name two keys: what one of them did could not be told from the other.
+func repeatedKeys(path string, lines []string) []breach {
 	var list []breach
 	first := make(map[string]int)
-	for i, line := range a.APIKeys {
+	for i, line := range lines {
 		key, err := ParseAPIKey(line)
 		if err != nil {
 			continue // has its own breach
 		}
 		if j, ok := first[key.ID]; ok {
 			list = append(list, breach{
-				fmt.Sprintf("auth.api_keys[%d]", i),
-				fmt.Sprintf("has the id %q of auth.api_keys[%d]; to change a key, add one with another id", key.ID, j),
+				fmt.Sprintf("%s[%d]", path, i),
+				fmt.Sprintf("has the id %q of %s[%d]; to change a key, add one with another id", key.ID, path, j),
 			})
 			continue
 		}

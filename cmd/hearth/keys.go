@@ -12,12 +12,12 @@ import (
 
 // KeysCmd is `hearth keys`.
 type KeysCmd struct {
-	New KeysNewCmd `cmd:"" help:"Print a fresh API key, and the line for auth.api_keys."`
+	New KeysNewCmd `cmd:"" help:"Print a fresh key, and the line for auth.api_keys or console.keys."`
 }
 
 // KeysNewCmd is `hearth keys new`.
 type KeysNewCmd struct {
-	ID string `help:"Id of the key, told as operator of what the app server sends. Default: made up."`
+	ID string `help:"Id of the key, told as operator of what is sent with it. Default: made up."`
 }
 
 // Run prints the key, which is kept nowhere, and its hashed line.
@@ -32,7 +32,7 @@ func (c *KeysNewCmd) Run(p *Process) error {
 	key := "hk_" + base64.RawURLEncoding.EncodeToString(randomBytes(32))
 	sum := sha256.Sum256([]byte(key))
 	fmt.Fprintf(p.Stdout, "key    %s\nline   %s:%s\n", key, id, hex.EncodeToString(sum[:]))
-	fmt.Fprintln(p.Stderr, "The app server sends the key (Authorization: Bearer …); it is not shown again. The line goes to auth.api_keys.")
+	fmt.Fprintln(p.Stderr, "The app server sends the key (Authorization: Bearer …); it is not shown again. The line goes to auth.api_keys, or for the console to console.keys.")
 	return nil
 }
 
