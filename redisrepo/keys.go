@@ -75,6 +75,10 @@ func atKey(p int, instance string) string { return partitionKey(p, "at:"+instanc
 func instanceKey(id string) string { return "hearth:instance:" + id }
 func instancesKey() string         { return "hearth:instances" }
 
+// statusKey has what an instance says of itself, statusesKey the instances that do.
+func statusKey(id string) string { return "hearth:status:" + id }
+func statusesKey() string        { return "hearth:statuses" }
+
 func roomKey() string { return "hearth:room" }
 
 func hotKey(typ string) string             { return "hearth:hot:" + typ }

@@ -64,6 +64,22 @@ func (h *Health) Leave() {
 	h.draining.Set(1)
 }
 
+// IsLeaving tells whether Leave was called.
+func (h *Health) IsLeaving() bool { return h.leaving.Load() }
+
+// IsReady tells whether /readyz says so.
+func (h *Health) IsReady() bool { return h.view(time.Now()).Ready }
+
+// CheckNow is what a check was last: met or not, when it was met (zero: never), and what is to be said about it.
+func (h *Health) CheckNow(name string) (ok bool, met time.Time, detail string) {
+	now := time.Now()
+	v, known := h.view(now).Checks[name]
+	if known && v.AgeMS >= 0 {
+		met = now.Add(-time.Duration(v.AgeMS) * time.Millisecond)
+	}
+	return v.OK, met, v.Detail
+}
+
 // Run tests until ctx is done.
 func (h *Health) Run(ctx context.Context) error {
 	tick := time.NewTicker(checkInterval)

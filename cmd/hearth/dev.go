@@ -31,7 +31,7 @@ func (c *DevCmd) Run(ctx context.Context, p *Process) error {
 	}
 	started := time.Now()
 	dev, err := app.StartDev(ctx, app.DevConfig{
-		Addr: c.Addr, Instances: c.Instances, Bots: c.Bots, Dir: devData, Fresh: c.Fresh, Redis: c.Redis, MySQL: c.MySQL,
+		Addr: c.Addr, Instances: c.Instances, Bots: c.Bots, Dir: devData, Fresh: c.Fresh, Redis: c.Redis, MySQL: c.MySQL, Version: Version(),
 		Log: app.NewLogger(configs.Log{Level: "warn", Format: "console"}, p.Stderr),
 	})
 	if err != nil {
@@ -59,6 +59,7 @@ func (c *DevCmd) checkAddr() error {
 
 func (c *DevCmd) greet(p *Process, dev *app.Dev, took time.Duration) {
 	fmt.Fprintf(p.Stdout, "\n  demo       %s/demo\n", dev.URLs[0])
+	fmt.Fprintf(p.Stdout, "  console    %s/console   admin key %s\n", dev.URLs[0], dev.Admin)
 	for i, url := range dev.URLs {
 		fmt.Fprintf(p.Stdout, "  instance %d %s\n", i+1, url)
 	}

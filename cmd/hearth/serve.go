@@ -21,5 +21,5 @@ func (c *ServeCmd) Run(ctx context.Context, p *Process) error {
 	if c.Migrate != "" {
 		cfg.MySQL.Migrate = c.Migrate
 	}
-	return app.Serve(ctx, cfg, app.NewLogger(cfg.Log, p.Stderr))
+	return app.Serve(ctx, cfg, Version(), app.NewLogger(cfg.Log, p.Stderr))
 }

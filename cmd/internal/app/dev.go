@@ -32,6 +32,7 @@ type DevConfig struct {
 	Fresh     bool   // forget what is there
 	Redis     string // address of a real one; "" for the embedded one
 	MySQL     string // DSN of a real one; "" for SQLite
+	Version   string // of hearth
 	Log       zerolog.Logger
 }
 
@@ -39,6 +40,7 @@ type DevConfig struct {
 type Dev struct {
 	URLs   []string // of the instances
 	APIKey string
+	Admin  string                        // key of the console
 	Token  string                        // of a user for the terminal, good for a day
 	stops  []func(context.Context) error // in the order in which they have to be called
 }
@@ -54,11 +56,10 @@ func StartDev(ctx context.Context, c DevConfig) (d *Dev, err error) {
 			d = nil
 		}
 	}()
-	cfg, key, err := devConfig(c)
+	cfg, err := d.config(c)
 	if err != nil {
 		return d, err
 	}
-	d.APIKey = key
 	if d.Token, _, err = signUser(cfg, "terminal", "Terminal"); err != nil {
 		return d, err
 	}
@@ -84,7 +85,7 @@ func StartDev(ctx context.Context, c DevConfig) (d *Dev, err error) {
 	cfg.HTTP.AllowedOrigins = d.URLs
 	for n, ln := range listeners {
 		cfg.Node.Name = "dev-" + strconv.Itoa(n+1)
-		if err := d.startInstance(ctx, cfg, identity, sql, files, ln, c.Log); err != nil {
+		if err := d.startInstance(ctx, cfg, c, identity, sql, files, ln); err != nil {
 			return d, errors.Join(err, closeAll(listeners[n:]))
 		}
 	}
@@ -102,20 +103,21 @@ func (d *Dev) Stop(ctx context.Context) (err error) {
 	return err
 }
 
-// devConfig is the default configuration with fresh secrets. Embedded Redis is slower than the default rates are
+// config is the default configuration with fresh secrets. Embedded Redis is slower than the default rates are
 // meant for, but the rates stay: what is tried here is what is served.
-func devConfig(c DevConfig) (cfg configs.Config, apiKey string, err error) {
+func (d *Dev) config(c DevConfig) (cfg configs.Config, err error) {
 	if c.Instances < 1 || c.Instances > 9 {
-		return cfg, "", fmt.Errorf("instances: must be from 1 to 9")
+		return cfg, fmt.Errorf("instances: must be from 1 to 9")
 	}
 	cfg = configs.Default()
 	cfg.HTTP.InternalAddr = ""
 	cfg.Rooms.AutoCreate = true
 	cfg.Auth.AllowQueryToken = true
 	cfg.Auth.JWTHMACSecret = configs.Secret(randomHex(32))
-	apiKey = randomHex(16)
-	cfg.Auth.APIKeys = []string{"dev:" + sha256Hex(apiKey)}
-	return cfg, apiKey, nil
+	d.APIKey, d.Admin = randomHex(16), randomHex(8)
+	cfg.Auth.APIKeys = []string{"dev:" + sha256Hex(d.APIKey)}
+	cfg.Console.Keys = []string{"dev:" + sha256Hex(d.Admin)}
+	return cfg, nil
 }
 
 func randomHex(n int) string {
@@ -221,13 +223,15 @@ func closeAll(listeners []net.Listener) (err error) {
 	return err
 }
 
-func (d *Dev) startInstance(ctx context.Context, cfg configs.Config, identity string, sql *mysqlrepo.DB, files *blob.Bucket, ln net.Listener, log zerolog.Logger) error {
+func (d *Dev) startInstance(
+	ctx context.Context, cfg configs.Config, c DevConfig, identity string, sql *mysqlrepo.DB, files *blob.Bucket, ln net.Listener,
+) error {
 	redis, err := redisrepo.Open(redisConfig(cfg, identity))
 	if err != nil {
 		return err
 	}
 	d.stops = append(d.stops, func(context.Context) error { return redis.Close() })
-	instance, err := NewInstance(cfg, redis, sql, files, log)
+	instance, err := NewInstance(cfg, c.Version, redis, sql, files, c.Log)
 	if err != nil {
 		return err
 	}
@@ -244,7 +248,8 @@ func (d *Dev) startInstance(ctx context.Context, cfg configs.Config, identity st
 	router.Handle("/demo", page)
 	router.Handle("/demo/*", page)
 	router.Get("/", http.RedirectHandler("/demo", http.StatusFound).ServeHTTP)
-	l := newListener(ln, onlyHost(ln.Addr().String(), router), log)
+	l := newListener(ln, onlyHost(ln.Addr().String(), router), c.Log)
+	instance.endStreams(l)
 	l.serve()
 	d.stops = append(d.stops, l.shutdown)
 	return nil

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
@@ -31,6 +32,7 @@ import (
 	"hearth/redisrepo"
 	"hearth/transport"
 	"hearth/transport/auth"
+	"hearth/transport/console"
 	"hearth/transport/httpapi"
 	"hearth/transport/moderation"
 	"hearth/transport/webhook"
@@ -69,11 +71,15 @@ type Instance struct {
 	journal    *jobs.Journal
 	heat       *jobs.Heat
 	words      *moderation.Words // nil: there is no list
+	status     *jobs.Status
+	console    *console.Console // nil: nobody has a key
 }
 
 // NewInstance wires an instance; it starts nothing and asks nobody. redis has to be the instance's own, sql may be
 // shared, and so may the bucket of uploads, which may be nil.
-func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, files *blob.Bucket, log zerolog.Logger) (*Instance, error) {
+func NewInstance(
+	cfg configs.Config, version string, redis *redisrepo.Store, sql *mysqlrepo.DB, files *blob.Bucket, log zerolog.Logger,
+) (*Instance, error) {
 	if cfg.Node.Name == "" { // leases and announcements of unnamed instances would be taken for each other's
 		return nil, errors.New("an instance needs a name")
 	}
@@ -171,16 +177,28 @@ func NewInstance(cfg configs.Config, redis *redisrepo.Store, sql *mysqlrepo.DB, 
 	if err != nil {
 		return nil, err
 	}
+	health := transport.NewHealth(reg,
+		transport.Check{Name: "redis", Test: redis.Ping},
+		transport.Check{Name: "memory", Test: redis.CheckRoom, Degrades: true},
+		transport.Check{Name: "fanout", Test: subscriber.Check, AtOnce: true},
+		transport.Check{Name: "mysql", Test: sql.Ping, Degrades: true},
+	)
+	status := jobs.NewStatus(redis, reg, health, life, domain.InstanceStatus{
+		Name: cfg.Node.Name, Version: version, StartedMS: time.Now().UnixMilli(),
+	}, log)
+	operators, err := newConsole(cfg, version, console.Config{
+		Fleet: redis, Own: status.Own, Health: health, Ranking: ranking, Limits: limits, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
 	return &Instance{
 		cfg: cfg, log: log, registry: reg, redis: redis, sql: sql, gens: gens, clock: clock, appender: appender,
 		subscriber: subscriber, sends: sends, gate: gate, server: server, api: api, leases: leases,
-		limit: transport.AddressLimit(cfg.Limits.AddressRate, cfg.HTTP.TrustedProxies, reg),
-		health: transport.NewHealth(reg,
-			transport.Check{Name: "redis", Test: redis.Ping},
-			transport.Check{Name: "memory", Test: redis.CheckRoom, Degrades: true},
-			transport.Check{Name: "fanout", Test: subscriber.Check, AtOnce: true},
-			transport.Check{Name: "mysql", Test: sql.Ping, Degrades: true},
-		),
+		limit:     transport.AddressLimit(cfg.Limits.AddressRate, cfg.HTTP.TrustedProxies, reg),
+		health:    health,
+		status:    status,
+		console:   operators,
 		persist:   jobs.NewPersist(writer, leases, gens, cfg.Persist.Interval.D(), log),
 		readMarks: jobs.NewReadMarks(redis, sql, leases, gens, log),
 		watch:     watch,
@@ -249,6 +267,7 @@ func (i *Instance) Public() chi.Router {
 	limited.Method(http.MethodGet, "/v1/ws", i.server)
 	if i.cfg.HTTP.InternalAddr == "" {
 		r.Handle("/metrics", promhttp.HandlerFor(i.registry, promhttp.HandlerOpts{}))
+		i.mountConsole(r)
 	}
 	r.NotFound(i.limit(outermost(i.api)).ServeHTTP)
 	r.MethodNotAllowed(getOnly)
@@ -269,12 +288,13 @@ func getOnly(w http.ResponseWriter, _ *http.Request) {
 	httpapi.WriteMethodNotAllowed(w)
 }
 
-// Internal is for operators: metrics, pprof, healthz, readyz.
+// Internal is for operators: metrics, console, pprof, healthz, readyz.
 func (i *Instance) Internal() http.Handler {
 	r := chi.NewRouter()
 	r.Get("/healthz", i.health.Alive)
 	r.Get("/readyz", i.health.Ready)
 	r.Handle("/metrics", promhttp.HandlerFor(i.registry, promhttp.HandlerOpts{}))
+	i.mountConsole(r)
 	mountPprof(r)
 	return r
 }

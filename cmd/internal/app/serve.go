@@ -17,7 +17,7 @@ import (
 const startTimeout = 30 * time.Second
 
 // Serve runs one instance on real Redis and MySQL until ctx is done and it has left in order.
-func Serve(ctx context.Context, cfg configs.Config, log zerolog.Logger) (err error) {
+func Serve(ctx context.Context, cfg configs.Config, version string, log zerolog.Logger) (err error) {
 	if cfg.Node.Name == "" {
 		cfg.Node.Name = configs.NewNodeName()
 	}
@@ -38,7 +38,7 @@ func Serve(ctx context.Context, cfg configs.Config, log zerolog.Logger) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, closeUploads(files)) }()
-	instance, err := NewInstance(cfg, redis, sql, files, log)
+	instance, err := NewInstance(cfg, version, redis, sql, files, log)
 	if err != nil {
 		return err
 	}
@@ -54,6 +54,7 @@ func Serve(ctx context.Context, cfg configs.Config, log zerolog.Logger) (err err
 		}
 		listeners = append(listeners, internal)
 	}
+	instance.endStreams(listeners[len(listeners)-1])
 	stop, err := instance.Start(starting)
 	if err != nil {
 		return err

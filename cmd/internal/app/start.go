@@ -40,7 +40,7 @@ func (i *Instance) Start(ctx context.Context) (stop func(ctx context.Context) er
 	if err := i.announce.Begin(ctx); err != nil {
 		return nil, err
 	}
-	watches := startTasks(ctx, i.clock.Run, i.health.Run)
+	watches := startTasks(ctx, i.clock.Run, i.health.Run, i.status.Run)
 	generations := startTasks(ctx, i.watch.Run, i.journal.Run)
 	leases := startTasks(ctx, i.leases.Run)
 	leased := startTasks(ctx, i.persist.Run, i.readMarks.Run, i.retention.Run, i.changes.Run, i.dismissed.Run, i.heat.Run, i.tellHooks)

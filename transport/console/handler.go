@@ -1,0 +1,192 @@
+package console
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"mime"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	strictjson "github.com/go-json-experiment/json"
+	"github.com/rs/zerolog"
+
+	"hearth/domain"
+	"hearth/transport/httpapi"
+	"hearth/transport/pages"
+	"hearth/transport/wire"
+)
+
+const (
+	maxRequestBytes = 64 << 10
+	readTimeout     = 3 * time.Second // of the stores, for one answer
+)
+
+// Fleet is what the instances tell of themselves.
+type Fleet interface {
+	// Fleet is what the living ones said last, by name.
+	Fleet(ctx context.Context) ([]domain.InstanceStatus, error)
+}
+
+// Ranking lists groups by heat.
+type Ranking interface {
+	Page(ctx context.Context, actor domain.Actor, q domain.HotQuery) (*domain.HotPage, error)
+}
+
+// Health is what an instance knows of the stores it stands on.
+type Health interface {
+	// CheckNow is what a check was last: met or not, when it was met (zero: never), and what is to be said about it.
+	CheckNow(name string) (ok bool, met time.Time, detail string)
+}
+
+// Config is what the console stands on.
+type Config struct {
+	// Keys are those of the admins: id → SHA-256 of the key.
+	Keys map[string][sha256.Size]byte
+	// Secret signs sessions; the same on every instance.
+	Secret            []byte
+	Instance, Version string
+	Settings          []byte // the configuration as it may be shown
+	HeatWindow        time.Duration
+	Limits            wire.Limits
+
+	Fleet   Fleet
+	Own     func() domain.InstanceStatus // of this instance, whether Redis is there or not
+	Health  Health
+	Ranking Ranking
+	Log     zerolog.Logger
+}
+
+// Console answers /console and everything below it.
+type Console struct {
+	Config
+	keys    *keyring
+	board   *board
+	streams chan struct{} // holds a token for each
+	closed  chan struct{}
+	closing sync.Once
+	handler http.Handler
+}
+
+// New makes the console; it starts nothing. It expects whole paths.
+func New(cfg Config) *Console {
+	c := &Console{
+		Config: cfg, keys: newKeyring(cfg.Keys, cfg.Secret),
+		streams: make(chan struct{}, maxStreams), closed: make(chan struct{}),
+	}
+	c.board = newBoard(c.look)
+	own := http.NewCrossOriginProtection()
+	own.SetDenyHandler(c.answer(func(http.ResponseWriter, *http.Request) error {
+		return domain.Errorf(domain.CodeForbidden, "another site's page asked for this")
+	}))
+	c.handler = secured(own.Handler(c.routes()))
+	return c
+}
+
+// Close ends the streams; requests under way are the HTTP server's to wait for.
+func (c *Console) Close() { c.closing.Do(func() { close(c.closed) }) }
+
+func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.ServeHTTP(w, r) }
+
+func (c *Console) routes() http.Handler {
+	mux := http.NewServeMux()
+	for name, file := range pages.Files("console") {
+		mux.Handle("GET /console/"+name, file)
+		if name == "index.html" {
+			mux.Handle("GET /console", file)
+			mux.Handle("GET /console/{$}", file)
+		}
+	}
+	mux.Handle("POST /console/api/login", c.answer(c.login))
+	mux.Handle("POST /console/api/logout", c.answer(c.logout))
+	for pattern, h := range map[string]authorized{
+		"GET /console/api/session":  c.session,
+		"GET /console/api/overview": c.overview,
+		"GET /console/api/events":   c.events,
+	} {
+		mux.Handle(pattern, c.authorize(h))
+	}
+	mux.Handle("/console/", c.answer(func(http.ResponseWriter, *http.Request) error {
+		return domain.Errorf(domain.CodeNotFound, "there is no such page or route")
+	}))
+	return mux
+}
+
+// authorized is a handler of somebody who may. It returns its error before it has written anything.
+type authorized func(w http.ResponseWriter, r *http.Request, s session) error
+
+func (c *Console) authorize(h authorized) http.Handler {
+	return c.answer(func(w http.ResponseWriter, r *http.Request) error {
+		s, err := c.keys.authenticate(r)
+		if err != nil {
+			return err
+		}
+		return h(w, r, s)
+	})
+}
+
+// answer writes the error that a handler returns, and logs what its client is not told.
+func (c *Console) answer(h func(http.ResponseWriter, *http.Request) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		err := h(w, r)
+		if err == nil {
+			return
+		}
+		if e := domain.AsError(err); r.Context().Err() == nil && (e.Code == domain.CodeInternal || e.Code == domain.CodeUnavailable) {
+			c.Log.Warn().Err(err).Str("path", r.Pattern).Msg("console request failed")
+		}
+		httpapi.WriteError(w, err)
+	})
+}
+
+// audit begins the line that tells who has done something.
+func (c *Console) audit(s session) *zerolog.Event { return c.Log.Info().Str("key", s.key) }
+
+// securityHeaders let the page load its own files only, and talk to this server only.
+var securityHeaders = map[string]string{
+	"Content-Security-Policy":      "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
+	"X-Content-Type-Options":       "nosniff",
+	"X-Frame-Options":              "DENY",
+	"Referrer-Policy":              "no-referrer",
+	"Cross-Origin-Opener-Policy":   "same-origin",
+	"Cross-Origin-Resource-Policy": "same-origin",
+}
+
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for name, value := range securityHeaders {
+			w.Header().Set(name, value)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func writeJSON(w http.ResponseWriter, v any) error {
+	w.Header().Set("Content-Type", "application/json")
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(v) // the client may be gone
+	return nil
+}
+
+// readJSON takes one JSON object with known fields, each once. A form of another site can post text/plain and the like, but
+// JSON only after asking.
+func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
+	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != "application/json" || !slices.Contains([]string{"", "utf-8", "UTF-8"}, params["charset"]) {
+		return domain.BadField("Content-Type", "must be application/json")
+	}
+	err = strictjson.UnmarshalRead(http.MaxBytesReader(w, r.Body, maxRequestBytes), into, strictjson.RejectUnknownMembers(true))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return domain.Errorf(domain.CodeTooLarge, "the body may have %d bytes at most", maxRequestBytes)
+	case err != nil:
+		return domain.Errorf(domain.CodeBadRequest, "the body must be one JSON object with the fields of this route, each once")
+	}
+	return nil
+}

@@ -1,0 +1,130 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"time"
+
+	"hearth/domain"
+)
+
+const (
+	lookInterval = time.Second
+	hotRooms     = 20
+)
+
+// overviewView is the answer to overview. What is not known is left out.
+type overviewView struct {
+	TimeMS    int64                   `json:"time_ms"`
+	Instance  string                  `json:"instance"`
+	Totals    domain.FleetTotals      `json:"totals"`
+	Stores    map[string]storeView    `json:"stores"`
+	Instances []domain.InstanceStatus `json:"instances"`
+	Hot       *hotView                `json:"hot,omitempty"`
+}
+
+type storeView struct {
+	OK      bool   `json:"ok"`
+	SinceMS int64  `json:"since_ms,omitempty"` // when it was last well; left out when that was never
+	Hint    string `json:"hint,omitempty"`
+}
+
+type hotView struct {
+	Snapshot string            `json:"snapshot"`
+	TimeMS   int64             `json:"time_ms"`
+	WindowMS int64             `json:"window_ms"`
+	Groups   []domain.HotEntry `json:"groups"`
+}
+
+// board holds the overview that all who watch are shown: it is made when somebody asks and the last one is a second old,
+// so nobody looks when nobody asks.
+type board struct {
+	look func(ctx context.Context) []byte
+	turn chan struct{} // holds a token while nobody looks; guards what follows
+	last []byte
+	at   time.Time
+}
+
+func newBoard(look func(context.Context) []byte) *board {
+	b := &board{look: look, turn: make(chan struct{}, 1)}
+	b.turn <- struct{}{}
+	return b
+}
+
+// get is the overview as JSON; nil when ctx ends before it is there.
+func (b *board) get(ctx context.Context) []byte {
+	select {
+	case <-b.turn:
+	case <-ctx.Done():
+		return nil
+	}
+	defer func() { b.turn <- struct{}{} }()
+	if b.last != nil && time.Since(b.at) < lookInterval*9/10 { // tickers come a little early, too
+		return b.last
+	}
+	looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout) // it is for the others as well
+	defer cancel()
+	b.last = b.look(looking)
+	b.at = time.Now()
+	return b.last
+}
+
+// look makes the overview. What a store does not tell is missing in it; it has no error.
+func (c *Console) look(ctx context.Context) []byte {
+	now := time.Now()
+	v := overviewView{
+		TimeMS: now.UnixMilli(), Instance: c.Instance,
+		Stores: map[string]storeView{"redis": c.store("redis"), "mysql": c.store("mysql")},
+	}
+	fleet, err := c.Fleet.Fleet(ctx)
+	if err != nil && v.Stores["redis"].OK { // the check has not seen it yet
+		v.Stores["redis"] = storeView{SinceMS: now.UnixMilli(), Hint: "does not answer"}
+	}
+	own := c.Own()
+	if !slices.ContainsFunc(fleet, func(s domain.InstanceStatus) bool { return s.Name == own.Name }) {
+		fleet = append(fleet, own)
+	}
+	v.Instances, v.Totals = fleet, domain.TotalsOf(fleet)
+	if err == nil {
+		v.Hot = c.hot(ctx)
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		c.Log.Error().Err(err).Msg("overview not encoded")
+		return []byte("{}")
+	}
+	return data
+}
+
+func (c *Console) store(name string) storeView {
+	ok, met, detail := c.Health.CheckNow(name)
+	if ok {
+		return storeView{OK: true}
+	}
+	v := storeView{Hint: detail}
+	if !met.IsZero() {
+		v.SinceMS = met.UnixMilli()
+	}
+	return v
+}
+
+func (c *Console) hot(ctx context.Context) *hotView {
+	page, err := c.Ranking.Page(ctx, domain.Actor{Key: "console"}, domain.HotQuery{Type: domain.AllTypes, Limit: hotRooms})
+	if err != nil {
+		return nil // the stores tell why
+	}
+	v := &hotView{Snapshot: page.ID, TimeMS: page.TimeMS, WindowMS: c.HeatWindow.Milliseconds(), Groups: page.Entries}
+	if v.Groups == nil {
+		v.Groups = []domain.HotEntry{}
+	}
+	return v
+}
+
+func (c *Console) overview(w http.ResponseWriter, r *http.Request, _ session) error {
+	data := c.board.get(r.Context())
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(data[:len(data):len(data)], '\n')) // the client may be gone
+	return nil
+}

@@ -1,0 +1,169 @@
+package console
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"hearth/domain"
+)
+
+const (
+	cookieName = "hearth_console"
+	sessionTTL = 12 * time.Hour
+
+	wrongKeysPerS = 3 // and as many at once: guesses of everybody together
+)
+
+// session is who asks, and until when he may. ends is zero for who shows his key with each request.
+type session struct {
+	key  string // its id
+	ends time.Time
+}
+
+// keyring knows the admin keys and signs sessions. Two instances with the same keys and secret take each other's.
+type keyring struct {
+	sums   map[string][sha256.Size]byte // by id
+	secret []byte
+
+	mu    sync.Mutex // guards wrong, from the look at it to what is taken of it
+	wrong *rate.Limiter
+}
+
+func newKeyring(sums map[string][sha256.Size]byte, secret []byte) *keyring {
+	return &keyring{sums: sums, secret: secret, wrong: rate.NewLimiter(wrongKeysPerS, wrongKeysPerS)}
+}
+
+// find is the id of a key. It takes the same time for every key; while too many were wrong nobody's is looked at.
+func (k *keyring) find(key string) (id string, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.wrong.Tokens() < 1 {
+		return "", &domain.Error{Code: domain.CodeRateLimited, Message: "too many wrong keys, wait a moment", RetryAfter: time.Second}
+	}
+	sum := sha256.Sum256([]byte(key))
+	for known, want := range k.sums {
+		if subtle.ConstantTimeCompare(sum[:], want[:]) == 1 {
+			id = known
+		}
+	}
+	if id == "" {
+		k.wrong.Allow()
+		return "", domain.Errorf(domain.CodeUnauthorized, "this is no key of the console (console.keys)")
+	}
+	return id, nil
+}
+
+// sign makes a cookie's value: <end>.<signature>.<key id>, the id last because it may have dots.
+func (k *keyring) sign(s session) string {
+	end := strconv.FormatInt(s.ends.Unix(), 10)
+	return end + "." + base64.RawURLEncoding.EncodeToString(k.mac(end, s.key)) + "." + s.key
+}
+
+// mac goes by the key itself as well: with another key under the same id, or none, the sessions end.
+func (k *keyring) mac(end, id string) []byte {
+	sum := k.sums[id]
+	mac := hmac.New(sha256.New, k.secret)
+	mac.Write([]byte("hearth console session\x00"))
+	mac.Write(sum[:])
+	mac.Write([]byte(end + "\x00" + id))
+	return mac.Sum(nil)
+}
+
+// open reads a cookie's value; ok is false for what was not signed here, has ended, or is of a key that there is not.
+func (k *keyring) open(value string, now time.Time) (s session, ok bool) {
+	parts := strings.SplitN(value, ".", 3)
+	if len(parts) != 3 {
+		return session{}, false
+	}
+	end, id := parts[0], parts[2]
+	signature, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil || !hmac.Equal(signature, k.mac(end, id)) {
+		return session{}, false
+	}
+	if _, known := k.sums[id]; !known {
+		return session{}, false
+	}
+	seconds, err := strconv.ParseInt(end, 10, 64)
+	if err != nil || now.Unix() >= seconds {
+		return session{}, false
+	}
+	return session{key: id, ends: time.Unix(seconds, 0)}, true
+}
+
+// authenticate finds out who asks: by a key in the header, which programs send, or by the cookie.
+func (k *keyring) authenticate(r *http.Request) (session, error) {
+	if header := r.Header.Get("Authorization"); header != "" {
+		scheme, key, _ := strings.Cut(header, " ")
+		if !strings.EqualFold(scheme, "Bearer") {
+			return session{}, domain.Errorf(domain.CodeUnauthorized, "Authorization must be Bearer and a key of the console")
+		}
+		id, err := k.find(strings.TrimSpace(key))
+		return session{key: id}, err
+	}
+	cookie, err := r.Cookie(cookieName)
+	if err != nil {
+		return session{}, domain.Errorf(domain.CodeUnauthorized, "log in first")
+	}
+	s, ok := k.open(cookie.Value, time.Now())
+	if !ok {
+		return session{}, domain.Errorf(domain.CodeUnauthorized, "the session has ended, log in again")
+	}
+	return s, nil
+}
+
+// cookie is what a browser keeps; a session without an end takes it away.
+func (k *keyring) cookie(r *http.Request, s session) *http.Cookie {
+	c := &http.Cookie{
+		Name: cookieName, Path: "/console", HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https",
+		MaxAge: -1,
+	}
+	if !s.ends.IsZero() {
+		c.Value, c.MaxAge = k.sign(s), int(time.Until(s.ends).Seconds())
+	}
+	return c
+}
+
+func (c *Console) login(w http.ResponseWriter, r *http.Request) error {
+	var in struct {
+		Key string `json:"key"`
+	}
+	if err := readJSON(w, r, &in); err != nil {
+		return err
+	}
+	id, err := c.keys.find(in.Key)
+	if err != nil {
+		if domain.CodeOf(err) == domain.CodeUnauthorized { // so often at most as keys are looked at
+			c.Log.Warn().Str("address", r.RemoteAddr).Msg("console login with a wrong key")
+		}
+		return err
+	}
+	http.SetCookie(w, c.keys.cookie(r, session{key: id, ends: time.Now().Add(sessionTTL)}))
+	c.audit(session{key: id}).Str("address", r.RemoteAddr).Msg("console login")
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// logout takes the cookie away. Who has copied it keeps it until its end: there is no list of sessions.
+func (c *Console) logout(w http.ResponseWriter, r *http.Request) error {
+	http.SetCookie(w, c.keys.cookie(r, session{}))
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (c *Console) session(w http.ResponseWriter, _ *http.Request, s session) error {
+	return writeJSON(w, struct {
+		Key      string `json:"key"`
+		Instance string `json:"instance"`
+		Version  string `json:"version"`
+	}{s.key, c.Instance, c.Version})
+}
