@@ -85,18 +85,10 @@ func (d *DB) CountDeadLetters(ctx context.Context) (n int64, err error) {
 	return n, nil
 }
 
-// LetterQuery asks for dead letters, ordered by group and seq.
-type LetterQuery struct {
-	Group      string // "": of all groups
-	AfterGroup string // behind this one
-	AfterSeq   int64
-	Limit      int
-}
-
 const letterColumns = "group_id, msg_seq, gen, msg_time, error, payload, created_time"
 
 // DeadLetters lists what was put aside.
-func (d *DB) DeadLetters(ctx context.Context, q LetterQuery) (letters []domain.DeadLetter, err error) {
+func (d *DB) DeadLetters(ctx context.Context, q domain.LetterQuery) (letters []domain.DeadLetter, err error) {
 	where, args := "(group_id>? OR group_id=? AND msg_seq>?)", []any{q.AfterGroup, q.AfterGroup, q.AfterSeq}
 	if q.Group != "" {
 		where, args = "group_id=? AND "+where, append([]any{q.Group}, args...)

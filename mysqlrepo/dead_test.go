@@ -51,7 +51,7 @@ func putAside(t testing.TB, db *DB, m domain.Message) (dead bool) {
 	return dead
 }
 
-func letters(t testing.TB, db *DB, q LetterQuery) (list []domain.DeadLetter) {
+func letters(t testing.TB, db *DB, q domain.LetterQuery) (list []domain.DeadLetter) {
 	t.Helper()
 	list, err := db.DeadLetters(t.Context(), q)
 	if err != nil {
@@ -75,7 +75,7 @@ func TestRefusedMessageIsPutAsideWholeAndItsSeqIsAHole(t *testing.T) {
 		if got := holeRows(t, db, "room"); got != "5-5:lost" {
 			t.Errorf("holes: got %q, want 5-5:lost", got)
 		}
-		list := letters(t, db, LetterQuery{Limit: 10})
+		list := letters(t, db, domain.LetterQuery{Limit: 10})
 		if n, err := db.CountDeadLetters(t.Context()); err != nil || n != 1 || len(list) != 1 {
 			t.Fatalf("letters: counted %d, %v, listed %d, want one", n, err, len(list))
 		}
@@ -108,7 +108,7 @@ func TestMessageWhoseSeqIsTakenIsPutAsideWithoutAHole(t *testing.T) {
 			t.Errorf("holes: got %q, want none: the seq has its message", holeRows(t, db, "room"))
 		}
 		_, _, err := db.RetryDeadLetter(t.Context(), "room", 5)
-		if !errors.Is(err, ErrSeqTaken) || len(letters(t, db, LetterQuery{Limit: 10})) != 1 {
+		if !errors.Is(err, ErrSeqTaken) || len(letters(t, db, domain.LetterQuery{Limit: 10})) != 1 {
 			t.Errorf("retry: got %v, want ErrSeqTaken, and the letter still there", err)
 		}
 	})
@@ -120,7 +120,7 @@ func TestMessageThatIsStoredMeanwhileIsNoDeadLetter(t *testing.T) {
 		m := full("room", 5, gen)
 		insert(t, db, m)
 		dead, err := db.AddDeadLetter(t.Context(), &m, "too early")
-		if dead || err != nil || holeRows(t, db, "room") != "" || len(letters(t, db, LetterQuery{Limit: 10})) != 0 {
+		if dead || err != nil || holeRows(t, db, "room") != "" || len(letters(t, db, domain.LetterQuery{Limit: 10})) != 0 {
 			t.Errorf("got %v, %v, holes %q, want nothing to happen", dead, err, holeRows(t, db, "room"))
 		}
 	})
@@ -134,7 +134,7 @@ func TestDeadLettersOfAGenerationThatIsOverAreFenced(t *testing.T) {
 		if _, err := db.AddDeadLetter(t.Context(), &m, "reason"); !errors.Is(err, ErrFenced) {
 			t.Errorf("got %v, want ErrFenced", err)
 		}
-		if len(letters(t, db, LetterQuery{Limit: 10})) != 0 || holeRows(t, db, "room") != "" {
+		if len(letters(t, db, domain.LetterQuery{Limit: 10})) != 0 || holeRows(t, db, "room") != "" {
 			t.Error("got a letter or a hole, want nothing")
 		}
 	})
@@ -148,7 +148,7 @@ func TestRetriedDeadLetterIsBackAtItsSeq(t *testing.T) {
 		m.Operator = ""
 		putAside(t, db, m)
 		_, _, err := db.RetryDeadLetter(t.Context(), "room", 5)
-		if !isRefused(err) || holeRows(t, db, "room") != "5-5:lost" || len(letters(t, db, LetterQuery{Limit: 10})) != 1 {
+		if !isRefused(err) || holeRows(t, db, "room") != "5-5:lost" || len(letters(t, db, domain.LetterQuery{Limit: 10})) != 1 {
 			t.Errorf("while it is refused: got %v, want an error and no change", err)
 		}
 		accept(t, db)
@@ -160,7 +160,7 @@ func TestRetriedDeadLetterIsBackAtItsSeq(t *testing.T) {
 		if diff := cmp.Diff([]string{"5 " + string(record.Tail)}, stored(t, db, "room")); diff != "" {
 			t.Errorf("rows (-want +got):\n%s", diff)
 		}
-		if holeRows(t, db, "room") != "" || len(letters(t, db, LetterQuery{Limit: 10})) != 0 {
+		if holeRows(t, db, "room") != "" || len(letters(t, db, domain.LetterQuery{Limit: 10})) != 0 {
 			t.Error("the hole or the letter is still there")
 		}
 		_, _, err = db.RetryDeadLetter(t.Context(), "room", 5)
@@ -179,7 +179,7 @@ func TestRetryOfWhatItsSenderHasRepeatedForgetsTheLetter(t *testing.T) {
 		again.Seq++
 		insert(t, db, again)
 		back, filled, err := db.RetryDeadLetter(t.Context(), "room", 5)
-		if err != nil || back != nil || len(filled) != 0 || holeRows(t, db, "room") != "5-5:lost" || len(letters(t, db, LetterQuery{Limit: 10})) != 0 {
+		if err != nil || back != nil || len(filled) != 0 || holeRows(t, db, "room") != "5-5:lost" || len(letters(t, db, domain.LetterQuery{Limit: 10})) != 0 {
 			t.Errorf("got stored %v, filled %v, %v, want no row, the hole kept and the letter gone", back, filled, err)
 		}
 	})
@@ -199,7 +199,7 @@ func TestDeadLettersAreListedInPages(t *testing.T) {
 		}
 		for group, want := range map[string][]string{"": want, "b": want[3:6], "d": nil} {
 			var got []string
-			for q := (LetterQuery{Group: group, Limit: 2}); ; {
+			for q := (domain.LetterQuery{Group: group, Limit: 2}); ; {
 				page := letters(t, db, q)
 				if len(page) == 0 {
 					break

@@ -146,7 +146,7 @@ func TestRecalledDeadLettersComeBackEmpty(t *testing.T) {
 		for _, by := range []string{"ann", "bob"} { // the first one counts
 			require.NoError(t, db.RecallMessages(ctx, []domain.Recall{{Group: "a", Seq: 2, TimeMS: 700, By: by}}))
 		}
-		letters, err := db.DeadLetters(ctx, LetterQuery{Limit: 9})
+		letters, err := db.DeadLetters(ctx, domain.LetterQuery{Limit: 9})
 		require.NoError(t, err)
 		require.Len(t, letters, 1)
 		require.Empty(t, letters[0].Body)

@@ -10,12 +10,6 @@ import (
 	"hearth/cmd/internal/app"
 	"hearth/domain"
 	"hearth/mysqlrepo"
-	"hearth/redisrepo"
-)
-
-const (
-	letterPage  = 100
-	tellTimeout = 10 * time.Second // to tell Redis and clients what is stored, also after a signal
 )
 
 // DeadCmd is `hearth dead`.
@@ -56,7 +50,7 @@ type listedLetter struct {
 func (c *DeadListCmd) Run(ctx context.Context, p *Process) error {
 	out := &printer{p: p, json: c.JSON}
 	return c.withMySQL(ctx, p, func(db *mysqlrepo.DB) error {
-		return eachLetter(ctx, db, c.Group, func(page []domain.DeadLetter) error {
+		return domain.EachLetter(ctx, db, c.Group, func(page []domain.DeadLetter) error {
 			for _, l := range page {
 				listed := listedLetter{l.Group, l.Seq, l.From, l.TimeMS, l.Reason, len(l.Body), l.CreatedMS}
 				out.object(listed, fmt.Sprintf("%s %d  from %s, %s, %d bytes: %s",
@@ -67,33 +61,13 @@ func (c *DeadListCmd) Run(ctx context.Context, p *Process) error {
 	})
 }
 
-// eachLetter lists the dead letters, of one group or of all, page by page.
-func eachLetter(ctx context.Context, db *mysqlrepo.DB, group string, do func(page []domain.DeadLetter) error) error {
-	for q := (mysqlrepo.LetterQuery{Group: group, Limit: letterPage}); ; {
-		page, err := db.DeadLetters(ctx, q)
-		if err != nil || len(page) == 0 {
-			return err
-		}
-		if err := do(page); err != nil {
-			return err
-		}
-		last := page[len(page)-1]
-		q.AfterGroup, q.AfterSeq = last.Group, last.Seq
-	}
-}
-
 // DeadRetryCmd is `hearth dead retry`.
 type DeadRetryCmd struct {
 	ConfigFlag
 	Group   string   `placeholder:"GROUP" help:"All of this group."`
 	Letters []string `arg:"" optional:"" name:"GROUP SEQ" help:"A group and the seqs to retry in it."`
 
-	letters []groupSeq // of Letters
-}
-
-type groupSeq struct {
-	group string
-	seq   int64
+	letters []domain.LetterID // of Letters
 }
 
 // Validate reads GROUP SEQ…; kong calls it.
@@ -115,7 +89,7 @@ func (c *DeadRetryCmd) Validate() error {
 		if err != nil || seq < 1 {
 			return errors.New("a seq must be an integer from 1 on: " + strconv.Quote(word))
 		}
-		c.letters = append(c.letters, groupSeq{c.Letters[0], seq})
+		c.letters = append(c.letters, domain.LetterID{Group: c.Letters[0], Seq: seq})
 	}
 	return nil
 }
@@ -135,97 +109,43 @@ func (c *DeadRetryCmd) Run(ctx context.Context, p *Process) error {
 			return err
 		}
 		defer func() { err = errors.Join(err, redis.Close()) }()
-		r := &retry{p: p, db: db, redis: redis, repairer: domain.NewRepairer(db, redis)}
+		letters := domain.NewLetters(db, redis)
+		r := &retry{p: p}
 		if len(c.letters) > 0 {
-			err = r.some(ctx, c.letters)
+			err = letters.Retry(ctx, c.letters, r.told)
 		} else {
-			err = eachLetter(ctx, db, c.Group, func(page []domain.DeadLetter) error {
-				letters := make([]groupSeq, len(page))
-				for i, l := range page {
-					letters[i] = groupSeq{l.Group, l.Seq}
-				}
-				return r.some(ctx, letters)
-			})
+			err = letters.RetryAll(ctx, c.Group, r.told)
 		}
 		return errors.Join(err, r.result())
 	})
 }
 
-// retry counts what became of dead letters.
+// retry says what became of dead letters, and counts.
 type retry struct {
 	p               *Process
-	db              *mysqlrepo.DB
-	redis           *redisrepo.Store
-	repairer        *domain.Repairer
 	stored, refused int
 }
 
-// some retries letters, and then tells Redis and clients what came back, also when it ends early.
-func (r *retry) some(ctx context.Context, letters []groupSeq) (err error) {
-	filled := make(map[string]int64)
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTimeout)
-		defer cancel()
-		if tellErr := r.repairer.Repaired(ctx, filled); tellErr != nil {
-			err = errors.Join(err, fmt.Errorf("stored, but not told; name these groups and seqs in another retry: %w", tellErr))
-		}
-	}()
-	for _, l := range letters {
-		first, err := r.one(ctx, l)
-		if err != nil && first == 0 {
-			return err
-		} else if err != nil {
-			fmt.Fprintln(r.p.Stderr, "stored, but repeats are not known:", err)
-		}
-		if first > 0 && (filled[l.group] == 0 || first < filled[l.group]) {
-			filled[l.group] = first
-		}
-	}
-	return nil
-}
-
-// one retries a letter; first is the seq from which on history has to be told anew, 0 for none.
-func (r *retry) one(ctx context.Context, l groupSeq) (first int64, err error) {
-	stored, filled, err := r.db.RetryDeadLetter(ctx, l.group, l.seq)
-	var refusal interface{ Refused() (reason string) }
-	switch {
-	case errors.As(err, &refusal):
-		r.refused++
-		r.say(l, "refused again: "+printable(refusal.Refused()))
-		return 0, nil
-	case domain.CodeOf(err) == domain.CodeNotFound:
-		return r.again(ctx, l)
-	case err != nil:
-		return 0, err
-	case stored == nil:
-		r.say(l, "not needed any more: its sender has repeated it, or it has expired")
-	default:
+func (r *retry) told(result domain.LetterResult) {
+	what := string(result.Outcome)
+	switch result.Outcome {
+	case domain.LetterStored:
 		r.stored++
-		r.say(l, "stored")
-		if send, ok := stored.RecentSend(); ok { // its sender was told to repeat it
-			err = r.redis.RememberSends(ctx, map[string][]domain.RecentSend{l.group: {send}})
-		}
-	}
-	return filled[l.group], err
-}
-
-// again tells once more of a message that a former retry has stored: it may have failed behind that.
-func (r *retry) again(ctx context.Context, l groupSeq) (first int64, err error) {
-	rows, err := r.db.Messages(ctx, domain.Range{Group: l.group, From: l.seq, To: l.seq, Limit: 1})
-	if err != nil {
-		return 0, err
-	}
-	if len(rows) == 0 {
+	case domain.LetterRefused:
 		r.refused++
-		r.say(l, "there is no such dead letter")
-		return 0, nil
+		what = "refused again: " + printable(result.Reason)
+	case domain.LetterUnknown:
+		r.refused++
+		what = "there is no such dead letter"
+	case domain.LetterNotNeeded:
+		what = "not needed any more: its sender has repeated it, or it has expired"
+	case domain.LetterToldAgain:
+		what = "stored before, told again"
 	}
-	r.say(l, "stored before, told again")
-	return l.seq, nil
-}
-
-func (r *retry) say(l groupSeq, what string) {
-	fmt.Fprintf(r.p.Stdout, "%s %d  %s\n", l.group, l.seq, what)
+	fmt.Fprintf(r.p.Stdout, "%s %d  %s\n", result.Group, result.Seq, what)
+	if result.Unremembered != nil {
+		fmt.Fprintln(r.p.Stderr, "stored, but repeats are not known:", result.Unremembered)
+	}
 }
 
 func (r *retry) result() error {

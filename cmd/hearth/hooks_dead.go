@@ -40,7 +40,7 @@ func (c *HooksListCmd) Run(ctx context.Context, p *Process) error {
 	out := &printer{p: p, json: c.JSON}
 	return c.withMySQL(ctx, p, func(db *mysqlrepo.DB) error {
 		for after := int64(0); ; {
-			page, err := db.DeadHooks(ctx, c.Group, after, letterPage)
+			page, err := db.DeadHooks(ctx, c.Group, after, 100)
 			if err != nil || len(page) == 0 {
 				return err
 			}

@@ -212,7 +212,7 @@ func TestARefusedMessageHoldsUpNobodyAndComesBack(t *testing.T) {
 	p.send("tea", "evil", "evil0") // again, as internal says one may
 	require.Equal(t, "0 false internal", p.write("evil0"))
 	require.Equal(t, "max 6, 1ann 3ann 5ann (2-2 lost) (4-4 lost) (6-6 lost)", p.page("tea"))
-	letters, err := p.db.DeadLetters(t.Context(), mysqlrepo.LetterQuery{Limit: 10})
+	letters, err := p.db.DeadLetters(t.Context(), domain.LetterQuery{Limit: 10})
 	require.NoError(t, err)
 	require.Len(t, letters, 3)
 
