@@ -29,7 +29,7 @@ export function standing(o: Overview, now: number): Standing {
   }
   if (backlog === undefined)
     return { level: 'unknown', title: 'Not known yet', text: 'No instance has told its backlog.' };
-  if (lag !== undefined && lag > lateMS) {
+  if (backlog > 0 && lag !== undefined && lag > lateMS) {
     const left = rows ? `, about ${duration((backlog / rows) * 1000)} at ${rate(rows)} rows/s` : '';
     return {
       level: 'warn',

@@ -43,10 +43,10 @@ function Ranking({ groups }: { groups: HotGroup[] }) {
           <th scope="col">
             <span class="hidden">Trend</span>
           </th>
-          <th scope="col" class="number">
+          <th scope="col" class="number wide-only">
             Viewers
           </th>
-          <th scope="col" class="number wide-only">
+          <th scope="col" class="number wide-only last">
             Last message
           </th>
         </tr>
@@ -68,8 +68,8 @@ function Ranking({ groups }: { groups: HotGroup[] }) {
             <td class="spark-cell">
               <SparkLine values={heats(standings.value, g.group)} over={150} max={top} />
             </td>
-            <td class="number">{exact(g.online)}</td>
-            <td class="number soft wide-only">{ago(g.last_message_ms, serverNow.value)}</td>
+            <td class="number wide-only">{exact(g.online)}</td>
+            <td class="number soft wide-only last">{ago(g.last_message_ms, serverNow.value)}</td>
           </tr>
         ))}
       </tbody>

@@ -1,5 +1,5 @@
 import type { Hole } from 'hearth-chat';
-import { count, exact, plural, range, unknown } from '../format';
+import { count, exact, range, unknown } from '../format';
 import { format } from '../route';
 import { ruler } from '../ruler';
 import type { GroupReport } from '../types';
@@ -123,7 +123,7 @@ function Holes({ holes }: { holes: Hole[] }) {
       {holes.length === 0 ? (
         <p class="soft">None: every seq has its message.</p>
       ) : (
-        <table>
+        <table class="narrow">
           <thead>
             <tr>
               <th scope="col">Seqs</th>
@@ -146,7 +146,6 @@ function Holes({ holes }: { holes: Hole[] }) {
           </tbody>
         </table>
       )}
-      {holes.length > 0 && <p class="soft">{plural(holes.length, 'hole')}</p>}
     </section>
   );
 }

@@ -3,15 +3,21 @@
 import type { ComponentChildren } from 'preact';
 import { count, latency, plural, rate, unknown } from '../format';
 import { trail } from '../history';
-import { old, overview, samples } from '../state';
+import { old, overview, route, samples } from '../state';
 import type { Totals as Numbers } from '../types';
 import { SparkLine } from './spark-line';
 
+/** On the other views only the numbers: there they are not what is looked at. */
 export function Totals() {
   const t = overview.value?.totals ?? {};
   const mysqlAway = overview.value?.stores.mysql.ok === false;
   return (
-    <dl class="totals" aria-label="Totals of all instances" data-old={old.value}>
+    <dl
+      class="totals"
+      data-compact={route.value.view !== 'overview'}
+      aria-label="Totals of all instances"
+      data-old={old.value}
+    >
       <Tile id="messages" of="messages_per_s" name="Messages" value={rate(t.messages_per_s)} unit="/s">
         {t.users === undefined ? '' : `${plural(t.users, 'user')} online`}
       </Tile>

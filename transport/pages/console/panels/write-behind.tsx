@@ -21,28 +21,30 @@ function Body() {
   const { level, title, text } = standing(o, serverNow.value);
   return (
     <>
-      <p class={`standing ${level}`} data-testid="backlog-state" data-level={level}>
-        <strong>{title}</strong>
-        <span>{text}</span>
-      </p>
       <div class="flow">
-        <dl class="figures">
-          <Figure name="Backlog" testid="backlog">
-            {count(t.backlog)}
-          </Figure>
-          <Figure name="Lag" testid="lag">
-            {latency(t.lag_ms)}
-          </Figure>
-          <Figure name="Rows/s" testid="rows">
-            {rate(t.rows_per_s)}
-          </Figure>
-          <Figure name="Dead letters" testid="dead-letters">
-            {count(t.dead_letters)}
-          </Figure>
-        </dl>
+        <div>
+          <p class={`standing ${level}`} data-testid="backlog-state" data-level={level}>
+            <strong>{title}</strong>
+            <span>{text}</span>
+          </p>
+          <dl class="figures">
+            <Figure name="Backlog" testid="backlog">
+              {count(t.backlog)}
+            </Figure>
+            <Figure name="Lag" testid="lag">
+              {latency(t.lag_ms)}
+            </Figure>
+            <Figure name="Rows/s" testid="rows">
+              {rate(t.rows_per_s)}
+            </Figure>
+            <Figure name="Dead letters" testid="dead-letters">
+              {count(t.dead_letters)}
+            </Figure>
+          </dl>
+        </div>
         <figure class="trail">
           <SparkLine values={trail(samples.value, 'backlog')} over={300} />
-          <figcaption class="soft">Backlog, five minutes</figcaption>
+          <figcaption class="soft">Backlog since this page was opened, five minutes at most</figcaption>
         </figure>
       </div>
       <Dead count={t.dead_letters} />
