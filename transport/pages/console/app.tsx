@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
-import { get, says } from './api';
+import { get } from './api';
 import { Banners } from './panels/banners';
 import { Config } from './panels/config';
 import { Head } from './panels/head';
@@ -15,12 +15,13 @@ import { Room } from './panels/room';
 import { Totals } from './panels/totals';
 import { WriteBehind } from './panels/write-behind';
 import type { Route } from './route';
-import { session } from './session';
+import { rememberSession, session, wasHere } from './session';
 import { announcement, followAddress, followOverview, route } from './state';
 import type { Session } from './types';
 
 export function App() {
   useEffect(followAddress, []);
+  useEffect(rememberSession, []);
   useEffect(askSession, []);
   if (session.value === undefined) {
     return (
@@ -34,13 +35,16 @@ export function App() {
 
 /** Asks who is logged in until there is an answer. */
 function askSession() {
+  if (!wasHere()) {
+    session.value = null;
+    return;
+  }
   let timer: ReturnType<typeof setTimeout> | undefined;
   async function ask() {
     try {
       session.value = await get<Session>('/session');
-    } catch (e) {
+    } catch {
       if (session.value === undefined) timer = setTimeout(ask, 2000);
-      console.info(says(e));
     }
   }
   ask();

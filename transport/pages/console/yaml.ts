@@ -22,7 +22,8 @@ export function lines(yaml: string): Line[] {
       if (!pair) return { key: keyOf(path), indent, value: rest };
       while (path.length && path.at(-1)!.indent >= indent.length) path.pop();
       path.push({ indent: indent.length, name: pair[1]! });
-      return { key: keyOf(path), indent, name: pair[1]!, value: pair[2] ?? '' };
+      const [value = '', comment] = (pair[2] ?? '').split(/\s+(?=#\s)/, 2);
+      return { key: keyOf(path), indent, name: pair[1]!, value, ...(comment && { comment }) };
     });
 }
 

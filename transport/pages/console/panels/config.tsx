@@ -34,7 +34,8 @@ export function Config() {
               {l.indent}
               {l.name !== undefined && <b>{l.name}:</b>}
               {l.name !== undefined && l.value && ' '}
-              {l.value && <span class={l.value === '***' ? 'secret' : 'value'}>{l.value}</span>}
+              {l.value && <span class={l.value.includes('***') ? 'secret' : 'value'}>{l.value}</span>}
+              {l.name !== undefined && l.comment && ' '}
               {l.comment && <i>{l.comment}</i>}
               {'\n'}
             </span>

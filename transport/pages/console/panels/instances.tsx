@@ -1,28 +1,36 @@
 import { count, dateTime, duration, latency, rate, unknown } from '../format';
-import { overview, serverNow } from '../state';
+import { overview } from '../state';
 import type { Instance } from '../types';
-import { Loading, Panel } from './panel';
+import { Empty, Loading, Panel } from './panel';
 
 export function Instances() {
   const o = overview.value;
   const aside = o && !o.stores.redis.ok ? <span class="soft">without Redis the others are not seen</span> : null;
   return (
     <Panel name="instances" title="Instances" aside={aside}>
-      {o ? <Table instances={o.instances} /> : <Loading />}
+      {!o ? (
+        <Loading />
+      ) : o.instances.length ? (
+        <Table instances={o.instances} now={o.time_ms} />
+      ) : (
+        <Empty>No instance has told of itself yet.</Empty>
+      )}
     </Panel>
   );
 }
 
-const columns: [string, (i: Instance) => string][] = [
+/** Some are the first to go where there is no room. */
+const columns: [string, (i: Instance) => string, least?: 'least'][] = [
   ['Connections', (i) => count(i.connections)],
   ['Messages/s', (i) => rate(i.messages_per_s)],
   ['Deliveries/s', (i) => rate(i.deliveries_per_s)],
-  ['p99', (i) => latency(i.p99_ms)],
-  ['Canary', (i) => latency(i.canary_age_ms)],
+  ['p99', (i) => latency(i.p99_ms), 'least'],
+  ['Canary', (i) => latency(i.canary_age_ms), 'least'],
   ['Backlog', (i) => count(i.backlog)],
 ];
 
-function Table({ instances }: { instances: Instance[] }) {
+/** At the time when they were told: old numbers do not make an instance silent. */
+function Table({ instances, now }: { instances: Instance[]; now: number }) {
   return (
     <table class="cards">
       <thead>
@@ -32,8 +40,8 @@ function Table({ instances }: { instances: Instance[] }) {
           <th scope="col" class="number">
             Up
           </th>
-          {columns.map(([name]) => (
-            <th scope="col" class="number" key={name}>
+          {columns.map(([name, , least]) => (
+            <th scope="col" class={`number ${least ?? ''}`} key={name}>
               {name}
             </th>
           ))}
@@ -47,17 +55,17 @@ function Table({ instances }: { instances: Instance[] }) {
               <span class="soft id">{i.version}</span>
             </th>
             <td>
-              <State instance={i} />
+              <State instance={i} now={now} />
             </td>
             <td
               class="number"
               data-label="Up"
               title={i.started_ms === undefined ? '' : `since ${dateTime(i.started_ms)}`}
             >
-              {i.started_ms === undefined ? unknown : duration(serverNow.value - i.started_ms)}
+              {i.started_ms === undefined ? unknown : duration(now - i.started_ms)}
             </td>
-            {columns.map(([name, value]) => (
-              <td class="number" data-label={name} key={name}>
+            {columns.map(([name, value, least]) => (
+              <td class={`number ${least ?? ''}`} data-label={name} key={name}>
                 {value(i)}
               </td>
             ))}
@@ -70,8 +78,8 @@ function Table({ instances }: { instances: Instance[] }) {
 
 const silentMS = 8000;
 
-function State({ instance: i }: { instance: Instance }) {
-  const [level, text] = state(i, serverNow.value);
+function State({ instance: i, now }: { instance: Instance; now: number }) {
+  const [level, text] = state(i, now);
   return (
     <span class={`badge ${level}`} data-testid="instance-state">
       {text}

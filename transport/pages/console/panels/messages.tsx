@@ -100,16 +100,14 @@ function Line({ message: m, written, recall }: LineProps) {
           </>
         )}
       </span>
-      <div class="said">
-        <p class="by">
-          <a href={format({ view: 'inspect', kind: 'user', id: m.from })}>{m.from}</a>
-          <time title={dateTime(m.time_ms)}>{clock(m.time_ms)}</time>
-          {m.reply_to !== undefined && <span>answers {exact(m.reply_to)}</span>}
-          {m.operator && <span>by {m.operator}</span>}
-        </p>
-        {m.body ? <Body message={m} /> : <p class="recalled">recalled by {m.recalled_by}</p>}
-      </div>
+      <p class="by">
+        <a href={format({ view: 'inspect', kind: 'user', id: m.from })}>{m.from}</a>
+        <time title={dateTime(m.time_ms)}>{clock(m.time_ms)}</time>
+        {m.reply_to !== undefined && <span>answers {exact(m.reply_to)}</span>}
+        {m.operator && <span>by {m.operator}</span>}
+      </p>
       {m.body && <Recall seq={m.seq} recall={recall} />}
+      {m.body ? <Body message={m} /> : <p class="recalled">recalled by {m.recalled_by}</p>}
     </li>
   );
 }

@@ -4,7 +4,7 @@ import { clock, rate, unknown } from '../format';
 import { useLoaded } from '../load';
 import { format, type Metric } from '../route';
 import { last, ofGroup, ofInstances, peak, type Series, sum } from '../series';
-import { overview } from '../state';
+import { old, overview } from '../state';
 import type { GroupRates, Rates } from '../types';
 import { Chart } from './chart';
 import { Empty, Failure, Loading, Panel } from './panel';
@@ -23,7 +23,7 @@ export function RatesPanel({ group, metric }: Props) {
   const series = data && ('instances' in data ? ofInstances(data, metric) : ofGroup(data));
   return (
     <Panel name="rates" title="Rates" aside={<Choice group={group} metric={metric} />}>
-      {error && <Failure>{error.message}</Failure>}
+      {error && !old.value && <Failure>{error.message}</Failure>}
       {series ? <Drawing series={series} what={group ? `in ${group}` : metric} /> : !error && <Loading />}
     </Panel>
   );

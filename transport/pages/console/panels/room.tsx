@@ -127,7 +127,7 @@ function OpenRoom({ group }: { group: string }) {
             <Figure name="Max seq" testid="room-max-seq">
               {exact(page.value.max_seq)}
             </Figure>
-            <Figure name="In MySQL up to" testid="room-persisted-seq">
+            <Figure name="Persisted" testid="room-persisted-seq">
               {exact(page.value.persisted_seq)}
             </Figure>
           </dl>
@@ -171,7 +171,7 @@ function Composer({ group }: { group: string }) {
         id="text"
         value={text.value}
         onInput={(e) => (text.value = e.currentTarget.value)}
-        placeholder="Say something to everybody here, as system"
+        placeholder="Say something as system"
         autocomplete="off"
         data-testid="room-text"
       />

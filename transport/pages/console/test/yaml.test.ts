@@ -17,7 +17,11 @@ const keys = (words: string) => find(all, words).map((l) => l.key);
 
 test('the lines are as they were', () => {
   const text = all.map(
-    (l) => l.indent + (l.name ? `${l.name}:${l.value && ` ${l.value}`}` : (l.value ?? '')) + (l.comment ?? ''),
+    (l) =>
+      l.indent +
+      (l.name ? `${l.name}:${l.value && ` ${l.value}`}` : (l.value ?? '')) +
+      (l.name && l.comment ? ' ' : '') +
+      (l.comment ?? ''),
   );
   expect(`${text.join('\n')}\n`).toBe(yaml);
 });
