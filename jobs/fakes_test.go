@@ -456,6 +456,18 @@ func (c *client) Backlog(ctx context.Context, logs []domain.LogRange) (n int64, 
 	return n, err
 }
 
+func (c *client) OldestLogged(ctx context.Context, logs []domain.LogRange) (ms int64, err error) {
+	err = c.request(ctx, "oldest", logs, func() (int, error) {
+		for _, log := range logs {
+			if entries := c.logs[log]; len(entries) > 0 && (ms == 0 || entries[0].TimeMS < ms) {
+				ms = entries[0].TimeMS
+			}
+		}
+		return 1, nil
+	})
+	return ms, err
+}
+
 func (c *client) OlderGenerations(ctx context.Context, partition int, gen int64) (older []int64, err error) {
 	err = c.request(ctx, "older", []domain.LogRange{logOf(partition, gen)}, func() (int, error) {
 		for _, g := range c.older[partition] {

@@ -23,7 +23,7 @@ func newPersistMetrics(reg prometheus.Registerer) *persistMetrics {
 			Name: "hearth_persist_backlog_messages", Help: "Accepted messages of this instance's partitions that are not in MySQL.",
 		}),
 		lag: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "hearth_persist_lag_seconds", Help: "Age of the oldest message of the last batch when it was committed.",
+			Name: "hearth_persist_lag_seconds", Help: "Age of the oldest message that waits for MySQL, or of the oldest of a batch when it was committed; 0 while none waits.",
 		}),
 		dead: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "hearth_persist_dead_letters", Help: "Messages that MySQL refused and that wait in its table of dead letters, of all partitions.",
@@ -55,7 +55,12 @@ func (m *persistMetrics) inserted(messages []domain.Message, start time.Time) {
 	for i := range messages {
 		oldest = min(oldest, messages[i].TimeMS)
 	}
-	m.lag.Set(max(0, time.Since(time.UnixMilli(oldest)).Seconds()))
+	m.waiting(oldest)
+}
+
+// waiting sets the lag to the age of a message.
+func (m *persistMetrics) waiting(sinceMS int64) {
+	m.lag.Set(max(0, time.Since(time.UnixMilli(sinceMS)).Seconds()))
 }
 
 type hookMetrics struct{ backlog, dead prometheus.Gauge }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,6 +32,8 @@ type Log interface {
 	// Committed takes entries off their logs and raises the watermarks.
 	Committed(ctx context.Context, batches []domain.LogBatch) error
 	Backlog(ctx context.Context, logs []domain.LogRange) (int64, error)
+	// OldestLogged is when the oldest entry of any of the logs came; 0 when they are empty.
+	OldestLogged(ctx context.Context, logs []domain.LogRange) (ms int64, err error)
 	OlderGenerations(ctx context.Context, partition int, gen int64) ([]int64, error)
 	ForgetGeneration(ctx context.Context, partition int, gen int64) error
 	// SetAside takes the log of an older generation out of the way without losing it.
@@ -254,17 +257,11 @@ func NewPersist(w *Writer, leases *Leases, gens Generations, interval time.Durat
 
 // Run writes until ctx is done, then once more what is there.
 func (p *Persist) Run(ctx context.Context) error {
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { p.observe(ctx) })
 	backoff, idle := time.Duration(0), p.interval
-	var observed, counted time.Time
 	for ctx.Err() == nil {
-		if time.Since(observed) >= observeEvery {
-			observed = time.Now()
-			p.observeBacklog(ctx)
-		}
-		if time.Since(counted) >= countEvery {
-			counted = time.Now()
-			p.countDeadLetters(ctx)
-		}
 		n, more, err := p.once(ctx)
 		switch {
 		case err != nil:
@@ -294,13 +291,38 @@ func (p *Persist) once(ctx context.Context) (n int, more bool, err error) {
 	return p.writer.Write(ctx, logsOf(p.leases, p.gens))
 }
 
+// observe measures until ctx is done, beside the batches: when it matters, one hangs.
+func (p *Persist) observe(ctx context.Context) {
+	var counted time.Time
+	for ctx.Err() == nil {
+		p.observeBacklog(ctx)
+		if time.Since(counted) >= countEvery {
+			counted = time.Now()
+			p.countDeadLetters(ctx)
+		}
+		wait(ctx, observeEvery)
+	}
+}
+
 func (p *Persist) observeBacklog(ctx context.Context) {
-	n, err := p.writer.log.Backlog(ctx, logsOf(p.leases, p.gens))
+	logs := logsOf(p.leases, p.gens)
+	n, err := p.writer.log.Backlog(ctx, logs)
+	var oldest int64
+	if err == nil && n > 0 {
+		oldest, err = p.writer.log.OldestLogged(ctx, logs)
+	}
 	if err != nil {
-		p.logger.Warn().Err(err).Msg("backlog not measured")
+		if ctx.Err() == nil {
+			p.logger.Warn().Err(err).Msg("backlog not measured")
+		}
 		return
 	}
 	p.writer.metrics.backlog.Set(float64(n))
+	if oldest > 0 {
+		p.writer.metrics.waiting(oldest)
+	} else {
+		p.writer.metrics.lag.Set(0)
+	}
 }
 
 func (p *Persist) countDeadLetters(ctx context.Context) {
@@ -308,7 +330,9 @@ func (p *Persist) countDeadLetters(ctx context.Context) {
 	defer cancel()
 	n, err := p.writer.rows.CountDeadLetters(ctx)
 	if err != nil {
-		p.logger.Warn().Err(err).Msg("dead letters not counted")
+		if ctx.Err() == nil {
+			p.logger.Warn().Err(err).Msg("dead letters not counted")
+		}
 		return
 	}
 	p.writer.metrics.dead.Set(float64(n))

@@ -227,6 +227,28 @@ func TestTheBacklogIsMeasuredAlsoWhileMySQLIsAway(t *testing.T) {
 	})
 }
 
+func TestBacklogAndLagAreMeasuredWhileABatchHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		i := newInstance(w, "a", is(atGen(1)))
+		i.through(func(_ context.Context, name string, _ []domain.LogRange) outcome {
+			if name == "insert" {
+				time.Sleep(8 * time.Second)
+			}
+			return answered
+		})
+		whenStarted(t, i)
+		w.send(logOf(0, 1), groupIn(0, 0), 3)
+		after(5 * time.Second)
+		require.Equal(t, 3.0, i.metric(t, "hearth_persist_backlog_messages", ""))
+		require.InDelta(t, 4.5, i.metric(t, "hearth_persist_lag_seconds", ""), 0.6, "it is measured once a second")
+		after(5 * time.Second)
+		require.Zero(t, i.metric(t, "hearth_persist_backlog_messages", ""))
+		require.Zero(t, i.metric(t, "hearth_persist_lag_seconds", ""), "of a batch that is long done")
+	})
+}
+
 func TestShutdownWritesWhatIsThere(t *testing.T) {
 	t.Parallel()
 	for name, messages := range map[string]int{"nothing": 0, "a few": 3, "many batches": 25*batchRows + 1} {

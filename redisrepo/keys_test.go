@@ -158,6 +158,14 @@ func useAll(t *testing.T, e *env) {
 	for _, e := range expiring {
 		require.EqualValues(t, 3, e.UpTo, e.Group)
 	}
+	require.NoError(t, e.store.PostStatus(ctx, "i1", domain.InstanceStatus{Name: "i"}))
+	told, err := e.store.FleetSince(ctx, 1)
+	require.NoError(t, err)
+	require.Len(t, told, 1)
+	_, err = e.store.Fleet(ctx)
+	require.NoError(t, err)
+	_, err = e.store.OldestLogged(ctx, logs)
+	require.NoError(t, err)
 	now, err := e.store.NowMS(ctx)
 	require.NoError(t, err)
 	for _, g := range groups {
@@ -531,6 +539,10 @@ func TestMethodsFailWithoutRedis(t *testing.T) {
 		"ReadLogs":     func(ctx context.Context) error { _, err := s.ReadLogs(ctx, []domain.LogRange{log}, 1); return err },
 		"Committed":    func(ctx context.Context) error { return s.Committed(ctx, []domain.LogBatch{{LogRange: log}}) },
 		"Backlog":      func(ctx context.Context) error { _, err := s.Backlog(ctx, []domain.LogRange{log}); return err },
+		"OldestLogged": func(ctx context.Context) error { _, err := s.OldestLogged(ctx, []domain.LogRange{log}); return err },
+		"PostStatus":   func(ctx context.Context) error { return s.PostStatus(ctx, "i", domain.InstanceStatus{}) },
+		"Fleet":        func(ctx context.Context) error { _, err := s.Fleet(ctx); return err },
+		"FleetSince":   func(ctx context.Context) error { _, err := s.FleetSince(ctx, 1); return err },
 		"DirtyMarks":   func(ctx context.Context) error { _, err := s.DirtyMarks(ctx, log); return err },
 		"AuditGroups": func(ctx context.Context) error {
 			_, err := s.AuditGroups(ctx, e.allGens(), []string{"a"})

@@ -137,6 +137,39 @@ func (s *Store) Backlog(ctx context.Context, logs []domain.LogRange) (total int6
 	return total, nil
 }
 
+// OldestLogged is when the oldest entry of any of the logs came; 0 when they are empty.
+func (s *Store) OldestLogged(ctx context.Context, logs []domain.LogRange) (oldest int64, err error) {
+	if len(logs) == 0 {
+		return 0, nil
+	}
+	pipe := s.rdb.Pipeline()
+	cmds := make([]*redis.XMessageSliceCmd, len(logs))
+	for i, l := range logs {
+		cmds[i] = pipe.XRangeN(ctx, logKey(l.Partition, l.Gen), "-", "+", 1)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return 0, fmt.Errorf("oldest entries of %d logs: %w", len(logs), err)
+	}
+	for i, c := range cmds {
+		for _, entry := range c.Val() {
+			came, err := streamTime(entry.ID)
+			if err != nil {
+				return 0, fmt.Errorf("entry %s of partition %d: %w", entry.ID, logs[i].Partition, err)
+			}
+			if oldest == 0 || came < oldest {
+				oldest = came
+			}
+		}
+	}
+	return oldest, nil
+}
+
+// streamTime is when an entry came whose id Redis has made.
+func streamTime(id string) (ms int64, err error) {
+	time, _, _ := strings.Cut(id, "-")
+	return strconv.ParseInt(time, 10, 64)
+}
+
 // DirtyMarks are read marks that MySQL has not got yet, at least some of them.
 func (s *Store) DirtyMarks(ctx context.Context, log domain.LogRange) (map[domain.GroupUser]int64, error) {
 	var fields []string

@@ -2,6 +2,7 @@ package redisrepo
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -64,6 +65,20 @@ func TestLogIsReadFromItsStart(t *testing.T) {
 		backlog, err = e.store.Backlog(t.Context(), nil)
 		require.NoError(t, err)
 		require.Zero(t, backlog)
+		oldest, err := e.store.OldestLogged(t.Context(), logs)
+		require.NoError(t, err)
+		first := int64(math.MaxInt64)
+		for _, list := range got {
+			for _, entry := range list {
+				came, err := streamTime(entry.ID)
+				require.NoError(t, err)
+				first = min(first, came)
+			}
+		}
+		require.Equal(t, first, oldest)
+		oldest, err = e.store.OldestLogged(t.Context(), logs[1:3])
+		require.NoError(t, err)
+		require.Zero(t, oldest, "nothing waits there")
 	})
 }
 

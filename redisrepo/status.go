@@ -116,8 +116,7 @@ func statusOf(entry redis.XMessage) (status domain.InstanceStatus, err error) {
 	if err := json.Unmarshal([]byte(said), &status); err != nil {
 		return status, err
 	}
-	ms, _, _ := strings.Cut(entry.ID, "-")
-	status.SeenMS, err = strconv.ParseInt(ms, 10, 64)
+	status.SeenMS, err = streamTime(entry.ID)
 	return status, err
 }
 
