@@ -1,12 +1,26 @@
 package domain
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // What instances tell of themselves, and for how long it is kept.
 const (
 	StatusInterval = 2 * time.Second
 	StatusKept     = 15 * time.Minute
 )
+
+// LifeOf names one life of an instance: a restarted one is another.
+func LifeOf(instance, mark string) string { return instance + "#" + mark }
+
+// InstanceOf is the name of the instance whose life this is.
+func InstanceOf(life string) string {
+	if i := strings.LastIndexByte(life, '#'); i >= 0 {
+		return life[:i]
+	}
+	return life
+}
 
 // InstanceStatus is what an instance tells of itself every StatusInterval. A number that is not known is nil: nobody must
 // take it for 0. Rates and P99MS are of the last ten seconds.

@@ -29,7 +29,19 @@ const (
 type Fleet interface {
 	// Fleet is what the living ones said last, by name.
 	Fleet(ctx context.Context) ([]domain.InstanceStatus, error)
+	// FleetSince is all that instances said since then, dead ones too, each one's by time.
+	FleetSince(ctx context.Context, sinceMS int64) ([][]domain.InstanceStatus, error)
 }
+
+// Redis is what the console asks Redis for.
+type Redis interface {
+	Fleet
+	domain.RateCache
+	domain.Viewers
+}
+
+// Clock tells the time by which messages are stamped.
+type Clock interface{ NowMS() int64 }
 
 // Ranking lists groups by heat.
 type Ranking interface {
@@ -53,11 +65,18 @@ type Config struct {
 	HeatWindow        time.Duration
 	Limits            wire.Limits
 
-	Fleet   Fleet
-	Own     func() domain.InstanceStatus // of this instance, whether Redis is there or not
-	Health  Health
-	Ranking Ranking
-	Log     zerolog.Logger
+	Redis     Redis
+	MySQL     domain.RateStore
+	Own       func() domain.InstanceStatus // of this instance, whether Redis is there or not
+	Health    Health
+	Clock     Clock
+	Ranking   Ranking
+	Inspector *domain.Inspector
+	Letters   *domain.Letters
+	History   *domain.History
+	Sends     *domain.Sends
+	Recalls   *domain.Recalls
+	Log       zerolog.Logger
 }
 
 // Console answers /console and everything below it.
@@ -103,9 +122,18 @@ func (c *Console) routes() http.Handler {
 	mux.Handle("POST /console/api/login", c.answer(c.login))
 	mux.Handle("POST /console/api/logout", c.answer(c.logout))
 	for pattern, h := range map[string]authorized{
-		"GET /console/api/session":  c.session,
-		"GET /console/api/overview": c.overview,
-		"GET /console/api/events":   c.events,
+		"GET /console/api/session":                  c.session,
+		"GET /console/api/overview":                 c.overview,
+		"GET /console/api/events":                   c.events,
+		"GET /console/api/rates":                    c.rates,
+		"GET /console/api/groups/{group}":           c.inspectGroup,
+		"GET /console/api/users/{user}":             c.inspectUser,
+		"GET /console/api/groups/{group}/events":    c.roomEvents,
+		"POST /console/api/groups/{group}/messages": c.send,
+		"POST /console/api/groups/{group}/recall":   c.recall,
+		"GET /console/api/dead":                     c.dead,
+		"POST /console/api/dead/retry":              c.retryDead,
+		"GET /console/api/config":                   c.settings,
 	} {
 		mux.Handle(pattern, c.authorize(h))
 	}

@@ -78,7 +78,7 @@ func (c *Console) look(ctx context.Context) []byte {
 		TimeMS: now.UnixMilli(), Instance: c.Instance,
 		Stores: map[string]storeView{"redis": c.store("redis"), "mysql": c.store("mysql")},
 	}
-	fleet, err := c.Fleet.Fleet(ctx)
+	fleet, err := c.Redis.Fleet(ctx)
 	if err != nil && v.Stores["redis"].OK { // the check has not seen it yet
 		v.Stores["redis"] = storeView{SinceMS: now.UnixMilli(), Hint: "does not answer"}
 	}

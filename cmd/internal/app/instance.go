@@ -87,7 +87,7 @@ func NewInstance(
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	partitions := domain.Partitions(cfg.Redis.Partitions)
-	life := cfg.Node.Name + "#" + randomHex(4) // what a former life has left in Redis is not this one's
+	life := domain.LifeOf(cfg.Node.Name, randomHex(4)) // what a former life has left in Redis is not this one's
 
 	verifier, err := newVerifier(cfg.Auth)
 	if err != nil {
@@ -187,7 +187,9 @@ func NewInstance(
 		Name: cfg.Node.Name, Version: version, StartedMS: time.Now().UnixMilli(),
 	}, log)
 	operators, err := newConsole(cfg, version, console.Config{
-		Fleet: redis, Own: status.Own, Health: health, Ranking: ranking, Limits: limits, Log: log,
+		Redis: redis, MySQL: sql, Own: status.Own, Health: health, Clock: clock, Ranking: ranking, Limits: limits, Log: log,
+		Inspector: domain.NewInspector(redis, sql, heads, partitions), Letters: domain.NewLetters(sql, redis),
+		History: history, Sends: sends, Recalls: recalls,
 	})
 	if err != nil {
 		return nil, err
