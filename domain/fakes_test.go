@@ -419,9 +419,9 @@ type fakeRedis struct {
 	recent    map[string][]domain.Record // ascending
 	scores    map[string]int             // heat
 	nowMS     int64
-	online    map[string]int    // viewers
-	current   map[string]string // type → id of its fresh snapshot
-	snapshots map[string]domain.HotSnapshot
+	online    map[string]int       // viewers
+	turns     map[string]*fakeTurn // by type of snapshot
+	snapshots map[string]fakeSnapshot
 	changes   []*domain.GroupChange
 	seeds     map[string]domain.Seed
 	recalls   map[string][]domain.Recall
@@ -443,8 +443,8 @@ func newFakeRedis() *fakeRedis {
 		reads:     map[domain.GroupUser]int64{},
 		recent:    map[string][]domain.Record{},
 		nowMS:     timeOf(1000),
-		current:   map[string]string{},
-		snapshots: map[string]domain.HotSnapshot{},
+		turns:     map[string]*fakeTurn{},
+		snapshots: map[string]fakeSnapshot{},
 		calls:     map[string]int{},
 		notes:     map[string][]domain.Note{},
 		floors:    map[string]domain.Floor{},
@@ -688,32 +688,89 @@ func (f *fakeRedis) Online(_ context.Context, groups []string) (map[string]int, 
 	return online, err
 }
 
-func (f *fakeRedis) Heat(context.Context) (map[string]int, int64, error) {
+func (f *fakeRedis) Heat(context.Context) (groups []domain.GroupHeat, nowMS int64, err error) {
 	unlock, err := f.enter("Heat")
 	defer unlock()
-	return maps.Clone(f.scores), f.nowMS, err
+	for id, heat := range f.scores {
+		if heat > 0 {
+			groups = append(groups, domain.GroupHeat{Group: id, Speakers: heat, LastMS: f.seqs[id].LastMS})
+		}
+	}
+	return groups, f.nowMS, err
 }
 
-func (f *fakeRedis) CurrentSnapshot(_ context.Context, typ string) (string, error) {
-	unlock, err := f.enter("CurrentSnapshot")
+// fakeTurn is what instances share of one type's snapshots.
+type fakeTurn struct {
+	id, token         string
+	fresh, kept, held time.Time // until when
+}
+
+func (f *fakeRedis) SnapshotTurn(_ context.Context, typ, token string, hold time.Duration) (turn domain.SnapshotTurn, err error) {
+	unlock, err := f.enter("SnapshotTurn")
 	defer unlock()
-	return f.current[typ], err
+	shared, now := f.turn(typ), time.Now()
+	if err != nil || now.Before(shared.fresh) {
+		return domain.SnapshotTurn{ID: shared.id, Fresh: true}, err
+	}
+	if now.Before(shared.kept) {
+		turn.ID = shared.id
+	}
+	if token != "" && (shared.token == token || !now.Before(shared.held)) {
+		shared.token, shared.held, turn.Mine = token, now.Add(hold), true
+	}
+	return turn, nil
 }
 
-func (f *fakeRedis) SaveSnapshot(_ context.Context, typ string, s domain.HotSnapshot, _, _ time.Duration) error {
+func (f *fakeRedis) turn(typ string) *fakeTurn {
+	if f.turns[typ] == nil {
+		f.turns[typ] = &fakeTurn{}
+	}
+	return f.turns[typ]
+}
+
+func (f *fakeRedis) SaveSnapshot(_ context.Context, typ, token string, s domain.HotSnapshot, fresh, kept time.Duration) (string, error) {
 	unlock, err := f.enter("SaveSnapshot")
 	defer unlock()
-	if err == nil {
-		f.current[typ], f.snapshots[typ+"/"+s.ID] = s.ID, s
+	if err != nil {
+		return "", err
+	}
+	shared, now := f.turn(typ), time.Now()
+	f.snapshots[typ+"/"+s.ID] = fakeSnapshot{s, now.Add(kept)}
+	if !now.Before(shared.fresh) {
+		shared.id, shared.fresh, shared.kept = s.ID, now.Add(fresh), now.Add(kept)
+	}
+	if shared.token == token {
+		shared.held = now
+	}
+	return shared.id, nil
+}
+
+func (f *fakeRedis) NoSnapshot(_ context.Context, typ, token string) error {
+	unlock, err := f.enter("NoSnapshot")
+	defer unlock()
+	if shared := f.turn(typ); shared.token == token {
+		shared.held = time.Now()
 	}
 	return err
 }
 
-func (f *fakeRedis) SnapshotPage(_ context.Context, typ, id string, from, limit int) (domain.HotSnapshot, int, bool, error) {
+type fakeSnapshot struct {
+	domain.HotSnapshot
+	kept time.Time
+}
+
+func (f *fakeRedis) SnapshotPage(_ context.Context, typ, id string, from, limit int, paging time.Duration) (domain.HotSnapshot, int, bool, error) {
 	unlock, err := f.enter("SnapshotPage")
 	defer unlock()
-	s, ok := f.snapshots[typ+"/"+id]
-	total := len(s.Entries)
+	kept, ok := f.snapshots[typ+"/"+id]
+	if !time.Now().Before(kept.kept) {
+		return domain.HotSnapshot{}, 0, false, err
+	}
+	s, total := kept.HotSnapshot, len(kept.Entries)
+	if from == 0 && limit < total {
+		kept.kept = time.Now().Add(paging)
+		f.snapshots[typ+"/"+id] = kept
+	}
 	from = min(from, total)
 	s.Entries = slices.Clone(s.Entries[from:min(from+limit, total)])
 	return s, total, ok, err
@@ -912,7 +969,7 @@ func newWorld() *world {
 	w.heads = domain.NewHeads(w.redis, w.mysql)
 	w.history = domain.NewHistory(w.heads, w.redis, w.mysql, w.redis, w.redis, w.redis)
 	w.groups = domain.NewGroups(w.mysql, w.redis, w.redis, w.heads, func() string { made++; return "made-" + strconv.Itoa(made) })
-	w.ranking = domain.NewRanking(w.redis, w.heads, 2*time.Second)
+	w.ranking = domain.NewRanking(w.redis, w.heads, domain.RankingConfig{SnapshotTTL: 2 * time.Second})
 	return w
 }
 

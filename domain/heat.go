@@ -1,12 +1,16 @@
 package domain
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -16,6 +20,12 @@ const (
 	MaxWatchedHot   = 50 // ranks that are shown to who watches the ranking
 	// hotPaging is how long a cursor pages through its snapshot.
 	hotPaging = 60 * time.Second
+	hotTries  = 3 // to read a snapshot that was there a moment ago
+
+	// One instance takes a snapshot while the others wait. What is not prolonged for hotTurn is over: its holder has died.
+	hotTurn     = time.Second
+	hotPoll     = 20 * time.Millisecond
+	hotPatience = 250 * time.Millisecond // then the last snapshot is better than a wait
 )
 
 // AllTypes as a ranking's type takes rooms and groups together.
@@ -52,17 +62,36 @@ type Viewers interface {
 	Online(ctx context.Context, groups []string) (map[string]int, error)
 }
 
-// HeatCache is the Redis side of the ranking.
+// GroupHeat is what Redis counts of a group.
+type GroupHeat struct {
+	Group    string
+	Speakers int   // distinct users with a message in the window
+	LastMS   int64 // time of the last message; 0 where Redis does not know it
+}
+
+// SnapshotTurn says which snapshot serves everybody, or whose turn it is to take the next one.
+type SnapshotTurn struct {
+	ID    string // of the latest snapshot that is kept, "" for none
+	Fresh bool   // it serves everybody
+	Mine  bool   // the asker takes the next one
+}
+
+// HeatCache is the Redis side of the ranking. The instances share its snapshots, of each type one at a time.
 type HeatCache interface {
 	Viewers
-	// Heat expires what is older than the window, then gives every group's number of distinct speakers.
-	Heat(ctx context.Context) (scores map[string]int, nowMS int64, err error)
-	// CurrentSnapshot is the id of the type's snapshot that is still fresh; "" if there is none.
-	CurrentSnapshot(ctx context.Context, typ string) (string, error)
-	// SaveSnapshot keeps a snapshot for paging and makes it the type's current one for ttl.
-	SaveSnapshot(ctx context.Context, typ string, s HotSnapshot, ttl, paging time.Duration) error
-	// SnapshotPage reads lines from a snapshot, ok false when it is gone.
-	SnapshotPage(ctx context.Context, typ, id string, from, limit int) (s HotSnapshot, total int, ok bool, err error)
+	// Heat expires what is older than the window, then gives the groups in which somebody spoke, in no order.
+	Heat(ctx context.Context) (groups []GroupHeat, nowMS int64, err error)
+	// SnapshotTurn looks for a fresh snapshot. If there is none, and nobody has the turn to take it, token gets it, for as
+	// long as hold; asking again prolongs it. Token "" only looks.
+	SnapshotTurn(ctx context.Context, typ, token string, hold time.Duration) (SnapshotTurn, error)
+	// SaveSnapshot ends the turn: the snapshot serves everybody as long as fresh, and can be read as long as kept. current
+	// is another one's id when that has come to serve everybody meanwhile.
+	SaveSnapshot(ctx context.Context, typ, token string, s HotSnapshot, fresh, kept time.Duration) (current string, err error)
+	// NoSnapshot ends the turn without one.
+	NoSnapshot(ctx context.Context, typ, token string) error
+	// SnapshotPage reads lines from a snapshot, ok false when it is gone: their ranks, groups, heat and times. Reading its
+	// beginning and no more keeps it as long as paging.
+	SnapshotPage(ctx context.Context, typ, id string, from, limit int, paging time.Duration) (s HotSnapshot, total int, ok bool, err error)
 	// Speakers are those who count in groups now, each group's latest first; of very many some are left out.
 	Speakers(ctx context.Context, groups []string) ([]Speaker, error)
 }
@@ -97,18 +126,30 @@ func (p *HotPage) First(n int) *HotPage {
 	return first
 }
 
+// RankingConfig says how the ranking is made; it has to be the same on all instances.
+type RankingConfig struct {
+	SnapshotTTL time.Duration            // heat.snapshot_ttl: how long a snapshot serves everybody
+	Took        func(took time.Duration) // told of each snapshot taken here; may be nil
+}
+
 // Ranking lists groups by heat.
 type Ranking struct {
 	cache HeatCache
 	heads *Heads
-	ttl   time.Duration // how long a snapshot serves everybody
-	turn  chan struct{} // to take one: holds a token while nobody does
+	cfg   RankingConfig
+	turns map[string]chan struct{} // by type, to look for the next snapshot: holds a token while nobody here does
+
+	mu    sync.Mutex           // guards types
+	types map[string]GroupType // of the groups that were ranked lately: a group's never changes
 }
 
-// NewRanking wires the ranking; snapshotTTL is heat.snapshot_ttl.
-func NewRanking(cache HeatCache, heads *Heads, snapshotTTL time.Duration) *Ranking {
-	r := &Ranking{cache: cache, heads: heads, ttl: snapshotTTL, turn: make(chan struct{}, 1)}
-	r.turn <- struct{}{}
+// NewRanking wires the ranking.
+func NewRanking(cache HeatCache, heads *Heads, cfg RankingConfig) *Ranking {
+	r := &Ranking{cache: cache, heads: heads, cfg: cfg, turns: make(map[string]chan struct{}), types: make(map[string]GroupType)}
+	for _, typ := range []string{string(Room), string(Private), AllTypes} {
+		r.turns[typ] = make(chan struct{}, 1)
+		r.turns[typ] <- struct{}{}
+	}
 	return r
 }
 
@@ -121,29 +162,72 @@ func (r *Ranking) Page(ctx context.Context, actor Actor, q HotQuery) (*HotPage, 
 	if err != nil {
 		return nil, err
 	}
-	if id == "" {
-		if id, err = r.current(ctx, q.Type); err != nil {
-			return nil, err
-		}
-	}
-	s, total, ok, err := r.cache.SnapshotPage(ctx, q.Type, id, from, q.Limit)
+	page, err := r.read(ctx, q, id, from)
 	if err != nil {
-		return nil, Unavailable(fmt.Errorf("page of hot snapshot: %w", err), "Redis")
+		return nil, err
 	}
-	if !ok {
-		return nil, Errorf(CodeGone, "cursor: its snapshot is no longer kept, start again without a cursor")
-	}
-	page := &HotPage{HotSnapshot: s, Total: total}
-	if next := from + len(s.Entries); next < total {
-		page.Cursor = hotCursor(id, next)
-	}
-	if page.Entries, err = r.withoutDismissed(ctx, s.Entries); err != nil {
+	if err = r.describe(ctx, page); err != nil {
 		return nil, err
 	}
 	if q.Explain {
 		page.Speakers, err = r.explain(ctx, page.Entries)
 	}
 	return page, err
+}
+
+// read reads a page of a snapshot; id "" is the one that serves everybody.
+func (r *Ranking) read(ctx context.Context, q HotQuery, id string, from int) (*HotPage, error) {
+	for try := 1; ; try++ {
+		of := id
+		if of == "" {
+			var err error
+			if of, err = r.current(ctx, q.Type); err != nil {
+				return nil, err
+			}
+		}
+		s, total, ok, err := r.cache.SnapshotPage(ctx, q.Type, of, from, q.Limit, hotPaging)
+		switch {
+		case err != nil:
+			return nil, Unavailable(fmt.Errorf("page of hot snapshot: %w", err), "Redis")
+		case ok:
+			page := &HotPage{HotSnapshot: s, Total: total}
+			if next := from + len(s.Entries); next < total {
+				page.Cursor = hotCursor(of, next)
+			}
+			return page, nil
+		case id != "":
+			return nil, Errorf(CodeGone, "cursor: its snapshot is no longer kept, start again without a cursor")
+		case try == hotTries: // Redis loses what it has just been given
+			return nil, Unavailable(fmt.Errorf("hot snapshot %s is gone already", of), "Redis")
+		}
+	}
+}
+
+// describe adds what is as it is now, not as it was when the snapshot was taken, and leaves out what was dismissed.
+func (r *Ranking) describe(ctx context.Context, page *HotPage) error {
+	groups := make([]string, len(page.Entries))
+	for i := range page.Entries {
+		groups[i] = page.Entries[i].Group
+	}
+	heads, err := r.heads.Get(ctx, "", groups)
+	if err != nil {
+		return err
+	}
+	online, err := r.cache.Online(ctx, groups)
+	if err != nil {
+		return Unavailable(fmt.Errorf("viewers of %d groups: %w", len(groups), err), "Redis")
+	}
+	kept := make([]HotEntry, 0, len(page.Entries))
+	for i, e := range page.Entries {
+		if heads[i].Err != nil {
+			r.forget(e.Group)
+			continue
+		}
+		e.Name, e.Type, e.Online = heads[i].Name, heads[i].Type, online[e.Group]
+		kept = append(kept, e)
+	}
+	page.Entries = kept
+	return nil
 }
 
 func (q *HotQuery) check(actor Actor) error {
@@ -185,66 +269,170 @@ func parseHotCursor(cursor string) (id string, from int, err error) {
 	return id, from, nil
 }
 
-// current is the id of a fresh snapshot, taken now if there is none: by one of those who ask this instance, while the
-// others wait for it.
+// current is the id of the snapshot that serves everybody, taken now if there is none.
 func (r *Ranking) current(ctx context.Context, typ string) (string, error) {
-	id, err := r.fresh(ctx, typ)
-	if id != "" || err != nil {
-		return id, err
+	turn, err := r.turn(ctx, typ, "")
+	if err != nil || turn.Fresh {
+		return turn.ID, err
 	}
-	select {
-	case <-r.turn:
-	case <-ctx.Done():
-		return "", Unavailable(fmt.Errorf("wait for a hot snapshot: %w", ctx.Err()), "Redis")
+	patience := time.NewTimer(hotPatience)
+	defer patience.Stop()
+	waits := patience.C
+	for {
+		select {
+		case <-r.turns[typ]:
+			defer func() { r.turns[typ] <- struct{}{} }()
+			return r.next(ctx, typ, waits)
+		case <-waits:
+			waits = nil
+			if turn, err = r.turn(ctx, typ, ""); err != nil || turn.ID != "" {
+				return turn.ID, err
+			}
+		case <-ctx.Done():
+			return "", waitedForHot(ctx)
+		}
 	}
-	defer func() { r.turn <- struct{}{} }()
-	if id, err = r.fresh(ctx, typ); id != "" || err != nil {
-		return id, err
-	}
-	s, err := r.take(ctx, typ)
-	if err != nil {
-		return "", err
-	}
-	if err := r.cache.SaveSnapshot(ctx, typ, s, r.ttl, hotPaging); err != nil {
-		return "", Unavailable(fmt.Errorf("save hot snapshot: %w", err), "Redis")
-	}
-	return s.ID, nil
 }
 
-func (r *Ranking) fresh(ctx context.Context, typ string) (string, error) {
-	id, err := r.cache.CurrentSnapshot(ctx, typ)
+// next takes the next snapshot, or waits for the instance that does. Once patience has ended (nil: it has) it is content with
+// the last one; if that is no longer kept it waits for as long as the other one lives.
+func (r *Ranking) next(ctx context.Context, typ string, patience <-chan time.Time) (string, error) {
+	token := rand.Text()
+	for {
+		turn, err := r.turn(ctx, typ, token)
+		switch {
+		case err != nil || turn.Fresh:
+			return turn.ID, err
+		case turn.Mine:
+			return r.save(ctx, typ, token)
+		case patience == nil && turn.ID != "":
+			return turn.ID, nil
+		}
+		select {
+		case <-time.After(hotPoll):
+		case <-patience:
+			patience = nil
+		case <-ctx.Done():
+			return "", waitedForHot(ctx)
+		}
+	}
+}
+
+func waitedForHot(ctx context.Context) error {
+	return Unavailable(fmt.Errorf("wait for a hot snapshot: %w", ctx.Err()), "Redis")
+}
+
+func (r *Ranking) turn(ctx context.Context, typ, token string) (SnapshotTurn, error) {
+	turn, err := r.cache.SnapshotTurn(ctx, typ, token, hotTurn)
 	if err != nil {
-		return "", Unavailable(fmt.Errorf("current hot snapshot: %w", err), "Redis")
+		return turn, Failed(fmt.Errorf("current hot snapshot: %w", err), "Redis")
+	}
+	return turn, nil
+}
+
+// save takes a snapshot whose turn this is, and keeps it.
+func (r *Ranking) save(ctx context.Context, typ, token string) (id string, err error) {
+	begun := time.Now()
+	release := r.hold(ctx, typ, token)
+	s, err := r.take(ctx, typ)
+	if err == nil { // kept so long that the last one can serve those who lose their patience with the next
+		id, err = r.cache.SaveSnapshot(ctx, typ, token, s, r.cfg.SnapshotTTL, 2*r.cfg.SnapshotTTL+2*hotTurn)
+		if err != nil {
+			err = Failed(fmt.Errorf("save hot snapshot: %w", err), "Redis")
+		}
+	}
+	release()
+	if err != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hotTurn)
+		defer cancel()
+		_ = r.cache.NoSnapshot(ctx, typ, token) // or else the others wait until the turn ends by itself
+		return "", err
+	}
+	if r.cfg.Took != nil {
+		r.cfg.Took(time.Since(begun))
 	}
 	return id, nil
 }
 
+// hold prolongs a turn until release is called.
+func (r *Ranking) hold(ctx context.Context, typ, token string) (release func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var held sync.WaitGroup
+	held.Go(func() {
+		again := time.NewTicker(hotTurn / 4)
+		defer again.Stop()
+		for {
+			select {
+			case <-again.C:
+				_, _ = r.cache.SnapshotTurn(ctx, typ, token, hotTurn) // the next time, or who takes over does no harm
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return func() { cancel(); held.Wait() }
+}
+
 func (r *Ranking) take(ctx context.Context, typ string) (HotSnapshot, error) {
-	scores, nowMS, err := r.cache.Heat(ctx)
+	groups, nowMS, err := r.cache.Heat(ctx)
 	if err != nil {
 		return HotSnapshot{}, Unavailable(fmt.Errorf("heat: %w", err), "Redis")
 	}
-	groups := make([]string, 0, len(scores))
-	for group := range scores {
-		groups = append(groups, group)
+	types, err := r.complete(ctx, groups)
+	if err != nil {
+		return HotSnapshot{}, err
 	}
 	entries := make([]HotEntry, 0, len(groups))
-	for start := 0; start < len(groups); start += MaxSyncGroups {
-		heads, err := r.heads.Get(ctx, "", groups[start:min(start+MaxSyncGroups, len(groups))])
-		if err != nil {
-			return HotSnapshot{}, err
-		}
-		for _, h := range heads {
-			if h.Err == nil && scores[h.Group] > 0 && h.Type != Direct && (typ == AllTypes || typ == string(h.Type)) {
-				entries = append(entries, HotEntry{Group: h.Group, Name: h.Name, Type: h.Type, Heat: scores[h.Group], LastMS: h.LastMS})
-			}
+	for i, g := range groups {
+		if listed := types[i]; listed != "" && listed != Direct && (typ == AllTypes || typ == string(listed)) {
+			entries = append(entries, HotEntry{Group: g.Group, Heat: g.Speakers, LastMS: g.LastMS})
 		}
 	}
 	RankHot(entries)
-	if err := r.countViewers(ctx, entries); err != nil {
-		return HotSnapshot{}, err
-	}
 	return HotSnapshot{ID: hotID(nowMS, entries), TimeMS: nowMS, Entries: entries}, nil
+}
+
+// complete tells the groups' types, "" for those that are gone, and adds times of last messages that Redis did not know.
+func (r *Ranking) complete(ctx context.Context, groups []GroupHeat) (types []GroupType, err error) {
+	types = make([]GroupType, len(groups))
+	var unknown []int
+	r.mu.Lock()
+	if len(r.types) > 2*len(groups)+MaxSyncGroups { // those that have cooled down
+		clear(r.types)
+	}
+	for i := range groups {
+		types[i] = r.types[groups[i].Group]
+		if types[i] == "" || groups[i].LastMS == 0 {
+			unknown = append(unknown, i)
+		}
+	}
+	r.mu.Unlock()
+	for chunk := range slices.Chunk(unknown, MaxSyncGroups) {
+		ids := make([]string, len(chunk))
+		for n, i := range chunk {
+			ids[n] = groups[i].Group
+		}
+		heads, err := r.heads.Get(ctx, "", ids)
+		if err != nil {
+			return nil, err
+		}
+		r.mu.Lock()
+		for n, i := range chunk {
+			if types[i] = ""; heads[n].Err == nil {
+				types[i], groups[i].LastMS = heads[n].Type, heads[n].LastMS
+				r.types[ids[n]] = types[i]
+			}
+		}
+		r.mu.Unlock()
+	}
+	return types, nil
+}
+
+// forget has the next snapshot ask whether a group is still there.
+func (r *Ranking) forget(group string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.types, group)
 }
 
 // hotID differs where the ranking does: two instances may take theirs in the same millisecond, and who pages through the
@@ -278,53 +466,19 @@ func (r *Ranking) explain(ctx context.Context, entries []HotEntry) (map[string][
 	return of, nil
 }
 
-func (r *Ranking) countViewers(ctx context.Context, entries []HotEntry) error {
-	groups := make([]string, len(entries))
-	for i := range entries {
-		groups[i] = entries[i].Group
-	}
-	online, err := r.cache.Online(ctx, groups)
-	if err != nil {
-		return Unavailable(fmt.Errorf("viewers of %d groups: %w", len(groups), err), "Redis")
-	}
-	for i := range entries {
-		entries[i].Online = online[entries[i].Group]
-	}
-	return nil
-}
-
 // RankHot sorts by heat, then by the time of the last message, latest first, then by id, and numbers the lines
 // from 1.
 func RankHot(entries []HotEntry) {
-	sort.Slice(entries, func(i, j int) bool {
-		a, b := &entries[i], &entries[j]
+	slices.SortFunc(entries, func(a, b HotEntry) int {
 		if a.Heat != b.Heat {
-			return a.Heat > b.Heat
+			return cmp.Compare(b.Heat, a.Heat)
 		}
 		if a.LastMS != b.LastMS {
-			return a.LastMS > b.LastMS
+			return cmp.Compare(b.LastMS, a.LastMS)
 		}
-		return a.Group < b.Group
+		return cmp.Compare(a.Group, b.Group)
 	})
 	for i := range entries {
 		entries[i].Rank = i + 1
 	}
-}
-
-func (r *Ranking) withoutDismissed(ctx context.Context, entries []HotEntry) ([]HotEntry, error) {
-	groups := make([]string, len(entries))
-	for i, e := range entries {
-		groups[i] = e.Group
-	}
-	heads, err := r.heads.Get(ctx, "", groups)
-	if err != nil {
-		return nil, err
-	}
-	kept := make([]HotEntry, 0, len(entries))
-	for i, e := range entries {
-		if heads[i].Err == nil {
-			kept = append(kept, e)
-		}
-	}
-	return kept, nil
 }

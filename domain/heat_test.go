@@ -155,7 +155,7 @@ func TestRankingCursorPagesThroughOneSnapshot(t *testing.T) {
 		require.NotEmpty(t, page.Entries)
 		got, ids, cursor = append(got, page.Entries...), append(ids, page.ID), page.Cursor
 		// The world moves on under the one who scrolls.
-		delete(w.redis.current, "room")
+		delete(w.redis.turns, "room")
 		w.redis.nowMS++
 		for id := range w.redis.scores {
 			w.redis.scores[id] = 1 + rand.IntN(9)
@@ -177,7 +177,7 @@ func TestRankingIsSharedWhileItIsFresh(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Equal(t, 1, w.redis.calls["Heat"])
-	delete(w.redis.current, "room")
+	delete(w.redis.turns, "room")
 	_, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{})
 	require.NoError(t, err)
 	require.Equal(t, 2, w.redis.calls["Heat"])
@@ -244,9 +244,9 @@ func TestRankingIsUnavailableWhenAStoreIsDown(t *testing.T) {
 	w.mysql.down = errDown
 	_, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{})
 	requireCode(t, err, domain.CodeUnavailable, "")
-	for name, fails := range map[string]failing{"current": {"CurrentSnapshot"}, "heat": {"Heat"}, "viewers": {"Online"}, "save": {"SaveSnapshot"}, "page": {"SnapshotPage"}, "speakers": {"Speakers"}} {
+	for name, fails := range map[string]failing{"current": {"SnapshotTurn"}, "heat": {"Heat"}, "viewers": {"Online"}, "save": {"SaveSnapshot"}, "page": {"SnapshotPage"}, "speakers": {"Speakers"}} {
 		w := hotWorld()
-		ranking := domain.NewRanking(failingHeat{w.redis, fails}, w.heads, 0)
+		ranking := domain.NewRanking(failingHeat{w.redis, fails}, w.heads, domain.RankingConfig{})
 		_, err := ranking.Page(ctx, server, domain.HotQuery{Explain: true})
 		require.ErrorIs(t, err, errDown, name)
 		requireCode(t, err, domain.CodeUnavailable, "")
@@ -268,23 +268,23 @@ func (f failing) err(method string) error {
 	return nil
 }
 
-func (f failingHeat) Heat(ctx context.Context) (map[string]int, int64, error) {
-	scores, now, _ := f.HeatCache.Heat(ctx)
-	return scores, now, f.err("Heat")
+func (f failingHeat) Heat(ctx context.Context) ([]domain.GroupHeat, int64, error) {
+	groups, now, _ := f.HeatCache.Heat(ctx)
+	return groups, now, f.err("Heat")
 }
 
-func (f failingHeat) CurrentSnapshot(ctx context.Context, typ string) (string, error) {
-	id, _ := f.HeatCache.CurrentSnapshot(ctx, typ)
-	return id, f.err("CurrentSnapshot")
+func (f failingHeat) SnapshotTurn(ctx context.Context, typ, token string, hold time.Duration) (domain.SnapshotTurn, error) {
+	turn, _ := f.HeatCache.SnapshotTurn(ctx, typ, token, hold)
+	return turn, f.err("SnapshotTurn")
 }
 
-func (f failingHeat) SaveSnapshot(ctx context.Context, typ string, s domain.HotSnapshot, ttl, paging time.Duration) error {
-	_ = f.HeatCache.SaveSnapshot(ctx, typ, s, ttl, paging)
-	return f.err("SaveSnapshot")
+func (f failingHeat) SaveSnapshot(ctx context.Context, typ, token string, s domain.HotSnapshot, fresh, kept time.Duration) (string, error) {
+	id, _ := f.HeatCache.SaveSnapshot(ctx, typ, token, s, fresh, kept)
+	return id, f.err("SaveSnapshot")
 }
 
-func (f failingHeat) SnapshotPage(ctx context.Context, typ, id string, from, limit int) (domain.HotSnapshot, int, bool, error) {
-	s, total, ok, _ := f.HeatCache.SnapshotPage(ctx, typ, id, from, limit)
+func (f failingHeat) SnapshotPage(ctx context.Context, typ, id string, from, limit int, paging time.Duration) (domain.HotSnapshot, int, bool, error) {
+	s, total, ok, _ := f.HeatCache.SnapshotPage(ctx, typ, id, from, limit, paging)
 	return s, total, ok, f.err("SnapshotPage")
 }
 
@@ -335,7 +335,7 @@ type slowHeat struct {
 	goOn chan struct{}
 }
 
-func (s slowHeat) Heat(ctx context.Context) (map[string]int, int64, error) {
+func (s slowHeat) Heat(ctx context.Context) ([]domain.GroupHeat, int64, error) {
 	select {
 	case <-s.goOn:
 		return s.HeatCache.Heat(ctx)
@@ -349,7 +349,7 @@ func TestOneOfManyWhoAskTakesTheSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, want := manyRooms(3)
 		slow := slowHeat{w.redis, make(chan struct{})}
-		ranking := domain.NewRanking(slow, w.heads, time.Second)
+		ranking := domain.NewRanking(slow, w.heads, domain.RankingConfig{SnapshotTTL: time.Second})
 		var asking sync.WaitGroup
 		for range 50 {
 			asking.Go(func() {
@@ -378,10 +378,153 @@ func TestSnapshotsOfTheSameMomentAreToldApart(t *testing.T) {
 	ids := make(map[string]bool)
 	for heat := range 20 {
 		w.redis.scores["room-001"] = 10 + heat
-		delete(w.redis.current, "room")
+		delete(w.redis.turns, "room")
 		page, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{})
 		require.NoError(t, err)
 		ids[page.ID] = true
 	}
 	require.Len(t, ids, 20)
+}
+
+// dyingHeat is the cache of an instance that dies while it takes its first snapshot: from then on it says nothing more.
+type dyingHeat struct {
+	domain.HeatCache
+	dies context.CancelFunc // of the context that the instance lives in
+	life context.Context
+}
+
+func (d dyingHeat) Heat(ctx context.Context) ([]domain.GroupHeat, int64, error) {
+	d.dies()
+	return d.HeatCache.Heat(ctx)
+}
+
+func (d dyingHeat) SnapshotTurn(ctx context.Context, typ, token string, hold time.Duration) (domain.SnapshotTurn, error) {
+	if err := d.life.Err(); err != nil {
+		return domain.SnapshotTurn{}, err
+	}
+	return d.HeatCache.SnapshotTurn(ctx, typ, token, hold)
+}
+
+func (d dyingHeat) SaveSnapshot(context.Context, string, string, domain.HotSnapshot, time.Duration, time.Duration) (string, error) {
+	return "", d.life.Err()
+}
+
+func (d dyingHeat) NoSnapshot(context.Context, string, string) error { return d.life.Err() }
+
+// Whoever dies with the turn to take a snapshot holds the others up for a second, and only if there is none from before.
+func TestADeadInstanceHoldsTheOthersUpForASecondAtMost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, want := manyRooms(3)
+		cfg := domain.RankingConfig{SnapshotTTL: 2 * time.Second}
+		living := domain.NewRanking(w.redis, w.heads, cfg)
+		ask := func() (page *domain.HotPage, waited time.Duration) {
+			begun := time.Now()
+			page, err := living.Page(ctx, user("ann"), domain.HotQuery{})
+			require.NoError(t, err)
+			require.Equal(t, want, page.Entries)
+			return page, time.Since(begun)
+		}
+		dies := func() {
+			life, cancel := context.WithCancel(ctx)
+			dying := domain.NewRanking(dyingHeat{w.redis, cancel, life}, w.heads, cfg)
+			_, err := dying.Page(ctx, user("bob"), domain.HotQuery{})
+			requireCode(t, err, domain.CodeUnavailable, "")
+		}
+		dies()
+		first, waited := ask()
+		require.Greater(t, waited, 900*time.Millisecond)
+		require.Less(t, waited, 1100*time.Millisecond)
+
+		time.Sleep(3 * time.Second)
+		dies()
+		last, waited := ask()
+		require.Equal(t, first.ID, last.ID, "the last one")
+		require.Less(t, waited, 300*time.Millisecond)
+		time.Sleep(time.Second)
+		_, waited = ask()
+		require.Zero(t, waited)
+		require.Equal(t, 4, w.redis.calls["Heat"], "two of them in vain")
+	})
+}
+
+// Taking a snapshot may need longer than a turn lasts by itself. Meanwhile everybody is served the last one, but not for ever.
+func TestATurnIsHeldForAsLongAsASnapshotTakes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := manyRooms(3)
+		cfg := domain.RankingConfig{SnapshotTTL: 2 * time.Second}
+		var took []time.Duration
+		slow := slowHeat{w.redis, make(chan struct{})}
+		busy := cfg
+		busy.Took = func(d time.Duration) { took = append(took, d) }
+		one, two := domain.NewRanking(slow, w.heads, busy), domain.NewRanking(w.redis, w.heads, cfg)
+		first, err := two.Page(ctx, user("ann"), domain.HotQuery{})
+		require.NoError(t, err)
+		time.Sleep(2 * time.Second)
+		begun := time.Now()
+		var asking sync.WaitGroup
+		for _, r := range []*domain.Ranking{one, one, two, two} {
+			if r == two {
+				time.Sleep(time.Millisecond) // the first comes first
+			}
+			asking.Go(func() {
+				page, err := r.Page(ctx, user("ann"), domain.HotQuery{})
+				require.NoError(t, err)
+				if waited := time.Since(begun); waited < 3*time.Second {
+					require.Equal(t, first.ID, page.ID)
+					require.Less(t, waited, 300*time.Millisecond)
+				} else {
+					require.NotEqual(t, first.ID, page.ID)
+				}
+			})
+		}
+		time.Sleep(7 * time.Second) // until the last one is no longer kept
+		asking.Go(func() {
+			page, err := two.Page(ctx, user("ann"), domain.HotQuery{})
+			require.NoError(t, err)
+			require.NotEqual(t, first.ID, page.ID, "that is too old")
+		})
+		time.Sleep(3 * time.Second)
+		w.redis.scores["room-000"]++ // or the same ranking of the same moment has the same id
+		close(slow.goOn)
+		asking.Wait()
+		require.Equal(t, 2, w.redis.calls["Heat"])
+		require.Equal(t, []time.Duration{10*time.Second + 2*time.Millisecond}, took)
+	})
+}
+
+// A snapshot that Redis loses between two questions is taken anew; a cursor's is gone.
+func TestALostSnapshotIsTakenAnew(t *testing.T) {
+	t.Parallel()
+	w, want := manyRooms(3)
+	page, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{Limit: 1})
+	require.NoError(t, err)
+	clear(w.redis.snapshots)
+	_, err = w.ranking.Page(ctx, user("ann"), domain.HotQuery{Cursor: page.Cursor})
+	requireCode(t, err, domain.CodeGone, "")
+	_, err = w.ranking.Page(ctx, user("ann"), domain.HotQuery{})
+	requireCode(t, err, domain.CodeUnavailable, "") // it is fresh, says Redis
+	clear(w.redis.turns)
+	page, err = w.ranking.Page(ctx, user("ann"), domain.HotQuery{})
+	require.NoError(t, err)
+	require.Equal(t, want, page.Entries)
+}
+
+// Heat that was read in MySQL before a group was dismissed may come back to Redis behind it. No page shows the group, and no
+// snapshot counts it from then on.
+func TestADismissedGroupThatHasHeatIsNotRanked(t *testing.T) {
+	t.Parallel()
+	w, want := manyRooms(3)
+	_, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{})
+	require.NoError(t, err)
+	require.NoError(t, w.groups.Dismiss(ctx, server, want[0].Group))
+	clear(w.redis.turns)
+	page, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{})
+	require.NoError(t, err)
+	require.Equal(t, want[1:], page.Entries, "with their ranks behind it")
+	clear(w.redis.turns)
+	page, err = w.ranking.Page(ctx, user("ann"), domain.HotQuery{})
+	require.NoError(t, err)
+	require.Equal(t, naiveRanking(want[1:]), page.Entries)
 }

@@ -163,7 +163,7 @@ func BenchmarkSnapshot(b *testing.B) {
 			ctx := context.Background()
 			store := newBenchStore(b, time.Hour)
 			heatRooms(b, store, n)
-			ranking := domain.NewRanking(store, domain.NewHeads(store, noStore{}), time.Minute)
+			ranking := domain.NewRanking(store, domain.NewHeads(store, noStore{}), domain.RankingConfig{SnapshotTTL: time.Minute})
 			before := redisCPU(b, store)
 			var page *domain.HotPage
 			b.ReportAllocs()

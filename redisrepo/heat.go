@@ -2,11 +2,10 @@ package redisrepo
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -15,7 +14,9 @@ import (
 
 const (
 	expireBatch = 1000
+	expireFirst = 100 // of each partition, where all are asked at once
 	heatBatch   = 500 // speakers in a call of the script, which takes about a millisecond for them
+	heatStep    = 250 // groups of each partition in a step of the scan, where all are asked at once
 
 	// What one page is explained with is bounded, for Redis does nothing else meanwhile: the latest speakers of each
 	// partition are looked at, and the latest of each group are told.
@@ -23,46 +24,152 @@ const (
 	explainMost = 1_000
 )
 
-// Heat expires what has left the window, then reads every group's heat; see domain.HeatCache.
-func (s *Store) Heat(ctx context.Context) (scores map[string]int, nowMS int64, err error) {
-	for p := range int(s.cfg.Partitions) {
-		if nowMS, err = s.expireSpeakers(ctx, p); err != nil {
-			return nil, 0, err
+// Heat expires what has left the window, then reads what is counted of every group; see domain.HeatCache. No command
+// takes Redis longer than a millisecond or two, however many groups there are.
+func (s *Store) Heat(ctx context.Context) (groups []domain.GroupHeat, nowMS int64, err error) {
+	if nowMS, err = s.expireAll(ctx); err != nil {
+		return nil, 0, err
+	}
+	of, err := s.scanHeat(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := s.addLast(ctx, of); err != nil {
+		return nil, 0, err
+	}
+	return slices.Concat(of...), nowMS, nil
+}
+
+// expireAll expires every partition. The time is the last one's.
+func (s *Store) expireAll(ctx context.Context) (nowMS int64, err error) {
+	calls := make([]scriptCall, s.cfg.Partitions)
+	for p := range calls {
+		calls[p] = s.expireCall(p, expireFirst)
+	}
+	cmds, err := s.runEach(ctx, expireScript, calls)
+	if err != nil {
+		return 0, fmt.Errorf("expire speakers: %w", err)
+	}
+	for p, c := range cmds {
+		more, now, err := expireAnswer(c, expireFirst)
+		if err == nil && more {
+			now, err = s.expireSpeakers(ctx, p)
 		}
-	}
-	pipe := s.rdb.Pipeline()
-	cmds := make([]*redis.ZSliceCmd, s.cfg.Partitions)
-	for p := range cmds {
-		cmds[p] = pipe.ZRangeWithScores(ctx, heatKey(p), 0, -1)
-	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, 0, fmt.Errorf("read heat: %w", err)
-	}
-	scores = make(map[string]int)
-	for _, c := range cmds {
-		for _, z := range c.Val() {
-			if group, ok := z.Member.(string); ok && z.Score > 0 {
-				scores[group] = int(z.Score)
-			}
+		if err != nil {
+			return 0, fmt.Errorf("expire speakers of partition %d: %w", p, err)
 		}
+		nowMS = now
 	}
-	return scores, nowMS, nil
+	return nowMS, nil
 }
 
 // expireSpeakers takes out what is older than the window, a bounded number at a time so that sends get between.
 func (s *Store) expireSpeakers(ctx context.Context, p int) (nowMS int64, err error) {
 	for {
-		reply, err := s.run(ctx, expireScript, []string{speakersKey(p), heatKey(p)}, s.cfg.HeatWindow.Milliseconds(), expireBatch).Slice()
-		if err != nil || len(reply) != 2 {
+		call := s.expireCall(p, expireBatch)
+		more, now, err := expireAnswer(s.run(ctx, expireScript, call.keys, call.args...), expireBatch)
+		if err != nil {
 			return 0, fmt.Errorf("expire speakers of partition %d: %w", p, err)
 		}
-		expired, _ := reply[0].(int64)
-		now, _ := reply[1].(string)
-		if nowMS, err = strconv.ParseInt(now, 10, 64); err != nil {
-			return 0, fmt.Errorf("expire speakers of partition %d: time: %w", p, err)
+		if !more {
+			return now, nil
 		}
-		if expired < expireBatch {
-			return nowMS, nil
+	}
+}
+
+func (s *Store) expireCall(p, most int) scriptCall {
+	return scriptCall{keys: []string{speakersKey(p), heatKey(p)}, args: []any{s.cfg.HeatWindow.Milliseconds(), most}}
+}
+
+// expireAnswer reports whether there may be more to expire.
+func expireAnswer(c *redis.Cmd, most int) (more bool, nowMS int64, err error) {
+	reply, err := c.Slice()
+	if err != nil {
+		return false, 0, err
+	}
+	if len(reply) != 2 {
+		return false, 0, fmt.Errorf("an answer of %d parts", len(reply))
+	}
+	expired, _ := reply[0].(int64)
+	now, _ := reply[1].(string)
+	nowMS, err = strconv.ParseInt(now, 10, 64)
+	return expired >= int64(most), nowMS, err
+}
+
+// scanHeat reads the counts of all partitions, of each the next members at a time.
+func (s *Store) scanHeat(ctx context.Context) (of [][]domain.GroupHeat, err error) {
+	of = make([][]domain.GroupHeat, s.cfg.Partitions)
+	seen := make(map[string]struct{}) // a scan may come by twice
+	cursors := make([]uint64, len(of))
+	for over := make([]bool, len(of)); slices.Contains(over, false); {
+		pipe := s.rdb.Pipeline()
+		cmds := make([]*redis.ScanCmd, len(of))
+		for p := range of {
+			if !over[p] {
+				cmds[p] = pipe.ZScan(ctx, heatKey(p), cursors[p], "", heatStep)
+			}
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			return nil, fmt.Errorf("read heat: %w", err)
+		}
+		for p, c := range cmds {
+			if over[p] {
+				continue
+			}
+			var members []string
+			members, cursors[p] = c.Val()
+			over[p] = cursors[p] == 0
+			for ; len(members) >= 2; members = members[2:] {
+				heat, err := strconv.ParseFloat(members[1], 64)
+				if err != nil {
+					return nil, fmt.Errorf("heat of %s: %w", members[0], err)
+				}
+				if _, again := seen[members[0]]; again || heat <= 0 {
+					continue
+				}
+				seen[members[0]] = struct{}{}
+				of[p] = append(of[p], domain.GroupHeat{Group: members[0], Speakers: int(heat)})
+			}
+		}
+	}
+	return of, nil
+}
+
+// addLast adds the times of the last messages, as far as the generations that this instance believes in know them: who
+// asks for the heads of the other groups finds the next generation.
+func (s *Store) addLast(ctx context.Context, of [][]domain.GroupHeat) error {
+	for from := 0; ; from += heatStep {
+		pipe := s.rdb.Pipeline()
+		vouch := s.newVouch()
+		last := make(map[int]*redis.SliceCmd)
+		standing := make(map[int]*generationCheck)
+		for p, groups := range of {
+			if from >= len(groups) {
+				continue
+			}
+			var ids []string
+			for _, g := range groups[from:min(from+heatStep, len(groups))] {
+				ids = append(ids, g.Group)
+			}
+			last[p] = pipe.HMGet(ctx, seqKey(p, s.gens(p)), ids...)
+			standing[p] = vouch.check(ctx, pipe, p)
+		}
+		if len(last) == 0 {
+			return nil
+		}
+		if err := execIgnoringNil(ctx, pipe); err != nil {
+			return fmt.Errorf("last messages of groups with heat: %w", err)
+		}
+		for p, c := range last {
+			groups := of[p][from:]
+			if gen := s.gens(p); !standing[p].is(gen) || s.journal.Over(groups[0].Group, gen) {
+				continue
+			}
+			for i, value := range c.Val() {
+				known, _ := value.(string)
+				_, ms, _ := strings.Cut(known, " ")
+				groups[i].LastMS, _ = strconv.ParseInt(ms, 10, 64) // 0 means unknown
+			}
 		}
 	}
 }
@@ -167,67 +274,4 @@ func (s *Store) AddHeat(ctx context.Context, gen domain.LogRange, speakers []dom
 			return nil
 		}
 	}
-}
-
-// CurrentSnapshot is the id of the snapshot that serves everybody now; "" when a new one is due.
-func (s *Store) CurrentSnapshot(ctx context.Context, typ string) (string, error) {
-	id, err := s.rdb.Get(ctx, hotKey(typ)).Result()
-	if err = ignoreNil(err); err != nil {
-		return "", fmt.Errorf("current snapshot: %w", err)
-	}
-	return id, nil
-}
-
-// SaveSnapshot keeps a snapshot: a list with the time first and a line a group behind it.
-func (s *Store) SaveSnapshot(ctx context.Context, typ string, snapshot domain.HotSnapshot, ttl, paging time.Duration) error {
-	lines := make([]any, 0, 1+len(snapshot.Entries))
-	lines = append(lines, snapshot.TimeMS)
-	for _, e := range snapshot.Entries {
-		line, err := json.Marshal(e)
-		if err != nil {
-			return fmt.Errorf("snapshot line of %s: %w", e.Group, err)
-		}
-		lines = append(lines, line)
-	}
-	pipe := s.rdb.TxPipeline()
-	if s.cfg.Mode == "cluster" { // the two keys lie in different slots, and nobody asks for the list before the id
-		pipe = s.rdb.Pipeline()
-	}
-	list := hotSnapshotKey(typ, snapshot.ID)
-	pipe.Del(ctx, list)
-	pipe.RPush(ctx, list, lines...)
-	pipe.PExpire(ctx, list, paging)
-	pipe.Set(ctx, hotKey(typ), snapshot.ID, ttl)
-	if _, err := pipe.Exec(ctx); err != nil {
-		return fmt.Errorf("save snapshot of %d groups: %w", len(snapshot.Entries), err)
-	}
-	return nil
-}
-
-// SnapshotPage reads limit lines from a snapshot.
-func (s *Store) SnapshotPage(ctx context.Context, typ, id string, from, limit int) (page domain.HotSnapshot, total int, ok bool, err error) {
-	list := hotSnapshotKey(typ, id)
-	pipe := s.rdb.TxPipeline() // as one, or the list can expire between its length and its lines
-	length := pipe.LLen(ctx, list)
-	first := pipe.LIndex(ctx, list, 0)
-	lines := pipe.LRange(ctx, list, int64(1+from), int64(from+limit))
-	if _, err := pipe.Exec(ctx); ignoreNil(err) != nil {
-		return page, 0, false, fmt.Errorf("page of snapshot: %w", err)
-	}
-	if length.Val() == 0 {
-		return page, 0, false, nil
-	}
-	page.ID = id
-	if page.TimeMS, err = strconv.ParseInt(first.Val(), 10, 64); err != nil {
-		return page, 0, false, fmt.Errorf("time of snapshot: %w", err)
-	}
-	decoder := json.NewDecoder(strings.NewReader(strings.Join(lines.Val(), "\n")))
-	for range lines.Val() {
-		var e domain.HotEntry
-		if err := decoder.Decode(&e); err != nil {
-			return page, 0, false, fmt.Errorf("line of snapshot: %w", err)
-		}
-		page.Entries = append(page.Entries, e)
-	}
-	return page, int(length.Val()) - 1, true, nil
 }

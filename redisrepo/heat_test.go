@@ -36,6 +36,23 @@ func heatOf(said []spoken, after int64) map[string]int {
 	return heat
 }
 
+// scores are the groups' numbers of speakers.
+func (e *env) scores(t *testing.T) (scores map[string]int, nowMS int64, err error) {
+	t.Helper()
+	return scoresOf(t, e.store)
+}
+
+func scoresOf(t *testing.T, store *Store) (scores map[string]int, nowMS int64, err error) {
+	t.Helper()
+	groups, nowMS, err := store.Heat(t.Context())
+	scores = make(map[string]int)
+	for _, g := range groups {
+		require.Zero(t, scores[g.Group], "%s is there twice", g.Group)
+		scores[g.Group] = g.Speakers
+	}
+	return scores, nowMS, err
+}
+
 func TestHeatIsTheNumberOfSpeakersInTheWindow(t *testing.T) {
 	t.Parallel()
 	e := newMini(t)
@@ -61,7 +78,7 @@ func TestHeatIsTheNumberOfSpeakersInTheWindow(t *testing.T) {
 				said = append(said, spoken{d.Group, d.From, now})
 			}
 			if rapid.IntRange(0, 3).Draw(rt, "look") == 0 { // costs a script a partition
-				scores, nowMS, err := e.store.Heat(t.Context())
+				scores, nowMS, err := e.scores(t)
 				require.NoError(rt, err)
 				require.Equal(rt, now, nowMS)
 				require.Equal(rt, heatOf(said, now-window), scores)
@@ -69,7 +86,7 @@ func TestHeatIsTheNumberOfSpeakersInTheWindow(t *testing.T) {
 		}
 	})
 	e.mini.SetTime(time.UnixMilli(now + window))
-	scores, _, err := e.store.Heat(t.Context())
+	scores, _, err := e.scores(t)
 	require.NoError(t, err)
 	require.Empty(t, scores)
 	for p := range testPartitions {
@@ -95,12 +112,12 @@ func TestHeatByTheServersClock(t *testing.T) {
 			said = append(said, spoken{groups[i%3], fmt.Sprint("u", i*i%17), got.TimeMS})
 			pass := time.Now().Add(time.Duration(i%7) * time.Millisecond)
 			until(t, "a moment", func() bool { return time.Now().After(pass) })
-			scores, nowMS, err := store.Heat(t.Context())
+			scores, nowMS, err := scoresOf(t, store)
 			require.NoError(t, err)
 			require.Equal(t, heatOf(said, nowMS-300), scores)
 		}
 		until(t, "heat to end", func() bool {
-			scores, nowMS, err := store.Heat(t.Context())
+			scores, nowMS, err := scoresOf(t, store)
 			require.NoError(t, err)
 			require.Equal(t, heatOf(said, nowMS-300), scores)
 			return len(scores) == 0
@@ -243,7 +260,7 @@ func TestHeatIsWholeOnceAllOfItIsBack(t *testing.T) {
 		require.False(t, whole(log))
 		for range 2 {
 			require.NoError(t, e.store.AddHeat(t.Context(), log, speakers))
-			scores, _, err := e.store.Heat(t.Context())
+			scores, _, err := e.scores(t)
 			require.NoError(t, err)
 			require.Equal(t, map[string]int{"a": 2*heatBatch + 4}, scores)
 		}
@@ -297,76 +314,9 @@ func TestHeatExpiresMoreThanABatch(t *testing.T) {
 		pipe.ZIncrBy(t.Context(), heatKey(p), speakers, "a")
 		_, err := pipe.Exec(t.Context())
 		require.NoError(t, err)
-		scores, _, err := e.store.Heat(t.Context())
+		scores, _, err := e.scores(t)
 		require.NoError(t, err)
 		require.Empty(t, scores)
-	})
-}
-
-func snapshot(id string, n int) domain.HotSnapshot {
-	s := domain.HotSnapshot{ID: id, TimeMS: 1_700_000_000_000}
-	for i := range n {
-		s.Entries = append(s.Entries, domain.HotEntry{
-			Rank: i + 1, Group: fmt.Sprint("g", i), Name: "näme \n \"" + fmt.Sprint(i), Type: domain.Room, Heat: n - i, LastMS: 1_700_000_000_000,
-		})
-	}
-	return s
-}
-
-func TestSnapshotIsReadInPages(t *testing.T) {
-	eachRedis(t, func(t *testing.T, e *env) {
-		current := func(typ string) string {
-			id, err := e.store.CurrentSnapshot(t.Context(), typ)
-			require.NoError(t, err)
-			return id
-		}
-		require.Empty(t, current("room"))
-		want := snapshot("s1", 25)
-		require.NoError(t, e.store.SaveSnapshot(t.Context(), "room", want, time.Minute, time.Minute))
-		require.Equal(t, "s1", current("room"))
-		require.Empty(t, current("all"))
-		for _, page := range []struct{ from, limit, got int }{{0, 10, 10}, {10, 10, 10}, {20, 10, 5}, {25, 10, 0}, {0, 200, 25}} {
-			got, total, ok, err := e.store.SnapshotPage(t.Context(), "room", "s1", page.from, page.limit)
-			require.NoError(t, err)
-			require.True(t, ok)
-			require.Equal(t, 25, total)
-			require.Equal(t, want.TimeMS, got.TimeMS)
-			require.Len(t, got.Entries, page.got)
-			for i, entry := range got.Entries {
-				require.Equal(t, want.Entries[page.from+i], entry)
-			}
-		}
-		require.NoError(t, e.store.SaveSnapshot(t.Context(), "room", snapshot("s2", 0), time.Minute, time.Minute))
-		require.Equal(t, "s2", current("room"))
-		empty, total, ok, err := e.store.SnapshotPage(t.Context(), "room", "s2", 0, 10)
-		require.NoError(t, err)
-		require.True(t, ok, "an empty ranking is a ranking")
-		require.Zero(t, total)
-		require.Empty(t, empty.Entries)
-		_, total, ok, err = e.store.SnapshotPage(t.Context(), "room", "s1", 0, 10)
-		require.NoError(t, err)
-		require.True(t, ok && total == 25, "the former one can still be paged through")
-		_, _, ok, err = e.store.SnapshotPage(t.Context(), "all", "s1", 0, 10)
-		require.NoError(t, err)
-		require.False(t, ok)
-	})
-}
-
-func TestSnapshotIsCurrentForAWhileAndKeptForPagingLonger(t *testing.T) {
-	eachRedis(t, func(t *testing.T, e *env) {
-		require.NoError(t, e.store.SaveSnapshot(t.Context(), "room", snapshot("s1", 3), 100*time.Millisecond, 600*time.Millisecond))
-		kept := func() bool {
-			_, _, ok, err := e.store.SnapshotPage(t.Context(), "room", "s1", 0, 10)
-			require.NoError(t, err)
-			return ok
-		}
-		until(t, "a new one is due", func() bool {
-			id, err := e.store.CurrentSnapshot(t.Context(), "room")
-			require.NoError(t, err)
-			return id == ""
-		})
-		require.True(t, kept())
-		until(t, "the end of paging", func() bool { return !kept() })
 	})
 }
 
@@ -388,7 +338,7 @@ func TestRankingHasNeitherDirectConversationsNorSystem(t *testing.T) {
 		} {
 			s.must(t, d)
 		}
-		ranking := domain.NewRanking(e.store, domain.NewHeads(e.store, noStore{}), time.Second)
+		ranking := domain.NewRanking(e.store, domain.NewHeads(e.store, noStore{}), domain.RankingConfig{SnapshotTTL: time.Second})
 		page, err := ranking.Page(context.Background(), domain.Actor{Key: "key"}, domain.HotQuery{Type: domain.AllTypes})
 		require.NoError(t, err)
 		var lines []string

@@ -65,15 +65,14 @@ func useAll(t *testing.T, e *env) {
 	for i := range recent {
 		require.Len(t, recent[i], 2)
 	}
-	scores, _, err := e.store.Heat(ctx)
+	scores, _, err := e.scores(t)
 	require.NoError(t, err)
 	require.Len(t, scores, testPartitions, "direct conversations are not ranked")
 	auditAll(t, e, groups, scores)
 	useHeat(t, e, groups)
-	require.NoError(t, e.store.SaveSnapshot(ctx, "room", snapshot("s", 3), time.Minute, time.Minute))
-	id, err := e.store.CurrentSnapshot(ctx, "room")
-	require.NoError(t, err)
-	_, total, ok, err := e.store.SnapshotPage(ctx, "room", id, 0, 10)
+	require.True(t, e.turn(t, "room", "me").Mine)
+	e.save(t, snapshot("s", 3), time.Minute, time.Minute)
+	_, total, ok, err := e.store.SnapshotPage(ctx, "room", e.turn(t, "room", "me").ID, 0, 2, time.Minute)
 	require.NoError(t, err)
 	require.True(t, ok && total == 3)
 
@@ -371,7 +370,7 @@ func scripts(t *testing.T) []*redis.Script {
 	t.Helper()
 	list := []*redis.Script{
 		appendScript, signalScript, recallScript, mentionedScript, generationScript, forgetScript, seedScript, reachedScript, holesScript, expiringScript,
-		fillScript, changeScript, readScript, markedScript, commitScript, expireScript, heatScript, spokeScript, rankedScript, mineScript,
+		fillScript, changeScript, readScript, markedScript, commitScript, expireScript, heatScript, spokeScript, rankedScript, turnScript, publishScript, pageScript, mineScript,
 		enterScript, leaveScript, sweepScript, noteScript, dismissedScript,
 	}
 	sources, err := filepath.Glob("*.lua")
@@ -525,25 +524,30 @@ func TestMethodsFailWithoutRedis(t *testing.T) {
 			_, err := s.RecallsWritten(ctx, log, []domain.Recall{{Group: "a", Seq: 1}})
 			return err
 		},
-		"Signal":          func(ctx context.Context) error { _, err := s.Signal(ctx, domain.Signal{Group: "a"}); return err },
-		"ReadMarksAbove":  func(ctx context.Context) error { _, err := s.ReadMarksAbove(ctx, "a", 1); return err },
-		"Heat":            func(ctx context.Context) error { _, _, err := s.Heat(ctx); return err },
-		"ExpireHeat":      func(ctx context.Context) error { _, err := s.ExpireHeat(ctx, []int{1}); return err },
-		"WithoutHeat":     func(ctx context.Context) error { _, err := s.WithoutHeat(ctx, []domain.LogRange{log}); return err },
-		"AddHeat":         func(ctx context.Context) error { return s.AddHeat(ctx, log, nil) },
-		"CurrentSnapshot": func(ctx context.Context) error { _, err := s.CurrentSnapshot(ctx, "room"); return err },
+		"Signal":         func(ctx context.Context) error { _, err := s.Signal(ctx, domain.Signal{Group: "a"}); return err },
+		"ReadMarksAbove": func(ctx context.Context) error { _, err := s.ReadMarksAbove(ctx, "a", 1); return err },
+		"Heat":           func(ctx context.Context) error { _, _, err := s.Heat(ctx); return err },
+		"ExpireHeat":     func(ctx context.Context) error { _, err := s.ExpireHeat(ctx, []int{1}); return err },
+		"WithoutHeat":    func(ctx context.Context) error { _, err := s.WithoutHeat(ctx, []domain.LogRange{log}); return err },
+		"AddHeat":        func(ctx context.Context) error { return s.AddHeat(ctx, log, nil) },
+		"SnapshotTurn":   func(ctx context.Context) error { _, err := s.SnapshotTurn(ctx, "room", "me", time.Second); return err },
 		"SaveSnapshot": func(ctx context.Context) error {
-			return s.SaveSnapshot(ctx, "room", snapshot("s", 1), time.Second, time.Second)
+			_, err := s.SaveSnapshot(ctx, "room", "me", snapshot("s", 1), time.Second, time.Second)
+			return err
 		},
-		"SnapshotPage": func(ctx context.Context) error { _, _, _, err := s.SnapshotPage(ctx, "room", "s", 0, 1); return err },
+		"NoSnapshot": func(ctx context.Context) error { return s.NoSnapshot(ctx, "room", "me") },
+		"SnapshotPage": func(ctx context.Context) error {
+			_, _, _, err := s.SnapshotPage(ctx, "room", "s", 0, 1, time.Second)
+			return err
+		},
 		"ReadLogs":     func(ctx context.Context) error { _, err := s.ReadLogs(ctx, []domain.LogRange{log}, 1); return err },
 		"Committed":    func(ctx context.Context) error { return s.Committed(ctx, []domain.LogBatch{{LogRange: log}}) },
 		"Backlog":      func(ctx context.Context) error { _, err := s.Backlog(ctx, []domain.LogRange{log}); return err },
+		"DirtyMarks":   func(ctx context.Context) error { _, err := s.DirtyMarks(ctx, log); return err },
 		"OldestLogged": func(ctx context.Context) error { _, err := s.OldestLogged(ctx, []domain.LogRange{log}); return err },
 		"PostStatus":   func(ctx context.Context) error { return s.PostStatus(ctx, "i", domain.InstanceStatus{}) },
 		"Fleet":        func(ctx context.Context) error { _, err := s.Fleet(ctx); return err },
 		"FleetSince":   func(ctx context.Context) error { _, err := s.FleetSince(ctx, 1); return err },
-		"DirtyMarks":   func(ctx context.Context) error { _, err := s.DirtyMarks(ctx, log); return err },
 		"AuditGroups": func(ctx context.Context) error {
 			_, err := s.AuditGroups(ctx, e.allGens(), []string{"a"})
 			return err

@@ -1,6 +1,10 @@
 package redisrepo
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 type appendMetrics struct {
 	batch      prometheus.Histogram
@@ -46,4 +50,14 @@ func newReseeds() prometheus.Counter {
 	return prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "hearth_seq_reseeds_total", Help: "Groups whose seqs go on above a hole, for Redis had lost their numbers.",
 	})
+}
+
+// NewSnapshotTimer counts how long snapshots of the ranking take; see domain.RankingConfig.
+func NewSnapshotTimer(reg prometheus.Registerer) (took func(time.Duration)) {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "hearth_heat_snapshot_duration_seconds", Help: "Time to take a snapshot of the ranking, of those that this instance took for all.",
+		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+	})
+	reg.MustRegister(h)
+	return func(d time.Duration) { h.Observe(d.Seconds()) }
 }

@@ -2,10 +2,12 @@ package redisrepo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -48,7 +50,7 @@ var (
 func newTown(t *testing.T, e *env) *town {
 	w := &town{t: t, e: e, r: e.recovery(), gen: 1}
 	w.s = e.sender(t, w.r, AppendConfig{})
-	w.ranking = domain.NewRanking(e.store, domain.NewHeads(e.store, w), time.Minute)
+	w.ranking = domain.NewRanking(e.store, domain.NewHeads(e.store, w), domain.RankingConfig{SnapshotTTL: time.Minute})
 	return w
 }
 
@@ -165,7 +167,13 @@ func (w *town) recall(rt *rapid.T) {
 func (w *town) dismiss(rt *rapid.T) {
 	g := rapid.SampledFrom(townGroups[:4]).Draw(rt, "group")
 	w.gone[g] = true
-	w.change(rt, g, func(g *domain.GroupSnapshot) { g.Dismissed = true })
+	w.r.mu.Lock()
+	dismissed := *w.r.groups[g]
+	w.r.mu.Unlock()
+	dismissed.Version++
+	dismissed.Dismissed = true
+	w.set(&dismissed)
+	require.NoError(rt, w.e.store.Changed(w.t.Context(), &domain.GroupChange{Group: dismissed.Group, Raised: true}))
 	if rapid.Bool().Draw(rt, "forget") {
 		_, err := w.e.store.ForgetGroup(w.t.Context(), g)
 		require.NoError(rt, err)
@@ -177,6 +185,9 @@ func (w *town) lose(rt *rapid.T) {
 	w.empty(rt)
 	of := make(map[int][]domain.Speaker)
 	for _, m := range w.said {
+		if w.gone[m.group] { // MySQL leaves them out
+			continue
+		}
 		p := w.e.cfg.Partitions.Of(m.group)
 		of[p] = append(of[p], domain.Speaker{Group: m.group, User: m.user, TimeMS: m.ms})
 	}
@@ -325,13 +336,17 @@ func TestPagesOfAMovingRanking(t *testing.T) {
 			require.NoError(t, e.store.SetSeeds(ctx, p, 1, seeds[p]))
 			require.NoError(t, e.store.AddHeat(ctx, domain.LogRange{Partition: p, Gen: 1}, of[p]))
 		}
-		ranking := domain.NewRanking(e.store, domain.NewHeads(e.store, noStore{}), time.Minute)
+		ranking := domain.NewRanking(e.store, domain.NewHeads(e.store, noStore{}), domain.RankingConfig{SnapshotTTL: time.Minute})
 		user := domain.Actor{User: "ann"}
 		first, err := ranking.Page(ctx, user, domain.HotQuery{Limit: 1})
 		require.NoError(t, err)
-		whole, total, _, err := e.store.SnapshotPage(ctx, "room", first.ID, 0, groups)
+		whole, total, _, err := e.store.SnapshotPage(ctx, "room", first.ID, 0, groups, time.Minute)
 		require.NoError(t, err)
 		require.Equal(t, groups, total)
+		for i := range whole.Entries {
+			entry := &whole.Entries[i]
+			entry.Name, entry.Type = "name of "+entry.Group, domain.Room
+		}
 		var got, want []domain.HotEntry
 		gone := make(map[string]bool)
 		snapshots := make(map[string]bool)
@@ -382,5 +397,127 @@ func TestPagesOfAMovingRanking(t *testing.T) {
 			seen[entry.Group] = true
 		}
 		require.Greater(t, len(snapshots), 10)
+	})
+}
+
+// fleet is several instances on one Redis, each with a store of its own, and what they did together.
+type fleet struct {
+	hold time.Duration // how long a turn lasts; 0: as long as they want
+
+	mu    sync.Mutex // guards what follows
+	begun []int64    // when snapshots were begun, by Redis' clock
+	toDie int        // so many of the instances that begin next die of it
+	dead  map[*instance]bool
+	seen  map[string]bool // snapshots
+}
+
+type instance struct {
+	*Store
+	*fleet
+}
+
+var errDead = errors.New("the instance is dead")
+
+func (i *instance) err() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.dead[i] {
+		return errDead
+	}
+	return nil
+}
+
+func (i *instance) Heat(ctx context.Context) ([]domain.GroupHeat, int64, error) {
+	groups, now, err := i.Store.Heat(ctx)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.begun = append(i.begun, now)
+	if i.toDie > 0 {
+		i.toDie--
+		i.dead[i] = true
+		err = errDead
+	}
+	return groups, now, err
+}
+
+func (i *instance) SnapshotTurn(ctx context.Context, typ, token string, hold time.Duration) (domain.SnapshotTurn, error) {
+	if err := i.err(); err != nil {
+		return domain.SnapshotTurn{}, err
+	}
+	if i.hold > 0 {
+		hold = i.hold
+	}
+	return i.Store.SnapshotTurn(ctx, typ, token, hold)
+}
+
+func (i *instance) NoSnapshot(ctx context.Context, typ, token string) error {
+	if err := i.err(); err != nil {
+		return err
+	}
+	return i.Store.NoSnapshot(ctx, typ, token)
+}
+
+// ask has six instances ask all the time, each for three users, until the snapshots they have seen are enough.
+func (f *fleet) ask(t *testing.T, e *env, ttl time.Duration, enough func() bool) {
+	t.Helper()
+	s := e.sender(t, e.recovery(group("a", domain.Room)), AppendConfig{})
+	s.must(t, domain.Draft{Group: "a", From: "u"})
+	f.dead, f.seen = make(map[*instance]bool), make(map[string]bool)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	var asking sync.WaitGroup
+	for range 6 {
+		i := &instance{Store: e.open(t, e.addr), fleet: f}
+		ranking := domain.NewRanking(i, domain.NewHeads(i, noStore{}), domain.RankingConfig{SnapshotTTL: ttl})
+		for range 3 {
+			asking.Go(func() {
+				for {
+					page, err := ranking.Page(ctx, domain.Actor{User: "u"}, domain.HotQuery{})
+					if i.err() != nil || ctx.Err() != nil {
+						return
+					}
+					if err != nil || len(page.Entries) != 1 {
+						t.Errorf("got %+v, %v; want one group", page, err)
+						cancel()
+						return
+					}
+					f.mu.Lock()
+					f.seen[page.ID] = true
+					if enough() {
+						cancel()
+					}
+					f.mu.Unlock()
+				}
+			})
+		}
+	}
+	asking.Wait()
+	require.ErrorIs(t, ctx.Err(), context.Canceled, "%d snapshots begun, %d seen", len(f.begun), len(f.seen))
+}
+
+func TestInstancesTakeOneSnapshotInATTL(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		const ttl = 100 * time.Millisecond
+		f := &fleet{hold: time.Hour} // or one that stands still for a second would lose its turn, on a busy machine
+		f.ask(t, e, ttl, func() bool { return len(f.seen) == 10 })
+		for n := 1; n < len(f.begun); n++ {
+			require.GreaterOrEqual(t, f.begun[n]-f.begun[n-1], ttl.Milliseconds())
+		}
+		require.LessOrEqual(t, len(f.begun), 11, "those that were seen, and one that had been begun")
+	})
+}
+
+func TestInstancesGoOnWhenTheOneDiesThatTakesTheSnapshot(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		f := &fleet{}
+		killed := 0
+		f.ask(t, e, 100*time.Millisecond, func() bool {
+			if len(f.seen) >= 3*(killed+1) && len(f.dead) == killed && killed < 2 { // the last one before is left to some
+				f.toDie = 1
+				killed++
+			}
+			return len(f.seen) == 12
+		})
+		require.Len(t, f.dead, 2)
 	})
 }

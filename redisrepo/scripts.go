@@ -71,6 +71,15 @@ var spokeSource string
 //go:embed ranked.lua
 var rankedSource string
 
+//go:embed turn.lua
+var turnSource string
+
+//go:embed publish.lua
+var publishSource string
+
+//go:embed page.lua
+var pageSource string
+
 //go:embed mine.lua
 var mineSource string
 
@@ -107,6 +116,9 @@ var (
 	heatScript       = redis.NewScript(heatSource)
 	spokeScript      = redis.NewScript(spokeSource)
 	rankedScript     = redis.NewScript(rankedSource)
+	turnScript       = redis.NewScript(turnSource)
+	publishScript    = redis.NewScript(publishSource)
+	pageScript       = redis.NewScript(pageSource)
 	mineScript       = redis.NewScript(mineSource)
 	enterScript      = redis.NewScript(enterSource)
 	leaveScript      = redis.NewScript(leaveSource)

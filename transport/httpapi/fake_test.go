@@ -466,26 +466,30 @@ func (f *fake) accept(a domain.Append) (domain.Accepted, error) {
 	return got, nil
 }
 
-func (f *fake) Heat(context.Context) (map[string]int, int64, error) {
+func (f *fake) Heat(context.Context) (groups []domain.GroupHeat, nowMS int64, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	scores := map[string]int{}
 	for id, list := range f.messages {
-		scores[id] = len(list)
+		groups = append(groups, domain.GroupHeat{Group: id, Speakers: len(list)})
 	}
-	return scores, 9000, f.down
+	return groups, 9000, f.down
 }
 
-func (f *fake) CurrentSnapshot(context.Context, string) (string, error) { return "", f.down }
+// SnapshotTurn has a snapshot taken for everybody who asks.
+func (f *fake) SnapshotTurn(context.Context, string, string, time.Duration) (domain.SnapshotTurn, error) {
+	return domain.SnapshotTurn{Mine: true}, f.down
+}
 
-func (f *fake) SaveSnapshot(_ context.Context, typ string, s domain.HotSnapshot, _, _ time.Duration) error {
+func (f *fake) SaveSnapshot(_ context.Context, typ, _ string, s domain.HotSnapshot, _, _ time.Duration) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.saved[typ+s.ID] = s
-	return f.down
+	return s.ID, f.down
 }
 
-func (f *fake) SnapshotPage(_ context.Context, typ, id string, from, limit int) (domain.HotSnapshot, int, bool, error) {
+func (f *fake) NoSnapshot(context.Context, string, string) error { return f.down }
+
+func (f *fake) SnapshotPage(_ context.Context, typ, id string, from, limit int, _ time.Duration) (domain.HotSnapshot, int, bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s, ok := f.saved[typ+id]

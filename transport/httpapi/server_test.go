@@ -56,7 +56,7 @@ func newServer(t *testing.T, change func(*Config)) *server {
 		Signals:  domain.NewSignals(s.fake, nil), // it never finds anything missing
 		Recalls:  domain.NewRecalls(s.fake, s.fake, nil),
 		Sessions: sessions,
-		Ranking:  domain.NewRanking(s.fake, heads, time.Second),
+		Ranking:  domain.NewRanking(s.fake, heads, domain.RankingConfig{SnapshotTTL: time.Second}),
 		Log:      zerolog.New(zerolog.SyncWriter(s.log)),
 		Register: s.metrics,
 	}

@@ -140,7 +140,7 @@ func NewInstance(
 		sends.UseModerator(words)
 		groups.UseModerator(words)
 	}
-	ranking := domain.NewRanking(redis, heads, cfg.Heat.SnapshotTTL.D())
+	ranking := domain.NewRanking(redis, heads, domain.RankingConfig{SnapshotTTL: cfg.Heat.SnapshotTTL.D(), Took: redisrepo.NewSnapshotTimer(reg)})
 
 	limits := wire.Limits{MessageBytes: cfg.Limits.MessageBytes, TextBytes: cfg.Limits.TextBytes}
 	clock := redisrepo.NewClock(redis, log)
