@@ -63,6 +63,12 @@ interface SentMessage extends Stored {
   recalled_ms?: undefined;
   recalled_by?: undefined;
 }
+/** A message that has no seq yet. In a direct conversation group and from are known with the first connection. */
+interface Draft extends Omit<SentMessage, 'group' | 'from' | 'seq'> {
+  group?: string;
+  from?: string;
+  client_id: string;
+}
 /** What is left of a message that was recalled. */
 interface Tombstone extends Stored {
   body?: undefined;
@@ -150,6 +156,13 @@ interface ReadMark {
   group: string;
   read_seq: number;
   unread: number;
+}
+/** Who has read a message, without its sender. */
+interface Readers {
+  seq: number;
+  read_count: number;
+  /** Left out when they are more than a hundred. */
+  users?: string[];
 }
 interface Presence {
   online: boolean;
@@ -368,6 +381,40 @@ interface SocketLike {
 type SocketConstructor = new (url: string, protocols: string[]) => SocketLike;
 type Direction = 'in' | 'out';
 //#endregion
+//#region src/conversations.d.ts
+/** How far a group is, and the user in it. */
+interface Unread {
+  group: string;
+  max_seq: number;
+  read_seq: number;
+  unread: number;
+  /** The highest unread seq that mentions the user or everybody. */
+  mentioned_seq?: number;
+}
+//#endregion
+//#region src/link.d.ts
+/**
+ * `connecting` until the server's welcome; `online`; `waiting` for the next attempt; `closed` for good: by close(), or
+ * because the server does not want this client back.
+ */
+type StateName = 'connecting' | 'online' | 'waiting' | 'closed';
+interface State {
+  state: StateName;
+  url?: string;
+  /** The close code; 0 when there was none, as when the connection was refused. */
+  code?: number;
+  reason?: string;
+  retryInMs?: number;
+}
+//#endregion
+//#region src/hot.d.ts
+interface HotOptions {
+  /** Rooms an event, at most 50. With several watchers all get as many as the one that wants most. */
+  limit?: number;
+  /** The server does not tell them. */
+  onError?(error: HearthError): void;
+}
+//#endregion
 //#region src/storage.d.ts
 /**
  * Where seqs live between visits. What is kept of a group is the last seq that was handed out, and the time up to which
@@ -377,7 +424,7 @@ interface Storage {
   load(key: string): number | undefined | null | Promise<number | undefined | null>;
   save(key: string, value: number): void | Promise<void>;
 }
-/** Keeps the integers in the page's localStorage. */
+/** Keeps the integers in the page's localStorage. Each user needs a prefix of his own, and so does each server. */
 declare function browserStorage(prefix?: string): Storage;
 //#endregion
 //#region src/upload.d.ts
@@ -414,19 +461,6 @@ interface Options {
   /** Who the token is for. Only tells ids of direct conversations before the first connection. */
   user?: string;
 }
-/**
- * `connecting` until the server's welcome; `online`; `waiting` for the next attempt; `closed` for good: by close(), or
- * because the server does not want this client back.
- */
-type StateName = 'connecting' | 'online' | 'waiting' | 'closed';
-interface State {
-  state: StateName;
-  url?: string;
-  /** The close code; 0 when there was none, as when the connection was refused. */
-  code?: number;
-  reason?: string;
-  retryInMs?: number;
-}
 interface Listeners extends Events {
   state: State;
   /** Every frame as it is on the wire, one or more objects in lines. A `refresh` has the token in it. */
@@ -434,12 +468,6 @@ interface Listeners extends Events {
     direction: Direction;
     text: string;
   };
-}
-interface HotOptions {
-  /** Rooms an event, at most 50. */
-  limit?: number;
-  /** The server does not tell them. */
-  onError?(error: HearthError): void;
 }
 /** One user's connection, which comes back by itself. Made by connect. */
 declare class Hearth {
@@ -456,6 +484,11 @@ declare class Hearth {
   on<N extends keyof Listeners>(name: N, listener: (value: Listeners[N]) => void): () => void;
   /** The user's conversations, most recent first, with unread and mentions. */
   conversations(): Promise<Conversation[]>;
+  /**
+   * Calls with the conversations as they change, most recent first. Rooms that the user has joined are up to date while
+   * they are read, and at every connect. Returns what ends it.
+   */
+  watchConversations(listener: (list: Conversation[]) => void): () => void;
   /** What is behind a seq in each of up to 200 groups, within a budget of bytes: see `more`. */
   sync(groups: Record<string, number>, options?: {
     limit?: number;
@@ -530,10 +563,12 @@ interface SendOptions {
   /** Gives up. The message may have been sent by then. */
   signal?: AbortSignal;
 }
-/** A message on its way. What a page shows until the receipt is there: `clientId` is on the message that comes back. */
+/** A message on its way. */
 interface Pending extends Promise<Receipt> {
+  /** It is on the message that comes back. */
   readonly clientId: string;
-  readonly body: Body;
+  /** What a page shows until then. */
+  readonly message: Draft;
 }
 type Target = {
   group: string;
@@ -593,6 +628,12 @@ declare class Group {
   head(): Promise<SyncedPage>;
   /** Moves the user's read mark forward. Calls while one is on its way become one. */
   markRead(seq: number): Promise<ReadMark>;
+  /** Calls with what is unread here, as it changes; of a room while it is read, and at every connect. Returns what ends it. */
+  watchUnread(listener: (unread: Unread) => void): () => void;
+  /** Who has read a message. */
+  readers(seq: number): Promise<Readers>;
+  /** Calls with who has read a message, as it changes; in groups of over a hundred at every connect. Returns what ends it. */
+  watchReaders(message: Pick<Message, 'seq' | 'from'>, listener: (readers: Readers) => void): () => void;
   /** Takes a message back. */
   recall(seq: number): Promise<void>;
   /** Says something to who is subscribed now; it is not stored, and not repeated. */
@@ -610,4 +651,4 @@ declare class Group {
 /** The id of the conversation of two users. */
 declare function directId(a: string, b: string): string;
 //#endregion
-export { Answer, Body, ClosedError, Conversation, type Direction, Element, Empty, ErrorCode, ErrorReply, EventName, Events, Fields, type FollowOptions, type Group, GroupType, type Hearth, HearthError, type HistoryOptions, Hole, HotGroup, type HotOptions, type Listeners, Message, Op, Ops, type Options, Page, type Pending, Presence, PulledPage, ReadMark, type ReaderHooks, type Recall, Receipt, Reply, Role, type SendOptions, SentMessage, ServerEvent, ServerFrame, type SocketConstructor, type SocketLike, type State, type StateName, type Storage, type StreamOptions, SubscribedPage, SyncRefused, SyncedPage, Tombstone, type UploadOptions, type Uploaded, browserStorage, connect, directId, textOf };
+export { Answer, Body, ClosedError, Conversation, type Direction, Draft, Element, Empty, ErrorCode, ErrorReply, EventName, Events, Fields, type FollowOptions, type Group, GroupType, type Hearth, HearthError, type HistoryOptions, Hole, HotGroup, type HotOptions, type Listeners, Message, Op, Ops, type Options, Page, type Pending, Presence, PulledPage, ReadMark, type ReaderHooks, Readers, type Recall, Receipt, Reply, Role, type SendOptions, SentMessage, ServerEvent, ServerFrame, type SocketConstructor, type SocketLike, type State, type StateName, type Storage, type StreamOptions, SubscribedPage, SyncRefused, SyncedPage, Tombstone, type Unread, type UploadOptions, type Uploaded, browserStorage, connect, directId, textOf };

@@ -186,6 +186,112 @@ function safely(call) {
 	}
 }
 //#endregion
+//#region src/abort.ts
+/** Why a signal was fired. React Native's signals do not tell. */
+function reasonOf(signal) {
+	return signal.reason ?? Object.assign(/* @__PURE__ */ new Error("given up"), { name: "AbortError" });
+}
+/** The promise, or the signal's reason if that comes first. */
+function abortable(promise, signal) {
+	if (!signal) return promise;
+	return new Promise((resolve, reject) => {
+		const abort = () => reject(reasonOf(signal));
+		if (signal.aborted) abort();
+		signal.addEventListener("abort", abort);
+		promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+	});
+}
+/** Resolves after a while, or at once when a signal fires; it never rejects. */
+function pause(ms, ...signals) {
+	return new Promise((resolve) => {
+		const done = () => {
+			clearTimeout(timer);
+			for (const signal of signals) signal?.removeEventListener("abort", done);
+			resolve();
+		};
+		const timer = setTimeout(done, Math.min(ms, LONGEST_TIMER_MS));
+		for (const signal of signals) signal?.addEventListener("abort", done);
+		if (signals.some((signal) => signal?.aborted)) done();
+	});
+}
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+//#endregion
+//#region src/backoff.ts
+const FIRST_MS = 500;
+const LONGEST_MS = 15e3;
+/**
+* Delays between attempts: anything from nothing to a bound that doubles. Without a fixed part, or the clients of a
+* server that went away would come back in waves.
+*/
+var Backoff = class {
+	#attempts = 0;
+	next() {
+		const bound = Math.min(LONGEST_MS, FIRST_MS * 2 ** this.#attempts);
+		if (this.#attempts < 5) this.#attempts++;
+		return Math.random() * bound;
+	}
+	reset() {
+		this.#attempts = 0;
+	}
+};
+/** Tries until there is an answer that stays, or the signal fires. When `left` fires it tries at once. */
+async function repeat(attempt, signal, left) {
+	const backoff = new Backoff();
+	for (;;) {
+		if (signal?.aborted) throw reasonOf(signal);
+		try {
+			return await attempt();
+		} catch (error) {
+			if (!isRetryable(error)) throw error;
+			await pause(error.retryAfterMs ?? backoff.next(), signal, left);
+		}
+	}
+}
+//#endregion
+//#region src/receipts.ts
+/**
+* Calls with who has read a message: as the server tells it now and on every later connection, and with those heard of
+* between. Who writes behind it has read it, too.
+*/
+function watchReaders(group, message, connections, listener) {
+	const over = new AbortController();
+	const heard = /* @__PURE__ */ new Set();
+	let told;
+	const tell = (readers) => {
+		const known = readers.users ?? (readers.read_count === 0 ? [] : void 0);
+		const users = known && [...new Set([...known, ...heard])].sort();
+		const now = {
+			seq: message.seq,
+			read_count: users?.length ?? readers.read_count,
+			users
+		};
+		if (JSON.stringify(now) === JSON.stringify(told)) return;
+		told = now;
+		safely(() => listener(now));
+	};
+	const hear = (user) => {
+		if (user === message.from) return;
+		heard.add(user);
+		if (told) tell(told);
+	};
+	const ask = async () => {
+		try {
+			const readers = await repeat(() => group.readers(message.seq), over.signal);
+			if (!over.signal.aborted) tell(readers);
+		} catch {}
+	};
+	const ends = [
+		connections(ask),
+		group.on("read", ({ user, seq }) => seq >= message.seq && hear(user)),
+		group.on("message", ({ from, seq, operator }) => seq > message.seq && operator === void 0 && hear(from)),
+		() => over.abort()
+	];
+	if (group.connected) ask();
+	return () => {
+		for (const end of ends) end();
+	};
+}
+//#endregion
 //#region src/stream.ts
 const MOST_WAITING = 1e3;
 /**
@@ -272,7 +378,7 @@ var Stream = class {
 //#endregion
 //#region src/typing.ts
 const KIND = "typing";
-const AGAIN_MS = 3e3;
+const AGAIN_MS$1 = 3e3;
 const OVER_MS = 6e3;
 /** Who types: signals of the kind `typing`. */
 var Typing = class {
@@ -284,7 +390,7 @@ var Typing = class {
 	typed() {
 		const now = Date.now();
 		if (now < this.#quietUntil || !this.#group.connected) return;
-		this.#quietUntil = now + AGAIN_MS;
+		this.#quietUntil = now + AGAIN_MS$1;
 		this.#group.signal(KIND).catch(() => {});
 	}
 	/** The others learn by the message that the user is done. */
@@ -299,7 +405,7 @@ var Typing = class {
 			if (typing.delete(user)) tell();
 		};
 		const ends = [this.#group.on("signal", ({ kind, from }) => {
-			if (kind !== KIND) return;
+			if (kind !== KIND || from === this.#group.user) return;
 			const known = typing.has(from);
 			clearTimeout(typing.get(from));
 			typing.set(from, setTimeout(() => done(from), OVER_MS));
@@ -396,13 +502,13 @@ var Group = class {
 	* yes or a no that stays; messages of one group go in the order of the calls. After nine minutes without a word about
 	* an attempt that may have got there it fails with `uncertain` rather than be sent twice.
 	*/
-	send(body, options) {
+	send(body, options = {}) {
 		const elements = typeof body === "string" ? [{
 			type: "text",
 			text: body
 		}] : body;
 		this.#typing.sent();
-		return this.hearth.send(this.target, elements, options);
+		return this.hearth.send(this.target, elements, options, this.#knownId());
 	}
 	/** Pages of what was before, the newest page first, each ascending. */
 	async *history({ before, beforeMs, limit } = {}) {
@@ -427,31 +533,56 @@ var Group = class {
 	/** How far the group and the user are: max_seq, read_seq, unread, persisted_seq. */
 	async head() {
 		const group = await this.ready();
-		const [result] = await this.hearth.sync({ [group]: Number.MAX_SAFE_INTEGER });
+		const [result] = await this.hearth.heads([group]);
 		if (!result || result.error) throw this.hearth.error(result?.error);
 		return result;
 	}
 	/** Moves the user's read mark forward. Calls while one is on its way become one. */
 	markRead(seq) {
 		this.#wantedMark = Math.max(this.#wantedMark, seq);
-		this.#marking ??= this.#mark().finally(() => {
-			this.#marking = void 0;
-		});
+		this.#marking ??= this.#mark();
 		return this.#marking;
 	}
 	async #mark() {
-		const group = await this.ready();
-		for (;;) {
-			const seq = this.#wantedMark;
-			const mark = await this.hearth.call("read", {
-				group,
-				seq
-			});
-			if (this.#wantedMark === seq) {
-				this.#wantedMark = 0;
-				return mark;
+		try {
+			const group = await this.ready();
+			for (;;) {
+				const seq = this.#wantedMark;
+				const mark = await this.hearth.call("read", {
+					group,
+					seq
+				});
+				this.hearth.marked(mark);
+				if (this.#wantedMark === seq) return mark;
 			}
+		} finally {
+			this.#marking = void 0;
+			this.#wantedMark = 0;
 		}
+	}
+	/** Calls with what is unread here, as it changes; of a room while it is read, and at every connect. Returns what ends it. */
+	watchUnread(listener) {
+		return this.#withId((id) => this.hearth.watchUnread(id, listener));
+	}
+	/** Who has read a message. */
+	async readers(seq) {
+		return this.hearth.http("GET", `/groups/${encodeURIComponent(await this.ready())}/readers?seq=${seq}`);
+	}
+	/** Calls with who has read a message, as it changes; in groups of over a hundred at every connect. Returns what ends it. */
+	watchReaders(message, listener) {
+		return watchReaders(this, message, (ask) => this.hearth.on("welcome", ask), listener);
+	}
+	/** Starts what needs the id, unless it is ended before. */
+	#withId(start) {
+		let ended = false;
+		let end = () => {};
+		this.ready().then((id) => {
+			if (!ended) end = start(id);
+		}, () => {});
+		return () => {
+			ended = true;
+			end();
+		};
 	}
 	/** Takes a message back. */
 	async recall(seq) {
@@ -486,6 +617,10 @@ var Group = class {
 		});
 	}
 	/** @internal */
+	get user() {
+		return this.hearth.user;
+	}
+	/** @internal */
 	get connected() {
 		return this.hearth.state === "online";
 	}
@@ -498,254 +633,255 @@ function directId(a, b) {
 	return a < b ? `dm:${a}:${b}` : `dm:${b}:${a}`;
 }
 //#endregion
-//#region src/abort.ts
-/** Why a signal was fired. React Native's signals do not tell. */
-function reasonOf(signal) {
-	return signal.reason ?? Object.assign(/* @__PURE__ */ new Error("given up"), { name: "AbortError" });
-}
-/** The promise, or the signal's reason if that comes first. */
-function abortable(promise, signal) {
-	if (!signal) return promise;
-	return new Promise((resolve, reject) => {
-		const abort = () => reject(reasonOf(signal));
-		if (signal.aborted) abort();
-		signal.addEventListener("abort", abort);
-		promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-	});
-}
-/** Resolves after a while, or at once when a signal fires; it never rejects. */
-function pause(ms, ...signals) {
-	return new Promise((resolve) => {
-		const done = () => {
-			clearTimeout(timer);
-			for (const signal of signals) signal?.removeEventListener("abort", done);
-			resolve();
-		};
-		const timer = setTimeout(done, Math.min(ms, LONGEST_TIMER_MS));
-		for (const signal of signals) signal?.addEventListener("abort", done);
-		if (signals.some((signal) => signal?.aborted)) done();
-	});
-}
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
-//#endregion
-//#region src/backoff.ts
-const FIRST_MS = 500;
-const LONGEST_MS = 15e3;
+//#region src/conversations.ts
+const MOST_HEADS = 200;
 /**
-* Delays between attempts: anything from nothing to a bound that doubles. Without a fixed part, or the clients of a
-* server that went away would come back in waves.
+* What is unread, as it changes. It is counted here from what is pushed, and asked for where that does not tell: on every
+* connection, and when the user has read a part of a group.
 */
-var Backoff = class {
-	#attempts = 0;
-	next() {
-		const bound = Math.min(LONGEST_MS, FIRST_MS * 2 ** this.#attempts);
-		if (this.#attempts < 5) this.#attempts++;
-		return Math.random() * bound;
+var Conversations = class {
+	#host;
+	#lines = /* @__PURE__ */ new Map();
+	#listWatchers = /* @__PURE__ */ new Set();
+	#groupWatchers = /* @__PURE__ */ new Map();
+	#rank = 0;
+	#online = false;
+	#listed = false;
+	#listDue = false;
+	#headsDue = /* @__PURE__ */ new Set();
+	#heard;
+	#changed = /* @__PURE__ */ new Set();
+	#telling = false;
+	constructor(host) {
+		this.#host = host;
 	}
-	reset() {
-		this.#attempts = 0;
-	}
-};
-//#endregion
-//#region src/connection.ts
-const ANSWER_MS$1 = 2e4;
-const WELCOME_MS = 2e4;
-const PONG_MS = 1e4;
-const MAX_OBJECTS = 100;
-const MAX_FRAME_BYTES = 64 * 1024;
-const FRAME_INTERVAL_MS = 1e3 / 80;
-const FRAME_BURST = 40;
-/** One WebSocket: frames, requests and their answers, and whether the other side is still there. */
-var Connection = class {
-	#socket;
-	#hooks;
-	#questions = /* @__PURE__ */ new Map();
-	#lastId = 0;
-	#queue = [];
-	#flushing = false;
-	#nextTurn = 0;
-	#goodbye;
-	#over = false;
-	#watch;
-	#pingMs = 0;
-	constructor(socket, hooks) {
-		this.#socket = socket;
-		this.#hooks = hooks;
-		socket.onmessage = (event) => this.#receive(event.data);
-		socket.onclose = (event) => this.end({
-			code: event.code ?? 0,
-			reason: event.reason || "the connection was lost or refused"
-		});
-		socket.onerror = () => {};
-		this.#watch = setTimeout(() => this.end({
-			code: 0,
-			reason: "no welcome"
-		}), WELCOME_MS);
-	}
-	/** From the welcome on this side asks, too: it may not see the server's pings. */
-	watch(pingMs) {
-		this.#pingMs = pingMs > 0 ? pingMs : 25e3;
-		this.#heard();
-	}
-	get over() {
-		return this.#over;
-	}
-	/** Asks; the answer is told in its place among the events. */
-	ask(op, fields, answered) {
-		if (this.#over) {
-			answered(unanswered("the connection was lost"), void 0);
-			return;
-		}
-		const id = ++this.#lastId;
-		const object = JSON.stringify({
-			id,
-			op,
-			...fields
-		});
-		if (utf8Length(object) > MAX_FRAME_BYTES) {
-			answered(new HearthError({
-				code: "too_large",
-				message: "the request is over 64 KiB",
-				retryable: false
-			}), void 0);
-			return;
-		}
-		const timer = setTimeout(() => this.#answer(id, unanswered("no answer in time"), void 0), ANSWER_MS$1);
-		this.#questions.set(id, {
-			answered,
-			timer
-		});
-		this.#queue.push(object);
-		this.#flushSoon();
-	}
-	/** Asks once. Whether it was done is not known after `unavailable`. */
-	request(op, fields) {
-		return new Promise((resolve, reject) => {
-			this.ask(op, fields, (error, ok) => error ? reject(error) : resolve(ok));
-		});
-	}
-	/** Gives the socket up at once: the close of a dead network may take minutes to be noticed. */
-	end(loss) {
-		if (this.#over) return;
-		this.#over = true;
-		clearTimeout(this.#watch);
-		this.#queue = [];
-		const socket = this.#socket;
-		socket.onmessage = null;
-		socket.onclose = null;
-		try {
-			socket.close(1e3);
-		} catch {}
-		this.#hooks.ended(this.#goodbye ?? loss);
-		for (const id of [...this.#questions.keys()]) this.#answer(id, unanswered("the connection was lost"), void 0);
-	}
-	#receive(data) {
-		if (typeof data !== "string") return;
-		this.#heard();
-		this.#hooks.frame("in", data);
-		for (const line of data.split("\n")) {
-			if (this.#over) return;
-			const object = parse(line);
-			if (object === void 0) continue;
-			if ("event" in object) this.#event(object);
-			else this.#reply(object);
-		}
-	}
-	#event(event) {
-		if (event.event === "goodbye") this.#goodbye = {
-			code: event.code,
-			reason: event.reason,
-			afterMs: event.reconnect_after_ms
+	watchList(watcher) {
+		const own = (list) => watcher(list);
+		this.#listWatchers.add(own);
+		if (this.#listed) queueMicrotask(() => this.#listWatchers.has(own) && safely(() => own(this.#list())));
+		else this.#listDue = true;
+		this.#ask();
+		return () => {
+			if (!this.#listWatchers.delete(own) || this.#listWatchers.size > 0) return;
+			this.#listed = false;
+			this.#listDue = false;
+			for (const group of [...this.#lines.keys()]) this.#forget(group);
 		};
-		this.#hooks.event(event);
 	}
-	#reply({ id, ok, error }) {
-		if (id === void 0) return;
-		this.#answer(id, error && new HearthError(error), ok);
+	watchGroup(group, watcher) {
+		const own = (unread) => watcher(unread);
+		const watchers = this.#groupWatchers.get(group) ?? /* @__PURE__ */ new Set();
+		this.#groupWatchers.set(group, watchers.add(own));
+		const line = this.#lines.get(group);
+		if (line) queueMicrotask(() => watchers.has(own) && safely(() => own(line.value)));
+		else this.#headsDue.add(group);
+		this.#ask();
+		return () => {
+			if (!watchers.delete(own) || watchers.size > 0) return;
+			this.#groupWatchers.delete(group);
+			const line = this.#lines.get(group);
+			if (line && !("type" in line.value)) this.#lines.delete(group);
+		};
 	}
-	#answer(id, error, ok) {
-		const question = this.#questions.get(id);
-		if (!question) return;
-		this.#questions.delete(id);
-		clearTimeout(question.timer);
-		question.answered(error, ok);
+	welcome() {
+		this.#online = true;
+		this.#all();
 	}
-	#heard() {
-		if (this.#pingMs === 0) return;
-		clearTimeout(this.#watch);
-		this.#watch = setTimeout(() => this.#ping(), this.#pingMs);
+	lost() {
+		this.#online = false;
 	}
-	/** Asks now whether the other side is still there. */
-	check() {
-		if (this.#pingMs === 0 || this.#over) return;
-		clearTimeout(this.#watch);
-		this.#ping();
+	event(event) {
+		if (this.#listWatchers.size === 0 && this.#groupWatchers.size === 0) return;
+		this.#heard?.push(event);
+		this.#apply(event);
+		this.#ask();
 	}
-	#ping() {
-		this.#watch = setTimeout(() => this.end({
-			code: 0,
-			reason: "not a word from the server"
-		}), PONG_MS);
-		this.ask("ping", {}, (_, ok) => {
-			if (ok) this.#hooks.time(ok.time_ms);
+	/** The user has read here: that is told to his other connections only. */
+	marked({ group, read_seq: seq }) {
+		const { user } = this.#host;
+		if (user !== void 0) this.event({
+			event: "read",
+			group,
+			user,
+			seq
 		});
 	}
-	#flushSoon() {
-		if (this.#flushing) return;
-		this.#flushing = true;
-		const delay = this.#turn();
-		if (delay > 0) setTimeout(() => this.#flush(), delay);
-		else queueMicrotask(() => this.#flush());
+	#all() {
+		this.#listDue = this.#listWatchers.size > 0;
+		for (const group of this.#groupWatchers.keys()) this.#headsDue.add(group);
+		this.#ask();
 	}
-	/** Takes the next turn and tells how long to wait for it. */
-	#turn() {
-		const now = Date.now();
-		this.#nextTurn = Math.max(this.#nextTurn, now - FRAME_BURST * FRAME_INTERVAL_MS) + FRAME_INTERVAL_MS;
-		return Math.min(this.#nextTurn - now, 1e3);
-	}
-	#flush() {
-		this.#flushing = false;
-		if (this.#over || this.#queue.length === 0) return;
-		let bytes = 0;
-		let n = 0;
-		while (n < this.#queue.length && n < MAX_OBJECTS) {
-			bytes += utf8Length(this.#queue[n]) + (n > 0 ? 1 : 0);
-			if (n > 0 && bytes > MAX_FRAME_BYTES) break;
-			n++;
+	#apply(event) {
+		switch (event.event) {
+			case "message":
+				this.#message(event);
+				break;
+			case "read":
+				if (event.user === this.#host.user) this.#read(event.group, event.seq);
+				break;
+			case "recall":
+				this.#recalled(event);
+				break;
+			case "group":
+				this.#groupChanged(event);
+				break;
+			case "resync":
+				this.#all();
+				break;
 		}
-		const frame = this.#queue.splice(0, n).join("\n");
-		try {
-			this.#socket.send(frame);
-		} catch {
-			this.end({
-				code: 0,
-				reason: "the connection was lost"
-			});
+	}
+	#message({ prev_seq: _, ...event }) {
+		const { event: __, ...message } = event;
+		const { group, seq, from } = message;
+		const line = this.#lines.get(group);
+		if (!line) {
+			if (this.#groupWatchers.has(group)) this.#headsDue.add(group);
+			if (this.#listWatchers.size > 0 && group.startsWith("dm:")) this.#listDue = true;
 			return;
 		}
-		this.#hooks.frame("out", frame);
-		if (this.#queue.length > 0) this.#flushSoon();
+		if (seq <= line.value.max_seq) return;
+		const { user } = this.#host;
+		const value = {
+			...line.value,
+			max_seq: seq
+		};
+		if ("type" in value) value.last_message = message;
+		const mentions = message.mentions?.some((m) => m === user || m === "*");
+		if (from === user && message.operator === void 0) {
+			value.read_seq = seq;
+			value.unread = 0;
+			value.mentioned_seq = void 0;
+		} else {
+			value.unread++;
+			if (mentions) value.mentioned_seq = seq;
+		}
+		this.#put(value, ++this.#rank);
+	}
+	#read(group, seq) {
+		const line = this.#lines.get(group);
+		if (!line || seq <= line.value.read_seq) return;
+		if (seq < line.value.max_seq) this.#headsDue.add(group);
+		else this.#put(readUpTo({
+			...line.value,
+			unread: 0
+		}, seq), line.rank);
+	}
+	#recalled({ group, seq, by, time_ms }) {
+		const line = this.#lines.get(group);
+		if (!line || !("type" in line.value) || line.value.last_message?.seq !== seq) return;
+		const { body: _, ...rest } = line.value.last_message;
+		const last_message = {
+			...rest,
+			recalled_ms: time_ms,
+			recalled_by: by
+		};
+		this.#put({
+			...line.value,
+			last_message
+		}, line.rank);
+	}
+	#groupChanged({ group, change, user }) {
+		const mine = user === void 0 || user === this.#host.user;
+		if (!(change === "dismissed" || mine && (change === "left" || change === "removed")) && !(mine && (change === "created" || change === "joined")) && change !== "updated") return;
+		this.#listDue = this.#listWatchers.size > 0;
+		if (this.#groupWatchers.has(group)) this.#headsDue.add(group);
+	}
+	/** One question at a time, until nothing is due. */
+	async #ask() {
+		while (this.#online && !this.#heard && (this.#listDue || this.#headsDue.size > 0)) {
+			this.#heard = [];
+			try {
+				if (this.#listDue) {
+					this.#listDue = false;
+					this.#setList(await this.#host.conversations());
+				} else {
+					const groups = [...this.#headsDue].slice(0, MOST_HEADS);
+					for (const group of groups) this.#headsDue.delete(group);
+					for (const head of await this.#host.heads(groups)) this.#setHead(head);
+				}
+			} catch {}
+			const heard = this.#heard;
+			this.#heard = void 0;
+			for (const event of heard) this.#apply(event);
+		}
+	}
+	#setList(list) {
+		if (this.#listWatchers.size === 0) return;
+		this.#listed = true;
+		const groups = new Set(list.map(({ group }) => group));
+		for (const group of [...this.#lines.keys()]) if (!groups.has(group)) this.#forget(group);
+		this.#rank += list.length;
+		for (const [i, conversation] of list.entries()) this.#put(conversation, this.#rank - i);
+		this.#tellSoon();
+	}
+	#setHead(head) {
+		if (head.error) return;
+		const { group, max_seq, read_seq, unread } = head;
+		const line = this.#lines.get(group);
+		if (!line && !this.#groupWatchers.has(group)) return;
+		this.#put(readUpTo({
+			...line?.value,
+			group,
+			max_seq,
+			read_seq,
+			unread
+		}, read_seq), line?.rank ?? 0);
+	}
+	#put(value, rank) {
+		this.#lines.set(value.group, {
+			value,
+			rank
+		});
+		this.#changed.add(value.group);
+		this.#tellSoon();
+	}
+	/** It is no line of the list (any more). */
+	#forget(group) {
+		const line = this.#lines.get(group);
+		if (!line) return;
+		this.#lines.delete(group);
+		if (!this.#groupWatchers.has(group)) return;
+		const { max_seq, read_seq, unread, mentioned_seq } = line.value;
+		this.#lines.set(group, {
+			value: {
+				group,
+				max_seq,
+				read_seq,
+				unread,
+				mentioned_seq
+			},
+			rank: 0
+		});
+	}
+	#tellSoon() {
+		if (this.#telling) return;
+		this.#telling = true;
+		queueMicrotask(() => this.#tell());
+	}
+	#tell() {
+		this.#telling = false;
+		const changed = [...this.#changed];
+		this.#changed.clear();
+		for (const group of changed) {
+			const line = this.#lines.get(group);
+			for (const watcher of [...this.#groupWatchers.get(group) ?? []]) if (line) safely(() => watcher(line.value));
+		}
+		if (!this.#listed) return;
+		const list = this.#list();
+		for (const watcher of [...this.#listWatchers]) safely(() => watcher(list));
+	}
+	#list() {
+		return [...this.#lines.values()].filter(({ value }) => "type" in value).sort((a, b) => b.rank - a.rank).map(({ value }) => value);
 	}
 };
-/** One line of a frame; undefined when it is no object. */
-function parse(line) {
-	if (line.trim() === "") return void 0;
-	try {
-		const object = JSON.parse(line);
-		return typeof object === "object" && object !== null ? object : void 0;
-	} catch {
-		return;
-	}
-}
-function utf8Length(text) {
-	let bytes = text.length;
-	for (let i = 0; i < text.length; i++) {
-		const unit = text.charCodeAt(i);
-		if (unit < 128) continue;
-		if (unit < 2048 || unit >= 55296 && unit < 57344) bytes += 1;
-		else bytes += 2;
-	}
-	return bytes;
+function readUpTo(value, seq) {
+	const { mentioned_seq, ...rest } = value;
+	const mention = mentioned_seq !== void 0 && mentioned_seq > seq && { mentioned_seq };
+	return {
+		...rest,
+		...mention,
+		read_seq: seq
+	};
 }
 //#endregion
 //#region src/storage.ts
@@ -756,7 +892,7 @@ function seqKey(group) {
 function seenKey(group) {
 	return `seen_ms:${group}`;
 }
-/** Keeps the integers in the page's localStorage. */
+/** Keeps the integers in the page's localStorage. Each user needs a prefix of his own, and so does each server. */
 function browserStorage(prefix = "hearth:") {
 	return {
 		load(key) {
@@ -1107,20 +1243,63 @@ var Feeds = class {
 	}
 };
 //#endregion
+//#region src/hot.ts
+const MOST = 50;
+const AGAIN_MS = 2e3;
+/** Asks for the hot rooms while somebody watches them, on every connection. */
+var Hot = class {
+	#link;
+	#watchers = /* @__PURE__ */ new Set();
+	#asked;
+	constructor(link) {
+		this.#link = link;
+	}
+	/** Returns what ends it. The server answers every request with the rooms as they are. */
+	watch({ ...watcher }) {
+		this.#watchers.add(watcher);
+		this.#ask();
+		return () => {
+			if (this.#watchers.delete(watcher)) this.#ask();
+		};
+	}
+	welcome(connection) {
+		if (this.#watchers.size > 0) this.#ask(connection);
+	}
+	#ask(connection = this.#link.connection) {
+		const asked = {};
+		this.#asked = asked;
+		const limits = [...this.#watchers].map(({ limit }) => limit ?? MOST);
+		const fields = limits.length > 0 ? {
+			watch: true,
+			limit: Math.max(...limits)
+		} : { watch: false };
+		connection?.ask("hot", fields, (error) => {
+			if (!error || connection.over || this.#asked !== asked) return;
+			if (!error.retryable) {
+				for (const { onError } of [...this.#watchers]) onError?.(error);
+				return;
+			}
+			pause(error.retryAfterMs ?? AGAIN_MS, this.#link.left).then(() => {
+				if (this.#asked === asked && !connection.over) this.#ask();
+			});
+		});
+	}
+};
+//#endregion
 //#region src/http.ts
-const ANSWER_MS = 3e4;
+const ANSWER_MS$1 = 3e4;
 /** The HTTP routes, as the user. */
 var Http = class {
-	#host;
-	constructor(host) {
-		this.#host = host;
+	#link;
+	constructor(link) {
+		this.#link = link;
 	}
 	get left() {
-		return this.#host.left;
+		return this.#link.left;
 	}
 	/** Asks once; only a token that is refused is replaced. */
 	async request(method, path, body, signal) {
-		let token = await abortable(this.#host.token(), signal);
+		let token = await abortable(this.#link.token(), signal);
 		for (let first = true;; first = false) {
 			const headers = { Authorization: `Bearer ${token}` };
 			if (body !== void 0) headers["Content-Type"] = "application/json";
@@ -1129,10 +1308,10 @@ var Http = class {
 				headers,
 				body: JSON.stringify(body)
 			};
-			const { status, answer } = await this.#fetch(this.absolute(`/v1${path}`), init, ANSWER_MS, signal);
+			const { status, answer } = await this.#fetch(this.absolute(`/v1${path}`), init, ANSWER_MS$1, signal);
 			if (status < 400) return answer;
 			if (status !== 401 || !first) throw problem(status, answer);
-			token = await abortable(this.#host.token(token), signal);
+			token = await abortable(this.#link.token(token), signal);
 		}
 	}
 	/** Sends bytes to a URL that needs no token. */
@@ -1147,12 +1326,12 @@ var Http = class {
 	}
 	/** The server tells its own URLs as paths. */
 	absolute(url) {
-		return url.startsWith("/") ? this.#host.base() + url : url;
+		return url.startsWith("/") ? this.#link.url + url : url;
 	}
 	async #fetch(url, init, timeoutMs, signal) {
 		const over = new AbortController();
 		const abort = () => over.abort();
-		const { left } = this.#host;
+		const { left } = this.#link;
 		if (left.aborted) throw closed();
 		const timer = timeoutMs > 0 ? setTimeout(abort, timeoutMs) : void 0;
 		left.addEventListener("abort", abort);
@@ -1207,6 +1386,424 @@ const codes = {
 	429: "rate_limited"
 };
 //#endregion
+//#region src/connection.ts
+const ANSWER_MS = 2e4;
+const WELCOME_MS = 2e4;
+const PONG_MS = 1e4;
+const MAX_OBJECTS = 100;
+const MAX_FRAME_BYTES = 64 * 1024;
+const FRAME_INTERVAL_MS = 1e3 / 80;
+const FRAME_BURST = 40;
+/** One WebSocket: frames, requests and their answers, and whether the other side is still there. */
+var Connection = class {
+	#socket;
+	#hooks;
+	#questions = /* @__PURE__ */ new Map();
+	#lastId = 0;
+	#queue = [];
+	#flushing = false;
+	#nextTurn = 0;
+	#goodbye;
+	#over = false;
+	#watch;
+	#pingMs = 0;
+	constructor(socket, hooks) {
+		this.#socket = socket;
+		this.#hooks = hooks;
+		socket.onmessage = (event) => this.#receive(event.data);
+		socket.onclose = (event) => this.end({
+			code: event.code ?? 0,
+			reason: event.reason || "the connection was lost or refused"
+		});
+		socket.onerror = () => {};
+		this.#watch = setTimeout(() => this.end({
+			code: 0,
+			reason: "no welcome"
+		}), WELCOME_MS);
+	}
+	/** From the welcome on this side asks, too: it may not see the server's pings. */
+	watch(pingMs) {
+		this.#pingMs = pingMs > 0 ? pingMs : 25e3;
+		this.#heard();
+	}
+	get over() {
+		return this.#over;
+	}
+	/** Asks; the answer is told in its place among the events. */
+	ask(op, fields, answered) {
+		if (this.#over) {
+			answered(unanswered("the connection was lost"), void 0);
+			return;
+		}
+		const id = ++this.#lastId;
+		const object = JSON.stringify({
+			id,
+			op,
+			...fields
+		});
+		if (utf8Length(object) > MAX_FRAME_BYTES) {
+			answered(new HearthError({
+				code: "too_large",
+				message: "the request is over 64 KiB",
+				retryable: false
+			}), void 0);
+			return;
+		}
+		const timer = setTimeout(() => this.#answer(id, unanswered("no answer in time"), void 0), ANSWER_MS);
+		this.#questions.set(id, {
+			answered,
+			timer
+		});
+		this.#queue.push(object);
+		this.#flushSoon();
+	}
+	/** Asks once. Whether it was done is not known after `unavailable`. */
+	request(op, fields) {
+		return new Promise((resolve, reject) => {
+			this.ask(op, fields, (error, ok) => error ? reject(error) : resolve(ok));
+		});
+	}
+	/** Gives the socket up at once: the close of a dead network may take minutes to be noticed. */
+	end(loss) {
+		if (this.#over) return;
+		this.#over = true;
+		clearTimeout(this.#watch);
+		this.#queue = [];
+		const socket = this.#socket;
+		socket.onmessage = null;
+		socket.onclose = null;
+		try {
+			socket.close(1e3);
+		} catch {}
+		this.#hooks.ended(this.#goodbye ?? loss);
+		for (const id of [...this.#questions.keys()]) this.#answer(id, unanswered("the connection was lost"), void 0);
+	}
+	#receive(data) {
+		if (typeof data !== "string") return;
+		this.#heard();
+		this.#hooks.frame("in", data);
+		for (const line of data.split("\n")) {
+			if (this.#over) return;
+			const object = parse(line);
+			if (object === void 0) continue;
+			if ("event" in object) this.#event(object);
+			else this.#reply(object);
+		}
+	}
+	#event(event) {
+		if (event.event === "goodbye") this.#goodbye = {
+			code: event.code,
+			reason: event.reason,
+			afterMs: event.reconnect_after_ms
+		};
+		this.#hooks.event(event);
+	}
+	#reply({ id, ok, error }) {
+		if (id === void 0) return;
+		this.#answer(id, error && new HearthError(error), ok);
+	}
+	#answer(id, error, ok) {
+		const question = this.#questions.get(id);
+		if (!question) return;
+		this.#questions.delete(id);
+		clearTimeout(question.timer);
+		question.answered(error, ok);
+	}
+	#heard() {
+		if (this.#pingMs === 0) return;
+		clearTimeout(this.#watch);
+		this.#watch = setTimeout(() => this.#ping(), this.#pingMs);
+	}
+	/** Asks now whether the other side is still there. */
+	check() {
+		if (this.#pingMs === 0 || this.#over) return;
+		clearTimeout(this.#watch);
+		this.#ping();
+	}
+	#ping() {
+		this.#watch = setTimeout(() => this.end({
+			code: 0,
+			reason: "not a word from the server"
+		}), PONG_MS);
+		this.ask("ping", {}, (_, ok) => {
+			if (ok) this.#hooks.time(ok.time_ms);
+		});
+	}
+	#flushSoon() {
+		if (this.#flushing) return;
+		this.#flushing = true;
+		const delay = this.#turn();
+		if (delay > 0) setTimeout(() => this.#flush(), delay);
+		else queueMicrotask(() => this.#flush());
+	}
+	/** Takes the next turn and tells how long to wait for it. */
+	#turn() {
+		const now = Date.now();
+		this.#nextTurn = Math.max(this.#nextTurn, now - FRAME_BURST * FRAME_INTERVAL_MS) + FRAME_INTERVAL_MS;
+		return Math.min(this.#nextTurn - now, 1e3);
+	}
+	#flush() {
+		this.#flushing = false;
+		if (this.#over || this.#queue.length === 0) return;
+		let bytes = 0;
+		let n = 0;
+		while (n < this.#queue.length && n < MAX_OBJECTS) {
+			bytes += utf8Length(this.#queue[n]) + (n > 0 ? 1 : 0);
+			if (n > 0 && bytes > MAX_FRAME_BYTES) break;
+			n++;
+		}
+		const frame = this.#queue.splice(0, n).join("\n");
+		try {
+			this.#socket.send(frame);
+		} catch {
+			this.end({
+				code: 0,
+				reason: "the connection was lost"
+			});
+			return;
+		}
+		this.#hooks.frame("out", frame);
+		if (this.#queue.length > 0) this.#flushSoon();
+	}
+};
+/** One line of a frame; undefined when it is no object. */
+function parse(line) {
+	if (line.trim() === "") return void 0;
+	try {
+		const object = JSON.parse(line);
+		return typeof object === "object" && object !== null ? object : void 0;
+	} catch {
+		return;
+	}
+}
+function utf8Length(text) {
+	let bytes = text.length;
+	for (let i = 0; i < text.length; i++) {
+		const unit = text.charCodeAt(i);
+		if (unit < 128) continue;
+		if (unit < 2048 || unit >= 55296 && unit < 57344) bytes += 1;
+		else bytes += 2;
+	}
+	return bytes;
+}
+//#endregion
+//#region src/link.ts
+const TOKEN_MS = 3e4;
+/** The connection that comes back. */
+var Link = class {
+	#urls;
+	#newToken;
+	#hooks;
+	#leave = new AbortController();
+	#wake = new AbortController();
+	#state = { state: "connecting" };
+	#connection;
+	#socket;
+	#arrivals = /* @__PURE__ */ new Set();
+	#ended;
+	#token;
+	/** The urls are taken in turn. */
+	constructor(urls, newToken, hooks) {
+		if (urls.length === 0) throw new Error("url is required");
+		this.#urls = urls;
+		this.#newToken = newToken;
+		this.#hooks = hooks;
+	}
+	get state() {
+		return this.#state;
+	}
+	get connection() {
+		return this.#connection;
+	}
+	get ended() {
+		return this.#ended;
+	}
+	/** Fires at the end. */
+	get left() {
+		return this.#leave.signal;
+	}
+	/** The base URL in use. */
+	get url() {
+		return this.#state.url ?? this.#urls[0];
+	}
+	/** Connects, until the end. */
+	async run(socket) {
+		const backoff = new Backoff();
+		for (let turn = 0; !this.#ended; turn++) {
+			const url = this.#urls[turn % this.#urls.length];
+			this.#become({
+				state: "connecting",
+				url
+			});
+			const { loss, welcomed, fatal } = await this.#session(socket, url);
+			if (this.#ended) return;
+			if (fatal || loss.code >= 4500 && loss.code <= 4999) {
+				this.end(new ClosedError(loss.code, loss.reason));
+				return;
+			}
+			if (welcomed) backoff.reset();
+			const retryInMs = loss.afterMs || backoff.next();
+			this.#wake = new AbortController();
+			this.#become({
+				state: "waiting",
+				url,
+				code: loss.code,
+				reason: loss.reason,
+				retryInMs
+			});
+			await pause(retryInMs, this.#wake.signal, this.left);
+		}
+	}
+	/** The life of one connection. */
+	async #session(socket, url) {
+		let token;
+		try {
+			token = await this.#freshToken();
+		} catch (error) {
+			const fatal = error instanceof HearthError && !error.retryable;
+			return {
+				loss: {
+					code: 0,
+					reason: `no token: ${messageOf(error)}`
+				},
+				welcomed: false,
+				fatal
+			};
+		}
+		return new Promise((resolve) => {
+			if (this.#ended) {
+				resolve({
+					loss: {
+						code: 0,
+						reason: "closed"
+					},
+					welcomed: false
+				});
+				return;
+			}
+			let welcomed = false;
+			let connection;
+			try {
+				connection = new Connection(new socket(socketUrl(url), ["hearth.v1", `hearth.token.${token}`]), {
+					frame: (direction, text) => this.#hooks.frame(direction, text),
+					event: (event) => {
+						if (event.event === "welcome" && !welcomed) {
+							welcomed = true;
+							this.#welcomed(connection, event, url);
+						}
+						if (event.event === "token_expiring") this.#refresh(connection);
+						this.#hooks.event(event);
+					},
+					time: (ms) => this.#hooks.time(ms),
+					ended: (loss) => {
+						this.#connection = void 0;
+						this.#socket = void 0;
+						this.#hooks.lost();
+						resolve({
+							loss,
+							welcomed
+						});
+					}
+				});
+			} catch {
+				resolve({
+					loss: {
+						code: 0,
+						reason: "no WebSocket can be made of this url and token"
+					},
+					welcomed,
+					fatal: true
+				});
+				return;
+			}
+			this.#socket = connection;
+		});
+	}
+	#welcomed(connection, welcome, url) {
+		connection.watch(welcome.ping_interval_ms);
+		this.#hooks.welcomed(connection, welcome);
+		this.#connection = connection;
+		this.#arrived(connection);
+		this.#become({
+			state: "online",
+			url
+		});
+	}
+	/** Without a newer token the server closes with 4002, and the next connection has a token of its own. */
+	async #refresh(connection) {
+		try {
+			await connection.request("refresh", { token: await this.#freshToken() });
+		} catch {}
+	}
+	/** The latest token, or one that comes after `stale`. */
+	async token(stale) {
+		return this.#token === stale ? this.#freshToken() : this.#token;
+	}
+	async #freshToken() {
+		const given = new AbortController();
+		const late = pause(TOKEN_MS, given.signal, this.left).then(() => {
+			throw new Error("not given in time");
+		});
+		late.catch(() => {});
+		try {
+			this.#token = await Promise.race([Promise.resolve().then(this.#newToken), late]);
+			return this.#token;
+		} finally {
+			given.abort();
+		}
+	}
+	/** Waits for a connection. */
+	connected(signal) {
+		if (this.#ended) return Promise.reject(this.#ended);
+		if (this.#connection) return Promise.resolve(this.#connection);
+		return abortable(new Promise((resolve, reject) => {
+			this.#arrivals.add((outcome) => outcome instanceof Error ? reject(outcome) : resolve(outcome));
+		}), signal);
+	}
+	#arrived(outcome) {
+		const waiting = [...this.#arrivals];
+		this.#arrivals.clear();
+		for (const tell of waiting) tell(outcome);
+	}
+	reconnect() {
+		this.#wake.abort();
+		this.#connection?.check();
+	}
+	drop(retryInMs) {
+		this.#socket?.end({
+			code: 0,
+			reason: "dropped",
+			afterMs: retryInMs
+		});
+	}
+	end(error) {
+		if (this.#ended) return;
+		this.#ended = error;
+		this.#leave.abort();
+		this.#socket?.end({
+			code: 0,
+			reason: error.message
+		});
+		this.#hooks.ended(error);
+		this.#arrived(error);
+		this.#become({
+			state: "closed",
+			code: error.closeCode,
+			reason: error.message
+		});
+	}
+	#become(state) {
+		this.#state = state;
+		this.#hooks.state(state);
+	}
+};
+function socketUrl(base) {
+	return `${base.replace(/^http/, "ws")}/v1/ws`;
+}
+function messageOf(error) {
+	return error instanceof Error ? error.message : String(error);
+}
+//#endregion
 //#region src/sender.ts
 const REMEMBERED_MS = 9 * 6e4;
 /** Sends, one after the other in each group: what was refused and is repeated is not overtaken. */
@@ -1216,7 +1813,8 @@ var Sender = class {
 	constructor(connected) {
 		this.#connected = connected;
 	}
-	send(target, body, options = {}) {
+	/** `ids` are those of the group and the user, as far as they are known. */
+	send(target, body, options, ids) {
 		const clientId = options.clientId ?? newId();
 		const fields = {
 			...target,
@@ -1235,9 +1833,17 @@ var Sender = class {
 		settled.then(() => {
 			if (this.#lanes.get(lane) === settled) this.#lanes.delete(lane);
 		});
+		const { mentions, reply_to } = fields;
 		return Object.assign(sent, {
 			clientId,
-			body
+			message: {
+				...ids,
+				time_ms: Date.now(),
+				client_id: clientId,
+				body,
+				mentions,
+				reply_to
+			}
 		});
 	}
 	/** Repeats until the server has said yes, or a no that stays. */
@@ -1282,72 +1888,71 @@ async function upload(http, file, options) {
 	const name = options.name || blob?.name || "file";
 	const type = options.type || blob?.type || "application/octet-stream";
 	const { signal } = options;
-	const backoff = new Backoff();
-	for (;;) {
-		if (signal?.aborted) throw reasonOf(signal);
-		try {
-			const slot = await http.request("POST", "/uploads", {
-				name,
-				content_type: type,
-				bytes
-			}, signal);
-			await http.put(slot.upload_url, slot.headers, file, signal);
-			return {
-				url: slot.url,
-				name,
-				type,
-				bytes
-			};
-		} catch (error) {
-			if (!isRetryable(error)) throw error;
-			await pause(error.retryAfterMs ?? backoff.next(), signal, http.left);
-		}
-	}
+	const attempt = async () => {
+		const slot = await http.request("POST", "/uploads", {
+			name,
+			content_type: type,
+			bytes
+		}, signal);
+		await http.put(slot.upload_url, slot.headers, file, signal);
+		return {
+			url: slot.url,
+			name,
+			type,
+			bytes
+		};
+	};
+	return repeat(attempt, signal, http.left);
 }
 //#endregion
 //#region src/hearth.ts
-const TOKEN_MS = 3e4;
-const HOT_AGAIN_MS = 2e3;
 /** One user's connection, which comes back by itself. Made by connect. */
 var Hearth = class {
 	/** @internal For the groups. */
 	feeds;
-	#options;
-	#urls;
+	#link;
 	#listeners = new Emitter();
 	#sender;
 	#http;
+	#hot;
+	#conversations;
 	#cursors;
-	#leave = new AbortController();
-	#wake = new AbortController();
-	#state = { state: "connecting" };
-	#connection;
-	#socket;
-	#arrivals = /* @__PURE__ */ new Set();
-	#ended;
 	#user;
 	#seenMs;
-	#lastToken;
-	#hot;
 	constructor(options) {
-		this.#options = options;
-		this.#urls = [options.url].flat().map(socketUrl);
-		if (this.#urls.length === 0) throw new Error("url is required");
+		const socket = options.webSocket ?? globalSocket();
+		const urls = [options.url].flat().map((url) => url.replace(/^ws/, "http").replace(/\/+$/, ""));
 		this.#user = options.user;
 		this.feeds = new Feeds(() => this.#seenMs);
 		this.#cursors = options.storage && new Cursors(options.storage, () => this.feeds.recallsKnown());
-		this.#sender = new Sender((signal) => this.#connected(signal));
-		this.#http = new Http({
-			base: () => httpUrl(this.#state.url ?? this.#urls[0]),
-			token: async (stale) => this.#lastToken === stale ? this.#token() : this.#lastToken,
-			left: this.#leave.signal
+		this.#link = new Link(urls, options.token, {
+			state: (state) => this.#listeners.emit("state", state),
+			frame: (direction, text) => this.#listeners.emit("frame", {
+				direction,
+				text
+			}),
+			welcomed: (connection, welcome) => this.#welcomed(connection, welcome),
+			event: (event) => this.#event(event),
+			time: (ms) => this.#seen(ms),
+			lost: () => {
+				this.#cursors?.flush();
+				this.feeds.lost();
+				this.#conversations.lost();
+			},
+			ended: (error) => {
+				this.feeds.end(error);
+				this.#cursors?.flush();
+			}
 		});
-		const socket = options.webSocket ?? globalSocket();
-		globalThis.addEventListener?.("online", () => this.reconnect(), { signal: this.#leave.signal });
-		this.#stayConnected(socket);
+		this.#sender = new Sender((signal) => this.#link.connected(signal));
+		this.#http = new Http(this.#link);
+		this.#hot = new Hot(this.#link);
+		this.#conversations = new Conversations(this);
+		globalThis.addEventListener?.("online", () => this.reconnect(), { signal: this.#link.left });
+		this.#link.run(socket);
 	}
 	get state() {
-		return this.#state.state;
+		return this.#link.state.state;
 	}
 	/** The user of the token, once connected. */
 	get user() {
@@ -1375,6 +1980,13 @@ var Hearth = class {
 			if (!cursor) return list;
 		}
 	}
+	/**
+	* Calls with the conversations as they change, most recent first. Rooms that the user has joined are up to date while
+	* they are read, and at every connect. Returns what ends it.
+	*/
+	watchConversations(listener) {
+		return this.#conversations.watchList(listener);
+	}
 	/** What is behind a seq in each of up to 200 groups, within a budget of bytes: see `more`. */
 	async sync(groups, options = {}) {
 		const { limit, maxBytes: max_bytes, recalledAfterMs: recalled_after_ms } = options;
@@ -1385,41 +1997,42 @@ var Hearth = class {
 			recalled_after_ms
 		})).results;
 	}
+	/** @internal How far groups and the user are. */
+	heads(groups) {
+		return this.sync(Object.fromEntries(groups.map((group) => [group, Number.MAX_SAFE_INTEGER])));
+	}
 	async presence(users) {
 		return (await this.call("presence", { users })).users;
 	}
 	/** Calls with the hot rooms at most once a second, while they change. Returns what ends it. */
 	watchHot(listener, options = {}) {
 		const off = this.on("hot", listener);
-		this.#hot = options;
-		if (this.#connection) this.#watchHot(this.#connection);
+		const end = this.#hot.watch(options);
 		return () => {
 			off();
-			if (this.#hot !== options) return;
-			this.#hot = void 0;
-			this.#connection?.ask("hot", { watch: false }, () => {});
+			end();
 		};
 	}
 	/** Asks once. After `unavailable` it may have been done. */
 	async request(op, fields) {
-		return (await this.#connected()).request(op, fields);
+		return (await this.#link.connected()).request(op, fields);
 	}
 	/** Asks until there is an answer that stays: for what may be done twice. */
 	async call(op, fields) {
 		const backoff = new Backoff();
 		for (;;) {
-			const connection = await this.#connected();
+			const connection = await this.#link.connected();
 			try {
 				return await connection.request(op, fields);
 			} catch (error) {
 				if (!isRetryable(error)) throw error;
-				if (!connection.over) await pause(error.retryAfterMs ?? backoff.next(), this.#leave.signal);
+				if (!connection.over) await pause(error.retryAfterMs ?? backoff.next(), this.#link.left);
 			}
 		}
 	}
 	/** Resolves when connected; rejects when the client has ended. */
 	async online() {
-		await this.#connected();
+		await this.#link.connected();
 	}
 	/**
 	* One of the HTTP routes, by its path below /v1, as the user: `http('POST', '/groups/tea/join')`. Asked once; after
@@ -1438,30 +2051,36 @@ var Hearth = class {
 	}
 	/** Does not wait for the next attempt; while online, makes sure of the connection. For apps that come to the front. */
 	reconnect() {
-		this.#wake.abort();
-		this.#connection?.check();
+		this.#link.reconnect();
 	}
 	/** Cuts the connection, as a bad network would. It comes back by itself, after `retryInMs` if that is given: Infinity waits for reconnect(). */
 	drop(retryInMs) {
-		this.#socket?.end({
-			code: 0,
-			reason: "dropped",
-			afterMs: retryInMs
-		});
+		this.#link.drop(retryInMs);
 	}
 	/** Ends the client: loops end, and what was not answered fails with `closed`. */
 	close() {
-		this.#end(new ClosedError(0, "the client was closed"));
+		this.#link.end(new ClosedError(0, "the client was closed"));
 	}
 	/** @internal For the groups. */
-	send(target, body, options) {
-		const pending = this.#sender.send(target, body, options);
+	send(target, body, options, group) {
+		const pending = this.#sender.send(target, body, options, {
+			group,
+			from: this.#user
+		});
 		if ("to" in target) pending.then(({ group }) => this.feeds.created(group), () => {});
 		return pending;
 	}
 	/** @internal For the groups. */
+	watchUnread(group, listener) {
+		return this.#conversations.watchGroup(group, listener);
+	}
+	/** @internal For the groups: the user has read here. */
+	marked(mark) {
+		this.#conversations.marked(mark);
+	}
+	/** @internal For the groups. */
 	follow(group, reader, options) {
-		if (this.#ended) reader.fail(this.#ended);
+		if (this.#link.ended) reader.fail(this.#link.ended);
 		else this.feeds.add(group, reader, options);
 	}
 	/** @internal For the groups: where an earlier visit was. */
@@ -1485,126 +2104,13 @@ var Hearth = class {
 			retryable: true
 		});
 	}
-	async #stayConnected(socket) {
-		const backoff = new Backoff();
-		for (let turn = 0; !this.#ended; turn++) {
-			const url = this.#urls[turn % this.#urls.length];
-			this.#become({
-				state: "connecting",
-				url
-			});
-			const { loss, welcomed, fatal } = await this.#session(socket, url);
-			if (this.#ended) return;
-			if (fatal || loss.code >= 4500 && loss.code <= 4999) {
-				this.#end(new ClosedError(loss.code, loss.reason));
-				return;
-			}
-			if (welcomed) backoff.reset();
-			const retryInMs = loss.afterMs || backoff.next();
-			this.#wake = new AbortController();
-			this.#become({
-				state: "waiting",
-				url,
-				code: loss.code,
-				reason: loss.reason,
-				retryInMs
-			});
-			await pause(retryInMs, this.#wake.signal);
-		}
-	}
-	/** The life of one connection. */
-	async #session(socket, url) {
-		let token;
-		try {
-			token = await this.#token();
-		} catch (error) {
-			const fatal = error instanceof HearthError && !error.retryable;
-			return {
-				loss: {
-					code: 0,
-					reason: `no token: ${messageOf(error)}`
-				},
-				welcomed: false,
-				fatal
-			};
-		}
-		return new Promise((resolve) => {
-			if (this.#ended) {
-				resolve({
-					loss: {
-						code: 0,
-						reason: "closed"
-					},
-					welcomed: false
-				});
-				return;
-			}
-			let welcomed = false;
-			let connection;
-			try {
-				connection = new Connection(new socket(url, ["hearth.v1", `hearth.token.${token}`]), {
-					event: (event) => {
-						if (event.event === "welcome" && !welcomed) {
-							welcomed = true;
-							this.#welcomed(connection, event, url);
-						}
-						this.#event(connection, event);
-					},
-					frame: (direction, text) => this.#listeners.emit("frame", {
-						direction,
-						text
-					}),
-					time: (ms) => this.#seen(ms),
-					ended: (loss) => {
-						this.#connection = void 0;
-						this.#socket = void 0;
-						this.feeds.lost();
-						resolve({
-							loss,
-							welcomed
-						});
-					}
-				});
-			} catch {
-				resolve({
-					loss: {
-						code: 0,
-						reason: "no WebSocket can be made of this url and token"
-					},
-					welcomed,
-					fatal: true
-				});
-				return;
-			}
-			this.#socket = connection;
-		});
-	}
-	async #token() {
-		const given = new AbortController();
-		const late = pause(TOKEN_MS, given.signal, this.#leave.signal).then(() => {
-			throw new Error("not given in time");
-		});
-		try {
-			this.#lastToken = await Promise.race([Promise.resolve().then(this.#options.token), late]);
-			return this.#lastToken;
-		} finally {
-			late.catch(() => {});
-			given.abort();
-		}
-	}
-	#welcomed(connection, welcome, url) {
+	#welcomed(connection, welcome) {
 		this.#user = welcome.user;
-		connection.watch(welcome.ping_interval_ms);
 		this.feeds.welcome(connection, welcome.limits?.page);
-		if (this.#hot) this.#watchHot(connection);
-		this.#connection = connection;
-		this.#arrived(connection);
-		this.#become({
-			state: "online",
-			url
-		});
+		this.#hot.welcome(connection);
+		this.#conversations.welcome();
 	}
-	#event(connection, event) {
+	#event(event) {
 		if ("time_ms" in event) this.#seen(event.time_ms);
 		switch (event.event) {
 			case "message":
@@ -1619,10 +2125,8 @@ var Hearth = class {
 			case "group":
 				this.#groupChanged(event);
 				break;
-			case "token_expiring":
-				this.#refresh(connection);
-				break;
 		}
+		this.#conversations.event(event);
 		this.#listeners.emit(event.event, event);
 	}
 	/** Whoever is out of a group finds out by subscribing again, and so does who is in it now. */
@@ -1631,88 +2135,20 @@ var Hearth = class {
 		if (change === "dismissed" || mine && (change === "left" || change === "removed")) this.feeds.check(group);
 		if (change === "created" || change === "joined") this.feeds.created(group);
 	}
-	/** Without a newer token the server closes with 4002, and the next connection has a token of its own. */
-	async #refresh(connection) {
-		try {
-			const token = await this.#token();
-			await connection.request("refresh", { token });
-		} catch {}
-	}
-	#watchHot(connection) {
-		const options = this.#hot;
-		connection.ask("hot", {
-			watch: true,
-			limit: options?.limit
-		}, (error) => {
-			if (!error || connection.over || this.#hot !== options) return;
-			if (!error.retryable) {
-				options?.onError?.(error);
-				return;
-			}
-			pause(error.retryAfterMs ?? HOT_AGAIN_MS, this.#leave.signal).then(() => {
-				if (this.#hot === options && !connection.over) this.#watchHot(connection);
-			});
-		});
-	}
 	#seen(ms) {
 		if (this.#seenMs !== void 0 && ms <= this.#seenMs) return;
 		this.#seenMs = ms;
 		this.#cursors?.touch();
-	}
-	/** Waits for a connection. */
-	#connected(signal) {
-		if (this.#ended) return Promise.reject(this.#ended);
-		if (this.#connection) return Promise.resolve(this.#connection);
-		return abortable(new Promise((resolve, reject) => {
-			this.#arrivals.add((outcome) => outcome instanceof Error ? reject(outcome) : resolve(outcome));
-		}), signal);
-	}
-	#arrived(outcome) {
-		const waiting = [...this.#arrivals];
-		this.#arrivals.clear();
-		for (const tell of waiting) tell(outcome);
-	}
-	#end(error) {
-		if (this.#ended) return;
-		this.#ended = error;
-		this.#cursors?.flush();
-		this.#leave.abort();
-		this.#wake.abort();
-		this.#socket?.end({
-			code: 0,
-			reason: error.message
-		});
-		this.feeds.end(error);
-		this.#arrived(error);
-		this.#cursors?.flush();
-		this.#become({
-			state: "closed",
-			code: error.closeCode,
-			reason: error.message
-		});
-	}
-	#become(state) {
-		this.#state = state;
-		this.#listeners.emit("state", state);
 	}
 };
 /** Connects, and connects again, until close() or until the server does not want this client back. */
 function connect(options) {
 	return new Hearth(options);
 }
-function socketUrl(base) {
-	return `${base.replace(/^http/, "ws").replace(/\/+$/, "")}/v1/ws`;
-}
-function httpUrl(socketUrl) {
-	return socketUrl.replace(/^ws/, "http").replace(/\/v1\/ws$/, "");
-}
 function globalSocket() {
 	const socket = globalThis.WebSocket;
 	if (!socket) throw new Error("there is no WebSocket here: pass one as webSocket");
 	return socket;
-}
-function messageOf(error) {
-	return error instanceof Error ? error.message : String(error);
 }
 //#endregion
 //#region src/types.ts

@@ -1,3 +1,6 @@
+import { pause, reasonOf } from './abort';
+import { isRetryable } from './error';
+
 const FIRST_MS = 500;
 const LONGEST_MS = 15_000;
 
@@ -16,5 +19,19 @@ export class Backoff {
 
   reset(): void {
     this.#attempts = 0;
+  }
+}
+
+/** Tries until there is an answer that stays, or the signal fires. When `left` fires it tries at once. */
+export async function repeat<T>(attempt: () => Promise<T>, signal?: AbortSignal, left?: AbortSignal): Promise<T> {
+  const backoff = new Backoff();
+  for (;;) {
+    if (signal?.aborted) throw reasonOf(signal);
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!isRetryable(error)) throw error;
+      await pause(error.retryAfterMs ?? backoff.next(), signal, left);
+    }
   }
 }

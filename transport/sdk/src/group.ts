@@ -1,8 +1,10 @@
+import type { Unread } from './conversations';
 import type { Hearth } from './hearth';
 import { FROM_HERE, Reader, type ReaderHooks, safely } from './reader';
+import { watchReaders } from './receipts';
 import type { Pending, SendOptions, Target } from './sender';
 import { Stream } from './stream';
-import type { Body, Events, Message, PulledPage, ReadMark, SyncedPage } from './types';
+import type { Body, Events, Message, PulledPage, Readers, ReadMark, SyncedPage } from './types';
 import { Typing } from './typing';
 
 export interface StreamOptions extends Omit<ReaderHooks, 'onMessage' | 'onError'> {
@@ -136,10 +138,10 @@ export class Group {
    * yes or a no that stays; messages of one group go in the order of the calls. After nine minutes without a word about
    * an attempt that may have got there it fails with `uncertain` rather than be sent twice.
    */
-  send(body: string | Body, options?: SendOptions): Pending {
+  send(body: string | Body, options: SendOptions = {}): Pending {
     const elements: Body = typeof body === 'string' ? [{ type: 'text', text: body }] : body;
     this.#typing.sent();
-    return this.hearth.send(this.target, elements, options);
+    return this.hearth.send(this.target, elements, options, this.#knownId());
   }
 
   /** Pages of what was before, the newest page first, each ascending. */
@@ -157,7 +159,7 @@ export class Group {
   /** How far the group and the user are: max_seq, read_seq, unread, persisted_seq. */
   async head(): Promise<SyncedPage> {
     const group = await this.ready();
-    const [result] = await this.hearth.sync({ [group]: Number.MAX_SAFE_INTEGER });
+    const [result] = await this.hearth.heads([group]);
     if (!result || result.error) throw this.hearth.error(result?.error);
     return result;
   }
@@ -165,22 +167,54 @@ export class Group {
   /** Moves the user's read mark forward. Calls while one is on its way become one. */
   markRead(seq: number): Promise<ReadMark> {
     this.#wantedMark = Math.max(this.#wantedMark, seq);
-    this.#marking ??= this.#mark().finally(() => {
-      this.#marking = undefined;
-    });
+    this.#marking ??= this.#mark();
     return this.#marking;
   }
 
   async #mark(): Promise<ReadMark> {
-    const group = await this.ready();
-    for (;;) {
-      const seq = this.#wantedMark;
-      const mark = await this.hearth.call('read', { group, seq });
-      if (this.#wantedMark === seq) {
-        this.#wantedMark = 0;
-        return mark;
+    try {
+      const group = await this.ready();
+      for (;;) {
+        const seq = this.#wantedMark;
+        const mark = await this.hearth.call('read', { group, seq });
+        this.hearth.marked(mark);
+        if (this.#wantedMark === seq) return mark;
       }
+    } finally {
+      this.#marking = undefined;
+      this.#wantedMark = 0;
     }
+  }
+
+  /** Calls with what is unread here, as it changes; of a room while it is read, and at every connect. Returns what ends it. */
+  watchUnread(listener: (unread: Unread) => void): () => void {
+    return this.#withId((id) => this.hearth.watchUnread(id, listener));
+  }
+
+  /** Who has read a message. */
+  async readers(seq: number): Promise<Readers> {
+    return this.hearth.http('GET', `/groups/${encodeURIComponent(await this.ready())}/readers?seq=${seq}`);
+  }
+
+  /** Calls with who has read a message, as it changes; in groups of over a hundred at every connect. Returns what ends it. */
+  watchReaders(message: Pick<Message, 'seq' | 'from'>, listener: (readers: Readers) => void): () => void {
+    return watchReaders(this, message, (ask) => this.hearth.on('welcome', ask), listener);
+  }
+
+  /** Starts what needs the id, unless it is ended before. */
+  #withId(start: (id: string) => () => void): () => void {
+    let ended = false;
+    let end = () => {};
+    this.ready().then(
+      (id) => {
+        if (!ended) end = start(id);
+      },
+      () => {}, // the client has ended
+    );
+    return () => {
+      ended = true;
+      end();
+    };
   }
 
   /** Takes a message back. */
@@ -211,6 +245,11 @@ export class Group {
     return this.hearth.on(name, (event: Events[N]) => {
       if (event.group === this.#knownId()) listener(event);
     });
+  }
+
+  /** @internal */
+  get user(): string | undefined {
+    return this.hearth.user;
   }
 
   /** @internal */

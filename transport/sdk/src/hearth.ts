@@ -1,12 +1,15 @@
-import { abortable, pause } from './abort';
+import { pause } from './abort';
 import { Backoff } from './backoff';
-import { Connection, type Direction, type Loss, type SocketConstructor } from './connection';
+import type { Connection, Direction, SocketConstructor } from './connection';
+import { Conversations, type Unread } from './conversations';
 import { Cursors } from './cursors';
 import { Emitter } from './emitter';
 import { ClosedError, HearthError, isRetryable } from './error';
 import { Feeds } from './feeds';
 import { Group } from './group';
+import { Hot, type HotOptions } from './hot';
 import { Http } from './http';
+import { Link, type State, type StateName } from './link';
 import type { Reader } from './reader';
 import { type Pending, Sender, type SendOptions, type Target } from './sender';
 import type { Storage } from './storage';
@@ -19,6 +22,7 @@ import type {
   Fields,
   Op,
   Presence,
+  ReadMark,
   ServerEvent,
   SyncedPage,
   SyncRefused,
@@ -41,80 +45,59 @@ export interface Options {
   user?: string;
 }
 
-/**
- * `connecting` until the server's welcome; `online`; `waiting` for the next attempt; `closed` for good: by close(), or
- * because the server does not want this client back.
- */
-export type StateName = 'connecting' | 'online' | 'waiting' | 'closed';
-
-export interface State {
-  state: StateName;
-  url?: string;
-  /** The close code; 0 when there was none, as when the connection was refused. */
-  code?: number;
-  reason?: string;
-  retryInMs?: number;
-}
-
 export interface Listeners extends Events {
   state: State;
   /** Every frame as it is on the wire, one or more objects in lines. A `refresh` has the token in it. */
   frame: { direction: Direction; text: string };
 }
 
-export interface HotOptions {
-  /** Rooms an event, at most 50. */
-  limit?: number;
-  /** The server does not tell them. */
-  onError?(error: HearthError): void;
-}
-
-const TOKEN_MS = 30_000;
-const HOT_AGAIN_MS = 2000;
-
 /** One user's connection, which comes back by itself. Made by connect. */
 export class Hearth {
   /** @internal For the groups. */
   readonly feeds: Feeds;
-  readonly #options: Options;
-  readonly #urls: string[];
+  readonly #link: Link;
   readonly #listeners = new Emitter<Listeners>();
   readonly #sender: Sender;
   readonly #http: Http;
+  readonly #hot: Hot;
+  readonly #conversations: Conversations;
   readonly #cursors: Cursors | undefined;
-  readonly #leave = new AbortController();
-  #wake = new AbortController();
-  #state: State = { state: 'connecting' };
-  #connection: Connection | undefined; // while online
-  #socket: Connection | undefined; // from the first attempt on
-  #arrivals = new Set<(outcome: Connection | Error) => void>();
-  #ended: ClosedError | undefined;
   #user: string | undefined;
   #seenMs: number | undefined;
-  #lastToken: string | undefined;
-  #hot: HotOptions | undefined;
 
   constructor(options: Options) {
-    this.#options = options;
-    this.#urls = [options.url].flat().map(socketUrl);
-    if (this.#urls.length === 0) throw new Error('url is required');
+    const socket = options.webSocket ?? globalSocket();
+    const urls = [options.url].flat().map((url) => url.replace(/^ws/, 'http').replace(/\/+$/, ''));
     this.#user = options.user;
     this.feeds = new Feeds(() => this.#seenMs);
     this.#cursors = options.storage && new Cursors(options.storage, () => this.feeds.recallsKnown());
-    this.#sender = new Sender((signal) => this.#connected(signal));
-    this.#http = new Http({
-      base: () => httpUrl(this.#state.url ?? this.#urls[0]!),
-      token: async (stale) => (this.#lastToken === stale ? this.#token() : this.#lastToken!),
-      left: this.#leave.signal,
+    this.#link = new Link(urls, options.token, {
+      state: (state) => this.#listeners.emit('state', state),
+      frame: (direction, text) => this.#listeners.emit('frame', { direction, text }),
+      welcomed: (connection, welcome) => this.#welcomed(connection, welcome),
+      event: (event) => this.#event(event),
+      time: (ms) => this.#seen(ms),
+      lost: () => {
+        this.#cursors?.flush(); // while it is known which groups are caught up with
+        this.feeds.lost();
+        this.#conversations.lost();
+      },
+      ended: (error) => {
+        this.feeds.end(error);
+        this.#cursors?.flush();
+      },
     });
-    const socket = options.webSocket ?? globalSocket();
+    this.#sender = new Sender((signal) => this.#link.connected(signal));
+    this.#http = new Http(this.#link);
+    this.#hot = new Hot(this.#link);
+    this.#conversations = new Conversations(this);
     // A device that is back in the net does not wait for its turn.
-    globalThis.addEventListener?.('online', () => this.reconnect(), { signal: this.#leave.signal });
-    void this.#stayConnected(socket);
+    globalThis.addEventListener?.('online', () => this.reconnect(), { signal: this.#link.left });
+    void this.#link.run(socket);
   }
 
   get state(): StateName {
-    return this.#state.state;
+    return this.#link.state.state;
   }
 
   /** The user of the token, once connected. */
@@ -148,6 +131,14 @@ export class Hearth {
     }
   }
 
+  /**
+   * Calls with the conversations as they change, most recent first. Rooms that the user has joined are up to date while
+   * they are read, and at every connect. Returns what ends it.
+   */
+  watchConversations(listener: (list: Conversation[]) => void): () => void {
+    return this.#conversations.watchList(listener);
+  }
+
   /** What is behind a seq in each of up to 200 groups, within a budget of bytes: see `more`. */
   async sync(
     groups: Record<string, number>,
@@ -158,6 +149,11 @@ export class Hearth {
     return page.results as (SyncedPage | SyncRefused)[];
   }
 
+  /** @internal How far groups and the user are. */
+  heads(groups: string[]): Promise<(SyncedPage | SyncRefused)[]> {
+    return this.sync(Object.fromEntries(groups.map((group) => [group, Number.MAX_SAFE_INTEGER])));
+  }
+
   async presence(users: string[]): Promise<Record<string, Presence>> {
     return (await this.call('presence', { users })).users;
   }
@@ -165,38 +161,35 @@ export class Hearth {
   /** Calls with the hot rooms at most once a second, while they change. Returns what ends it. */
   watchHot(listener: (hot: Events['hot']) => void, options: HotOptions = {}): () => void {
     const off = this.on('hot', listener);
-    this.#hot = options;
-    if (this.#connection) this.#watchHot(this.#connection);
+    const end = this.#hot.watch(options);
     return () => {
       off();
-      if (this.#hot !== options) return;
-      this.#hot = undefined;
-      this.#connection?.ask('hot', { watch: false }, () => {});
+      end();
     };
   }
 
   /** Asks once. After `unavailable` it may have been done. */
   async request<O extends Op>(op: O, fields: Fields<O>): Promise<Answer<O>> {
-    return (await this.#connected()).request(op, fields);
+    return (await this.#link.connected()).request(op, fields);
   }
 
   /** Asks until there is an answer that stays: for what may be done twice. */
   async call<O extends Op>(op: O, fields: Fields<O>): Promise<Answer<O>> {
     const backoff = new Backoff();
     for (;;) {
-      const connection = await this.#connected();
+      const connection = await this.#link.connected();
       try {
         return await connection.request(op, fields);
       } catch (error) {
         if (!isRetryable(error)) throw error;
-        if (!connection.over) await pause(error.retryAfterMs ?? backoff.next(), this.#leave.signal);
+        if (!connection.over) await pause(error.retryAfterMs ?? backoff.next(), this.#link.left);
       }
     }
   }
 
   /** Resolves when connected; rejects when the client has ended. */
   async online(): Promise<void> {
-    await this.#connected();
+    await this.#link.connected();
   }
 
   /**
@@ -219,23 +212,22 @@ export class Hearth {
 
   /** Does not wait for the next attempt; while online, makes sure of the connection. For apps that come to the front. */
   reconnect(): void {
-    this.#wake.abort();
-    this.#connection?.check();
+    this.#link.reconnect();
   }
 
   /** Cuts the connection, as a bad network would. It comes back by itself, after `retryInMs` if that is given: Infinity waits for reconnect(). */
   drop(retryInMs?: number): void {
-    this.#socket?.end({ code: 0, reason: 'dropped', afterMs: retryInMs });
+    this.#link.drop(retryInMs);
   }
 
   /** Ends the client: loops end, and what was not answered fails with `closed`. */
   close(): void {
-    this.#end(new ClosedError(0, 'the client was closed'));
+    this.#link.end(new ClosedError(0, 'the client was closed'));
   }
 
   /** @internal For the groups. */
-  send(target: Target, body: Body, options?: SendOptions): Pending {
-    const pending = this.#sender.send(target, body, options);
+  send(target: Target, body: Body, options: SendOptions, group: string | undefined): Pending {
+    const pending = this.#sender.send(target, body, options, { group, from: this.#user });
     if ('to' in target) {
       pending.then(
         ({ group }) => this.feeds.created(group),
@@ -246,8 +238,18 @@ export class Hearth {
   }
 
   /** @internal For the groups. */
+  watchUnread(group: string, listener: (unread: Unread) => void): () => void {
+    return this.#conversations.watchGroup(group, listener);
+  }
+
+  /** @internal For the groups: the user has read here. */
+  marked(mark: ReadMark): void {
+    this.#conversations.marked(mark);
+  }
+
+  /** @internal For the groups. */
   follow(group: string, reader: Reader, options: { patient: boolean; recalledAfterMs?: number }): void {
-    if (this.#ended) reader.fail(this.#ended);
+    if (this.#link.ended) reader.fail(this.#link.ended);
     else this.feeds.add(group, reader, options);
   }
 
@@ -268,93 +270,14 @@ export class Hearth {
     return new HearthError(reply ?? { code: 'internal', message: 'no such answer', retryable: true });
   }
 
-  async #stayConnected(socket: SocketConstructor): Promise<void> {
-    const backoff = new Backoff();
-    for (let turn = 0; !this.#ended; turn++) {
-      const url = this.#urls[turn % this.#urls.length]!;
-      this.#become({ state: 'connecting', url });
-      const { loss, welcomed, fatal } = await this.#session(socket, url);
-      if (this.#ended) return;
-      if (fatal || (loss.code >= 4500 && loss.code <= 4999)) {
-        this.#end(new ClosedError(loss.code, loss.reason));
-        return;
-      }
-      if (welcomed) backoff.reset();
-      const retryInMs = loss.afterMs || backoff.next();
-      this.#wake = new AbortController();
-      this.#become({ state: 'waiting', url, code: loss.code, reason: loss.reason, retryInMs });
-      await pause(retryInMs, this.#wake.signal);
-    }
-  }
-
-  /** The life of one connection. */
-  async #session(socket: SocketConstructor, url: string): Promise<{ loss: Loss; welcomed: boolean; fatal?: boolean }> {
-    let token: string;
-    try {
-      token = await this.#token();
-    } catch (error) {
-      const fatal = error instanceof HearthError && !error.retryable;
-      return { loss: { code: 0, reason: `no token: ${messageOf(error)}` }, welcomed: false, fatal };
-    }
-    return new Promise((resolve) => {
-      if (this.#ended) {
-        resolve({ loss: { code: 0, reason: 'closed' }, welcomed: false });
-        return;
-      }
-      let welcomed = false;
-      let connection: Connection;
-      try {
-        connection = new Connection(new socket(url, ['hearth.v1', `hearth.token.${token}`]), {
-          event: (event) => {
-            if (event.event === 'welcome' && !welcomed) {
-              welcomed = true;
-              this.#welcomed(connection, event, url);
-            }
-            this.#event(connection, event);
-          },
-          frame: (direction, text) => this.#listeners.emit('frame', { direction, text }),
-          time: (ms) => this.#seen(ms),
-          ended: (loss) => {
-            this.#connection = undefined;
-            this.#socket = undefined;
-            this.feeds.lost();
-            resolve({ loss, welcomed });
-          },
-        });
-      } catch {
-        // The error is not told: it may hold the token.
-        resolve({ loss: { code: 0, reason: 'no WebSocket can be made of this url and token' }, welcomed, fatal: true });
-        return;
-      }
-      this.#socket = connection;
-    });
-  }
-
-  async #token(): Promise<string> {
-    const given = new AbortController();
-    const late = pause(TOKEN_MS, given.signal, this.#leave.signal).then(() => {
-      throw new Error('not given in time');
-    });
-    try {
-      this.#lastToken = await Promise.race([Promise.resolve().then(this.#options.token), late]);
-      return this.#lastToken;
-    } finally {
-      late.catch(() => {});
-      given.abort();
-    }
-  }
-
-  #welcomed(connection: Connection, welcome: Events['welcome'], url: string): void {
+  #welcomed(connection: Connection, welcome: Events['welcome']): void {
     this.#user = welcome.user;
-    connection.watch(welcome.ping_interval_ms);
     this.feeds.welcome(connection, welcome.limits?.page);
-    if (this.#hot) this.#watchHot(connection);
-    this.#connection = connection;
-    this.#arrived(connection);
-    this.#become({ state: 'online', url });
+    this.#hot.welcome(connection);
+    this.#conversations.welcome();
   }
 
-  #event(connection: Connection, event: ServerEvent): void {
+  #event(event: ServerEvent): void {
     if ('time_ms' in event) this.#seen(event.time_ms);
     switch (event.event) {
       case 'message':
@@ -369,10 +292,8 @@ export class Hearth {
       case 'group':
         this.#groupChanged(event);
         break;
-      case 'token_expiring':
-        void this.#refresh(connection);
-        break;
     }
+    this.#conversations.event(event);
     this.#listeners.emit(event.event, event as never);
   }
 
@@ -383,68 +304,10 @@ export class Hearth {
     if (change === 'created' || change === 'joined') this.feeds.created(group);
   }
 
-  /** Without a newer token the server closes with 4002, and the next connection has a token of its own. */
-  async #refresh(connection: Connection): Promise<void> {
-    try {
-      const token = await this.#token();
-      await connection.request('refresh', { token });
-    } catch {
-      // see above
-    }
-  }
-
-  #watchHot(connection: Connection): void {
-    const options = this.#hot;
-    connection.ask('hot', { watch: true, limit: options?.limit }, (error) => {
-      if (!error || connection.over || this.#hot !== options) return;
-      if (!error.retryable) {
-        options?.onError?.(error);
-        return;
-      }
-      void pause(error.retryAfterMs ?? HOT_AGAIN_MS, this.#leave.signal).then(() => {
-        if (this.#hot === options && !connection.over) this.#watchHot(connection);
-      });
-    });
-  }
-
   #seen(ms: number): void {
     if (this.#seenMs !== undefined && ms <= this.#seenMs) return;
     this.#seenMs = ms;
     this.#cursors?.touch();
-  }
-
-  /** Waits for a connection. */
-  #connected(signal?: AbortSignal): Promise<Connection> {
-    if (this.#ended) return Promise.reject(this.#ended);
-    if (this.#connection) return Promise.resolve(this.#connection);
-    const arrival = new Promise<Connection>((resolve, reject) => {
-      this.#arrivals.add((outcome) => (outcome instanceof Error ? reject(outcome) : resolve(outcome)));
-    });
-    return abortable(arrival, signal);
-  }
-
-  #arrived(outcome: Connection | Error): void {
-    const waiting = [...this.#arrivals];
-    this.#arrivals.clear();
-    for (const tell of waiting) tell(outcome);
-  }
-
-  #end(error: ClosedError): void {
-    if (this.#ended) return;
-    this.#ended = error;
-    this.#cursors?.flush(); // while it is known which groups are caught up with
-    this.#leave.abort();
-    this.#wake.abort();
-    this.#socket?.end({ code: 0, reason: error.message });
-    this.feeds.end(error);
-    this.#arrived(error);
-    this.#cursors?.flush();
-    this.#become({ state: 'closed', code: error.closeCode, reason: error.message });
-  }
-
-  #become(state: State): void {
-    this.#state = state;
-    this.#listeners.emit('state', state);
   }
 }
 
@@ -453,20 +316,8 @@ export function connect(options: Options): Hearth {
   return new Hearth(options);
 }
 
-function socketUrl(base: string): string {
-  return `${base.replace(/^http/, 'ws').replace(/\/+$/, '')}/v1/ws`;
-}
-
-function httpUrl(socketUrl: string): string {
-  return socketUrl.replace(/^ws/, 'http').replace(/\/v1\/ws$/, '');
-}
-
 function globalSocket(): SocketConstructor {
   const socket = (globalThis as { WebSocket?: unknown }).WebSocket;
   if (!socket) throw new Error('there is no WebSocket here: pass one as webSocket');
   return socket as SocketConstructor;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

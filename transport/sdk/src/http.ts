@@ -1,34 +1,25 @@
 import { abortable } from './abort';
 import { HearthError, unanswered } from './error';
+import type { Link } from './link';
 import type { ErrorCode, ErrorReply } from './types';
 
 const ANSWER_MS = 30_000;
 
-/** What requests need to know of the client. */
-export interface HttpHost {
-  /** Where the routes are, without /v1. */
-  base(): string;
-  /** A token; another one than `stale`, if that is given. */
-  token(stale?: string): Promise<string>;
-  /** Fires when the client has ended. */
-  readonly left: AbortSignal;
-}
-
 /** The HTTP routes, as the user. */
 export class Http {
-  readonly #host: HttpHost;
+  readonly #link: Link;
 
-  constructor(host: HttpHost) {
-    this.#host = host;
+  constructor(link: Link) {
+    this.#link = link;
   }
 
   get left(): AbortSignal {
-    return this.#host.left;
+    return this.#link.left;
   }
 
   /** Asks once; only a token that is refused is replaced. */
   async request(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<unknown> {
-    let token = await abortable(this.#host.token(), signal);
+    let token = await abortable(this.#link.token(), signal);
     for (let first = true; ; first = false) {
       const headers: Record<string, string> = { Authorization: `Bearer ${token}` };
       if (body !== undefined) headers['Content-Type'] = 'application/json';
@@ -36,7 +27,7 @@ export class Http {
       const { status, answer } = await this.#fetch(this.absolute(`/v1${path}`), init, ANSWER_MS, signal);
       if (status < 400) return answer;
       if (status !== 401 || !first) throw problem(status, answer);
-      token = await abortable(this.#host.token(token), signal);
+      token = await abortable(this.#link.token(token), signal);
     }
   }
 
@@ -49,13 +40,13 @@ export class Http {
 
   /** The server tells its own URLs as paths. */
   absolute(url: string): string {
-    return url.startsWith('/') ? this.#host.base() + url : url;
+    return url.startsWith('/') ? this.#link.url + url : url;
   }
 
   async #fetch(url: string, init: RequestInit, timeoutMs: number, signal?: AbortSignal) {
     const over = new AbortController();
     const abort = () => over.abort();
-    const { left } = this.#host;
+    const { left } = this.#link;
     if (left.aborted) throw closed();
     const timer = timeoutMs > 0 ? setTimeout(abort, timeoutMs) : undefined;
     left.addEventListener('abort', abort);

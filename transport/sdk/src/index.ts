@@ -1,15 +1,15 @@
 export type { Direction, SocketConstructor, SocketLike } from './connection';
+export type { Unread } from './conversations';
 export { ClosedError, HearthError } from './error';
 export { directId, type FollowOptions, type Group, type HistoryOptions, type StreamOptions } from './group';
 export {
   connect,
   type Hearth,
-  type HotOptions,
   type Listeners,
   type Options,
-  type State,
-  type StateName,
 } from './hearth';
+export type { HotOptions } from './hot';
+export type { State, StateName } from './link';
 export type { ReaderHooks, Recall } from './reader';
 export type { Pending, SendOptions } from './sender';
 export { browserStorage, type Storage } from './storage';

@@ -2,7 +2,7 @@ import { abortable, pause, reasonOf } from './abort';
 import { Backoff } from './backoff';
 import type { Connection } from './connection';
 import { HearthError, isRetryable } from './error';
-import type { Body, Fields, Receipt } from './types';
+import type { Body, Draft, Fields, Receipt } from './types';
 
 export interface SendOptions {
   /** What the server knows a repetition by, for ten minutes. Made by the SDK when it is missing. */
@@ -16,10 +16,12 @@ export interface SendOptions {
   signal?: AbortSignal;
 }
 
-/** A message on its way. What a page shows until the receipt is there: `clientId` is on the message that comes back. */
+/** A message on its way. */
 export interface Pending extends Promise<Receipt> {
+  /** It is on the message that comes back. */
   readonly clientId: string;
-  readonly body: Body;
+  /** What a page shows until then. */
+  readonly message: Draft;
 }
 
 export type Target = { group: string } | { to: string };
@@ -36,7 +38,8 @@ export class Sender {
     this.#connected = connected;
   }
 
-  send(target: Target, body: Body, options: SendOptions = {}): Pending {
+  /** `ids` are those of the group and the user, as far as they are known. */
+  send(target: Target, body: Body, options: SendOptions, ids: { group?: string; from?: string }): Pending {
     const clientId = options.clientId ?? newId();
     const fields: Fields<'send'> = {
       ...target,
@@ -59,7 +62,11 @@ export class Sender {
     settled.then(() => {
       if (this.#lanes.get(lane) === settled) this.#lanes.delete(lane);
     });
-    return Object.assign(sent, { clientId, body });
+    const { mentions, reply_to } = fields;
+    return Object.assign(sent, {
+      clientId,
+      message: { ...ids, time_ms: Date.now(), client_id: clientId, body, mentions, reply_to },
+    });
   }
 
   /** Repeats until the server has said yes, or a no that stays. */

@@ -16,7 +16,7 @@ export function seenKey(group: string): string {
   return `seen_ms:${group}`;
 }
 
-/** Keeps the integers in the page's localStorage. */
+/** Keeps the integers in the page's localStorage. Each user needs a prefix of his own, and so does each server. */
 export function browserStorage(prefix = 'hearth:'): Storage {
   return {
     load(key) {

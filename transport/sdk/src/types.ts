@@ -42,6 +42,13 @@ export interface SentMessage extends Stored {
   recalled_by?: undefined;
 }
 
+/** A message that has no seq yet. In a direct conversation group and from are known with the first connection. */
+export interface Draft extends Omit<SentMessage, 'group' | 'from' | 'seq'> {
+  group?: string;
+  from?: string;
+  client_id: string;
+}
+
 /** What is left of a message that was recalled. */
 export interface Tombstone extends Stored {
   body?: undefined;
@@ -158,6 +165,14 @@ export interface ReadMark {
   group: string;
   read_seq: number;
   unread: number;
+}
+
+/** Who has read a message, without its sender. */
+export interface Readers {
+  seq: number;
+  read_count: number;
+  /** Left out when they are more than a hundred. */
+  users?: string[];
 }
 
 export interface Presence {

@@ -34,7 +34,7 @@ export class Typing {
     };
     const ends = [
       this.#group.on('signal', ({ kind, from }) => {
-        if (kind !== KIND) return;
+        if (kind !== KIND || from === this.#group.user) return; // this user's other devices
         const known = typing.has(from);
         clearTimeout(typing.get(from));
         typing.set(

@@ -1,6 +1,4 @@
-import { pause, reasonOf } from './abort';
-import { Backoff } from './backoff';
-import { isRetryable } from './error';
+import { repeat } from './backoff';
 import type { Http } from './http';
 
 export interface UploadOptions {
@@ -38,16 +36,10 @@ export async function upload(
   const name = options.name || (blob as File | undefined)?.name || 'file';
   const type = options.type || blob?.type || 'application/octet-stream';
   const { signal } = options;
-  const backoff = new Backoff();
-  for (;;) {
-    if (signal?.aborted) throw reasonOf(signal);
-    try {
-      const slot = (await http.request('POST', '/uploads', { name, content_type: type, bytes }, signal)) as Slot;
-      await http.put(slot.upload_url, slot.headers, file as BodyInit, signal);
-      return { url: slot.url, name, type, bytes };
-    } catch (error) {
-      if (!isRetryable(error)) throw error;
-      await pause(error.retryAfterMs ?? backoff.next(), signal, http.left);
-    }
-  }
+  const attempt = async () => {
+    const slot = (await http.request('POST', '/uploads', { name, content_type: type, bytes }, signal)) as Slot;
+    await http.put(slot.upload_url, slot.headers, file as BodyInit, signal);
+    return { url: slot.url, name, type, bytes };
+  };
+  return repeat(attempt, signal, http.left);
 }

@@ -254,11 +254,19 @@ describe('a connection', () => {
 
 describe('a send', () => {
   test('gets its receipt, and its client_id is on the message that comes back', async () => {
-    hearth = server.connect();
+    hearth = server.connect({ user: 'me' });
     const seen: Obj[] = [];
     hearth.group('tea').follow({ after: 0, onMessage: (m) => seen.push(m) });
     const pending = hearth.group('tea').send('hello', { mentions: ['bob'], replyTo: 3, ack: 'durable', timeoutMs: 5 });
-    expect(pending.body).toEqual([{ type: 'text', text: 'hello' }]);
+    expect(pending.message).toEqual({
+      group: 'tea',
+      from: 'me',
+      time_ms: Date.now(),
+      client_id: pending.clientId,
+      body: [{ type: 'text', text: 'hello' }],
+      mentions: ['bob'],
+      reply_to: 3,
+    });
     await later();
     expect(await pending).toMatchObject({ group: 'tea', seq: 1, duplicate: false });
     expect(seen).toMatchObject([{ seq: 1, client_id: pending.clientId }]);
@@ -404,6 +412,27 @@ describe('around a group', () => {
     expect(ops('read').length).toBeLessThanOrEqual(2);
   });
 
+  test('a mark that was refused is not repeated with the next', async () => {
+    hearth = server.connect();
+    const room = hearth.group('tea');
+    server.handlers.set('read', ({ seq }) => (seq > 5 ? refused('bad_request') : (null as never)));
+    const bad = expect(room.markRead(9)).rejects.toMatchObject({ code: 'bad_request' });
+    await later(100);
+    await bad;
+    const good = room.markRead(3);
+    await later(100);
+    expect((await good).read_seq).toBe(3);
+  });
+
+  test('a mark that is made as the one before is answered goes out, too', async () => {
+    hearth = server.connect();
+    await later(100);
+    const room = hearth.group('tea');
+    const second = room.markRead(1).then(() => room.markRead(2));
+    await later(100);
+    expect((await second).read_seq).toBe(2);
+  });
+
   test('typing is told now and then, and ends by itself or with the message', async () => {
     hearth = server.connect();
     const room = hearth.group('tea');
@@ -418,6 +447,7 @@ describe('around a group', () => {
     expect(ops('signal')).toHaveLength(2);
     const signal = (from: string) =>
       server.last.write({ event: 'signal', group: 'tea', from, kind: 'typing', time_ms: 1 });
+    signal('me'); // another device
     signal('bob');
     signal('cy');
     await later(100);

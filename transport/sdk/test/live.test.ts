@@ -5,15 +5,18 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
 import {
+  type Conversation,
   connect,
   type Events,
   type Hearth,
   HearthError,
   type Hole,
   type Message,
+  type Readers,
   type SocketConstructor,
   type State,
   textOf,
+  type Unread,
 } from '../src/index';
 import { CuttingProxy, Dev, randomOf } from './dev';
 
@@ -163,6 +166,41 @@ test('a direct conversation: followed before it is there, unread, receipts, the 
   const receipt = next<{ user: string; seq: number }>((done) => ann.direct('bob-dm').on('read', done));
   await bob.direct('ann-dm').markRead(2);
   expect(await receipt).toMatchObject({ user: 'bob-dm', seq: 2 });
+});
+
+test('unread and receipts are counted as the server counts them', async () => {
+  const ann = user('ann-unread');
+  const bob = user('bob-unread', dev.urls[1]!);
+  const { group } = await ann.http<{ group: string }>('POST', '/groups', {
+    type: 'group',
+    name: 'Unread',
+    members: ['bob-unread'],
+  });
+  const list = next<Conversation[]>(
+    (done) => bob.watchConversations(done),
+    ([line]) => line?.group === group && line.unread === 3 && line.max_seq === 3,
+  );
+  const unread = (n: number) =>
+    next<Unread>(
+      (done) => bob.group(group).watchUnread(done),
+      (now) => now.unread === n && now.max_seq === 3,
+    );
+  const all = unread(3);
+  for (const text of ['one', 'two', 'three']) await ann.group(group).send(text, { mentions: ['bob-unread'] });
+  expect((await list)[0]).toMatchObject({ name: 'Unread', mentioned_seq: 3, last_message: { seq: 3 } });
+  const read = next<Readers>(
+    (done) => ann.group(group).watchReaders({ seq: 2, from: 'ann-unread' }, done),
+    ({ read_count }) => read_count === 1,
+  );
+  await all;
+  const one = unread(1);
+  await bob.group(group).markRead(2);
+  expect(await one).toMatchObject({ group, read_seq: 2 });
+  expect(await read).toEqual({ seq: 2, read_count: 1, users: ['bob-unread'] });
+  const none = unread(0);
+  await bob.group(group).markRead(3);
+  expect(await none).toMatchObject({ group, read_seq: 3 });
+  expect(await ann.group(group).readers(3)).toEqual({ seq: 3, read_count: 1, users: ['bob-unread'] });
 });
 
 test('recalls made while the client was away are told when it is back', async () => {
