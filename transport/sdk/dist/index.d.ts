@@ -480,7 +480,7 @@ declare class Hearth {
   group(id: string): Group;
   /** The conversation with a user; the first message opens it. */
   direct(user: string): Group;
-  /** An event as it comes, or `state`. Returns what ends the listening. */
+  /** An event of the server as it comes; or `state`, or `frame`. Returns what ends the listening. */
   on<N extends keyof Listeners>(name: N, listener: (value: Listeners[N]) => void): () => void;
   /** The user's conversations, most recent first, with unread and mentions. */
   conversations(): Promise<Conversation[]>;

@@ -294,6 +294,7 @@ function watchReaders(group, message, connections, listener) {
 //#endregion
 //#region src/stream.ts
 const MOST_WAITING = 1e3;
+const asyncIterator = Symbol.asyncIterator ?? "@@asyncIterator";
 /**
 * Messages that wait for a loop. When it is slow the group is read again later, from where it is: no more than a
 * thousand and a page wait here.
@@ -371,7 +372,7 @@ var Stream = class {
 			done: true
 		});
 	}
-	[Symbol.asyncIterator]() {
+	[asyncIterator]() {
 		return this;
 	}
 };
@@ -487,7 +488,7 @@ var Group = class {
 			room(() => this.hearth.feeds.drained(id, reader));
 			stop = () => this.hearth.feeds.remove(id, reader);
 			this.hearth.follow(id, reader, {
-				patient: "to" in this.target,
+				patient: id.startsWith("dm:"),
 				recalledAfterMs: options.recalledAfterMs ?? stored?.seenMs
 			});
 		};
@@ -1045,7 +1046,10 @@ var Feeds = class {
 		const feed = this.#feeds.get(group);
 		if (!feed?.readers.delete(reader) || feed.readers.size > 0) return;
 		this.#drop(feed);
-		if (feed.outsider) this.#connection?.ask("unsubscribe", { group }, () => {});
+		if (feed.outsider) this.#unsubscribe(group);
+	}
+	#unsubscribe(group) {
+		this.#connection?.ask("unsubscribe", { group }, () => {});
 	}
 	/** The reader has room again. */
 	drained(group, reader) {
@@ -1177,7 +1181,10 @@ var Feeds = class {
 		this.#connection.ask("subscribe", fields, (error, page) => this.#subscribed(feed, request, error, page));
 	}
 	#subscribed(feed, request, error, page) {
-		if (feed.request !== request) return;
+		if (feed.request !== request) {
+			if (page?.role === null && !this.#feeds.has(feed.id)) this.#unsubscribe(feed.id);
+			return;
+		}
 		this.#asked--;
 		feed.phase = "idle";
 		feed.request = void 0;
@@ -1966,7 +1973,7 @@ var Hearth = class {
 	direct(user) {
 		return new Group(this, { to: user });
 	}
-	/** An event as it comes, or `state`. Returns what ends the listening. */
+	/** An event of the server as it comes; or `state`, or `frame`. Returns what ends the listening. */
 	on(name, listener) {
 		return this.#listeners.on(name, listener);
 	}

@@ -88,7 +88,11 @@ export class Feeds {
     if (!feed?.readers.delete(reader) || feed.readers.size > 0) return;
     this.#drop(feed);
     // Pushes of the user's own groups are for others, too.
-    if (feed.outsider) this.#connection?.ask('unsubscribe', { group }, () => {});
+    if (feed.outsider) this.#unsubscribe(group);
+  }
+
+  #unsubscribe(group: string): void {
+    this.#connection?.ask('unsubscribe', { group }, () => {});
   }
 
   /** The reader has room again. */
@@ -229,7 +233,11 @@ export class Feeds {
   }
 
   #subscribed(feed: Feed, request: Request, error: HearthError | undefined, page: SubscribedPage | undefined): void {
-    if (feed.request !== request) return; // its connection is gone, or nobody wants it any more
+    if (feed.request !== request) {
+      // Its connection is gone, or nobody wants it any more.
+      if (page?.role === null && !this.#feeds.has(feed.id)) this.#unsubscribe(feed.id);
+      return;
+    }
     this.#asked--;
     feed.phase = 'idle';
     feed.request = undefined;

@@ -122,7 +122,7 @@ export class Group {
       room(() => this.hearth.feeds.drained(id, reader));
       stop = () => this.hearth.feeds.remove(id, reader);
       this.hearth.follow(id, reader, {
-        patient: 'to' in this.target,
+        patient: id.startsWith('dm:'),
         recalledAfterMs: options.recalledAfterMs ?? stored?.seenMs,
       });
     };

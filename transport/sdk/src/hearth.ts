@@ -115,7 +115,7 @@ export class Hearth {
     return new Group(this, { to: user });
   }
 
-  /** An event as it comes, or `state`. Returns what ends the listening. */
+  /** An event of the server as it comes; or `state`, or `frame`. Returns what ends the listening. */
   on<N extends keyof Listeners>(name: N, listener: (value: Listeners[N]) => void): () => void {
     return this.#listeners.on(name, listener);
   }

@@ -2,6 +2,9 @@ import type { Message } from './types';
 
 const MOST_WAITING = 1000;
 
+// Hermes, the engine of React Native, may lack the symbol; the loops that are compiled for it look for this name then.
+const asyncIterator: typeof Symbol.asyncIterator = Symbol.asyncIterator ?? '@@asyncIterator';
+
 /**
  * Messages that wait for a loop. When it is slow the group is read again later, from where it is: no more than a
  * thousand and a page wait here.
@@ -71,7 +74,7 @@ export class Stream implements AsyncIterableIterator<Message> {
     return Promise.resolve({ value: undefined, done: true });
   }
 
-  [Symbol.asyncIterator](): this {
+  [asyncIterator](): this {
     return this;
   }
 }

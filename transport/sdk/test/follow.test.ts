@@ -323,6 +323,27 @@ describe('a loop over messages', () => {
     expect(server.requests).toContainEqual(expect.objectContaining({ op: 'unsubscribe', group: 'tea' }));
   });
 
+  test('leaving it before the first page ends the subscription, too, unless it is wanted again', async () => {
+    fill('tea', 3);
+    server.handlers.set('subscribe', ({ group, after_seq }) => ({
+      ok: { ...server.page(group, after_seq, 200), role: null, read_seq: 0, unread: 3, persisted_seq: 0 },
+    }));
+    const left = () => server.requests.filter((r) => r.op === 'unsubscribe').map((r) => r.group);
+    hearth = server.connect();
+    await later(100);
+    const first = reader('tea', 0);
+    await later(2);
+    first.stop();
+    await later(100);
+    expect(left()).toEqual(['tea']);
+    const second = reader('tea', 0);
+    await later(2);
+    second.stop();
+    const third = reader('tea', 0);
+    await later(100);
+    expect([left(), third.seqs]).toEqual([['tea'], [1, 2, 3]]);
+  });
+
   test('throws when the client ends', async () => {
     hearth = server.connect();
     const next = hearth.group('tea').messages({ after: 0 }).next();
@@ -394,4 +415,16 @@ test('a direct conversation is followed before anybody has written', async () =>
   server.say('dm:me:you', 'hello you');
   await later();
   expect(seqs).toEqual([1, 2]);
+});
+
+test('a direct conversation is followed by its id just so', async () => {
+  server.handlers.set('subscribe', ({ group }) =>
+    server.log(group).length === 0 ? refused('not_found') : (null as never),
+  );
+  hearth = server.connect();
+  const r = reader('dm:me:you');
+  await later(100);
+  hearth.direct('you').send('hello');
+  await later();
+  expect([r.seqs, r.error]).toEqual([[1], undefined]);
 });

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { expect, test, vi } from 'vitest';
-import type { HearthError, Listeners } from '../src/index';
+import type { HearthError, Hole, Listeners, Message } from '../src/index';
 import { FakeServer, type Obj } from './fake';
 
 const folder = fileURLToPath(new URL('../../wire/testdata/golden/', import.meta.url));
@@ -98,5 +98,82 @@ test('every golden reply is the answer it says', async () => {
     }
   }
   hearth.close();
+  vi.useRealTimers();
+});
+
+test('every golden message reaches a reader as it was written, behind the hole it tells', async () => {
+  vi.useFakeTimers();
+  const pushes = frames.map(({ text }) => JSON.parse(text) as Obj).filter((o) => o.event === 'message');
+  expect(pushes.length).toBeGreaterThan(10);
+  for (const { event: _, prev_seq, ...message } of pushes) {
+    const server = new FakeServer();
+    const before = prev_seq ?? message.seq - 1;
+    server.handlers.set('subscribe', ({ group }) => ({
+      ok: { group, role: null, max_seq: before, read_seq: 0, unread: 0, messages: [], holes: [], more: false },
+    }));
+    const hearth = server.connect();
+    const seen: (Message | Hole)[] = [];
+    const note = (o: Message | Hole) => seen.push(o);
+    hearth.group(message.group).follow({ after: before, onMessage: note, onHole: note });
+    await vi.advanceTimersByTimeAsync(100);
+    server.last.write({ event: 'message', ...(prev_seq !== undefined && { prev_seq }), ...message });
+    await vi.advanceTimersByTimeAsync(100);
+    const hole = prev_seq !== undefined ? [{ from: prev_seq + 1, to: message.seq - 1 }] : [];
+    expect(seen).toEqual([...hole, message]);
+    hearth.close();
+  }
+  vi.useRealTimers();
+});
+
+test('every golden page reaches a reader, messages and holes in their order', async () => {
+  vi.useFakeTimers();
+  const pages = frames.filter(({ name }) => name.startsWith('subscribed')).map(({ text }) => JSON.parse(text).ok);
+  expect(pages.length).toBeGreaterThan(1);
+  for (const page of pages) {
+    const server = new FakeServer();
+    server.handlers.set('subscribe', ({ after_seq }) => ({
+      ok: after_seq === 1 ? page : { ...page, messages: [], holes: [], more: false },
+    }));
+    const hearth = server.connect();
+    const seen: (Message | Hole)[] = [];
+    const note = (o: Message | Hole) => seen.push(o);
+    hearth.group(page.group).follow({ after: 1, onMessage: note, onHole: note });
+    await vi.advanceTimersByTimeAsync(100);
+    const place = (o: Obj) => o.seq ?? o.from;
+    expect(seen).toEqual([...page.messages, ...page.holes].sort((a, b) => place(a) - place(b)));
+    hearth.close();
+  }
+  vi.useRealTimers();
+});
+
+test('no golden frame disturbs a connection, in one frame either', async () => {
+  vi.useFakeTimers();
+  const server = new FakeServer();
+  const hearth = server.connect();
+  hearth.watchConversations(() => {});
+  hearth.group('team').follow({ after: 0 });
+  await vi.advanceTimersByTimeAsync(100);
+  const calm = frames.filter(({ name }) => !name.startsWith('goodbye'));
+  server.last.raw(calm.map(({ text }) => text).join('\n'));
+  for (const { text } of calm) server.last.raw(text);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect([hearth.state, server.sockets.length]).toEqual(['online', 1]);
+  hearth.close();
+  vi.useRealTimers();
+});
+
+test('each golden goodbye says whether to come back', async () => {
+  vi.useFakeTimers();
+  for (const { name, text } of frames.filter((f) => f.name.startsWith('goodbye'))) {
+    const server = new FakeServer();
+    const hearth = server.connect();
+    await vi.advanceTimersByTimeAsync(100);
+    server.last.raw(text);
+    await vi.advanceTimersByTimeAsync(10);
+    server.last.cut();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(hearth.state, name).toBe(JSON.parse(text).code < 4500 ? 'online' : 'closed');
+    hearth.close();
+  }
   vi.useRealTimers();
 });
