@@ -40,6 +40,8 @@ type Config struct {
 	Webhooks Webhooks `yaml:"webhooks" envPrefix:"webhooks_"`
 	// The console at /console, for operators.
 	Console Console `yaml:"console" envPrefix:"console_"`
+	// The page at /demo.
+	Demo Demo `yaml:"demo" envPrefix:"demo_"`
 	// Leaving: what happens between SIGTERM and the exit.
 	Drain Drain `yaml:"drain" envPrefix:"drain_"`
 	// The log, on standard error.
@@ -303,6 +305,14 @@ type Console struct {
 	// every group, write as system and recall; what they change is logged with the id. The console is served on
 	// http.internal_addr, or on http.addr when that is empty. The same keys on every instance. Empty: no console.
 	Keys []string `yaml:"keys" validate:"dive,apikey"`
+}
+
+// Demo is the page to try hearth.
+type Demo struct {
+	// Serve /demo, as hearth dev does: a page to try hearth, in rooms demo-lobby, demo-music and demo-games that are made at
+	// the start. Danger: whoever can open it gets a token for an hour, of a user demo-… of his choice, and with it may do
+	// all that a user may – read and write every open room, make groups, upload files. Not beside rooms of real users.
+	Enabled bool `yaml:"enabled"`
 }
 
 // Drain is the way out.

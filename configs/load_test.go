@@ -130,7 +130,7 @@ hearth.yaml:6:7: redis.db: must be a whole number
 hearth.yaml:8:13: persist.interval: "5" is not a duration: write a number with its unit, such as 250ms, 10s or 5m
      8 |   interval: 5
        |             ^
-hearth.yaml:9:1: colour: unknown section; there are node, http, auth, redis, mysql, persist, seq, heat, retention, rooms, direct, session, limits, uploads, moderation, ws, webhooks, console, drain, log
+hearth.yaml:9:1: colour: unknown section; there are node, http, auth, redis, mysql, persist, seq, heat, retention, rooms, direct, session, limits, uploads, moderation, ws, webhooks, console, demo, drain, log
      9 | colour: …
        | ^
 hearth.yaml:11:10: log.level: must be trace, debug, info, warn or error

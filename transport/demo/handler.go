@@ -12,6 +12,7 @@ import (
 
 	"hearth/domain"
 	"hearth/transport/httpapi"
+	"hearth/transport/pages"
 )
 
 const (
@@ -24,13 +25,13 @@ const (
 type Config struct {
 	// Sign makes a token for a user; name is for people. It is called concurrently.
 	Sign func(user, name string) (token string, expires time.Time, err error)
+	// UserPrefix is what the ids of the page's users begin with; others get no token. Empty: any user does.
+	UserPrefix string
 	// Instances are the base URLs of the servers the page may connect to, such as http://127.0.0.1:8080; the first is
-	// the default. The page has to be opened at one of them.
+	// the default. The page has to be opened at one of them. Empty: only the one it was opened at, whatever it is called.
 	Instances []string
 	// Rooms are offered also while they are not hot; the first one is entered by whoever named none.
 	Rooms []string
-	// InstanceName is the name of the instance that serves the page.
-	InstanceName string
 	// Window is that of the heat. Zero: 5 minutes.
 	Window time.Duration
 }
@@ -64,25 +65,26 @@ func Handler(cfg Config) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /demo/config.json", p.serveConfig)
 	mux.HandleFunc("POST /demo/token", p.serveToken)
-	for name, a := range readAssets() {
-		mux.Handle("GET /demo/"+name, a)
+	for name, file := range pages.Files("demo") {
+		mux.Handle("GET /demo/"+name, file)
 		if name == "index.html" {
-			mux.Handle("GET /demo", p.atHome(a))
-			mux.Handle("GET /demo/{$}", p.atHome(a))
+			mux.Handle("GET /demo", p.atHome(file))
+			mux.Handle("GET /demo/{$}", p.atHome(file))
 		}
 	}
 	return p.secured(mux)
 }
 
-// securityHeaders lets the page load its own files only, and talk to the instances only.
+// securityHeaders lets the page load its own files only, and talk to the instances only. Uploads are the server's own, too;
+// blob: is what a user is about to send.
 func securityHeaders(origins []string) http.Header {
 	connect := []string{"'self'"}
 	for _, o := range origins {
 		connect = append(connect, o, "ws"+strings.TrimPrefix(o, "http"))
 	}
 	h := http.Header{}
-	h.Set("Content-Security-Policy", "default-src 'self'; connect-src "+strings.Join(connect, " ")+
-		"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'")
+	h.Set("Content-Security-Policy", "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; connect-src "+
+		strings.Join(connect, " ")+"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Referrer-Policy", "same-origin")
@@ -108,7 +110,7 @@ func (p *page) atHome(next http.Handler) http.Handler {
 		for _, o := range p.origins {
 			if ok && strings.HasSuffix(o, "://127.0.0.1:"+port) {
 				w.Header().Set("Cache-Control", "no-store")
-				http.Redirect(w, r, o+"/demo", http.StatusFound)
+				http.Redirect(w, r, (&url.URL{Scheme: "http", Host: "127.0.0.1:" + port, Path: "/demo", RawQuery: r.URL.RawQuery}).String(), http.StatusFound)
 				return
 			}
 		}
@@ -118,11 +120,11 @@ func (p *page) atHome(next http.Handler) http.Handler {
 
 func (p *page) serveConfig(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, struct {
-		Instance  string   `json:"instance"`
-		Instances []string `json:"instances"`
-		Rooms     []string `json:"rooms"`
-		WindowMS  int64    `json:"window_ms"`
-	}{p.cfg.InstanceName, append([]string{}, p.origins...), append([]string{}, p.cfg.Rooms...), p.cfg.Window.Milliseconds()})
+		Instances  []string `json:"instances"`
+		Rooms      []string `json:"rooms"`
+		WindowMS   int64    `json:"window_ms"`
+		UserPrefix string   `json:"user_prefix"`
+	}{append([]string{}, p.origins...), append([]string{}, p.cfg.Rooms...), p.cfg.Window.Milliseconds(), p.cfg.UserPrefix})
 }
 
 func (p *page) serveToken(w http.ResponseWriter, r *http.Request) {
@@ -163,6 +165,9 @@ func (p *page) tokenRequest(w http.ResponseWriter, r *http.Request) (user, name 
 	if err := domain.CheckUser("user", in.User); err != nil {
 		return "", "", err
 	}
+	if !strings.HasPrefix(in.User, p.cfg.UserPrefix) {
+		return "", "", &domain.Error{Code: domain.CodeForbidden, Field: "user", Message: "user: tokens are for users whose ids begin with " + p.cfg.UserPrefix}
+	}
 	if len(in.Name) > maxNameBytes || !utf8.ValidString(in.Name) {
 		return "", "", domain.BadField("name", "must be at most %d bytes", maxNameBytes)
 	}
@@ -172,14 +177,15 @@ func (p *page) tokenRequest(w http.ResponseWriter, r *http.Request) (user, name 
 	return in.User, in.Name, nil
 }
 
-// sameOrigin tells whether the page itself asks. Browsers send Origin with every POST, so none is a no. The Host must
-// be one of the instances': a name that somebody points at 127.0.0.1 has an Origin and a Host that agree, too.
+// sameOrigin tells whether the page itself asks. Browsers send Origin with every POST, so none is a no. Where the instances
+// are known, the Host must be one of theirs: a name that somebody points at 127.0.0.1 has an Origin and a Host that
+// agree, too.
 func (p *page) sameOrigin(r *http.Request) bool {
 	origin, err := url.Parse(r.Header.Get("Origin"))
 	if err != nil || origin.Host == "" || origin.Host != r.Host {
 		return false
 	}
-	return slices.Contains(p.origins, origin.Scheme+"://"+origin.Host)
+	return len(p.origins) == 0 || slices.Contains(p.origins, origin.Scheme+"://"+origin.Host)
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/rs/zerolog"
@@ -45,7 +44,7 @@ type Dev struct {
 	stops  []func(context.Context) error // in the order in which they have to be called
 }
 
-var demoRooms = []string{"lobby", "music", "football", "cooking", "night-owls", "go"}
+var devRooms = []string{"lobby", "music", "football", "cooking", "night-owls", "go"}
 
 // StartDev brings up instances on embedded parts, with the demo page and its bots. Stop ends them.
 func StartDev(ctx context.Context, c DevConfig) (d *Dev, err error) {
@@ -60,7 +59,7 @@ func StartDev(ctx context.Context, c DevConfig) (d *Dev, err error) {
 	if err != nil {
 		return d, err
 	}
-	if d.Token, _, err = signUser(cfg, "terminal", "Terminal"); err != nil {
+	if d.Token, _, err = signer(cfg, devTokenTTL)("terminal", "Terminal"); err != nil {
 		return d, err
 	}
 	identity, err := d.startRedis(c, &cfg)
@@ -241,12 +240,7 @@ func (d *Dev) startInstance(
 	}
 	d.stops = append(d.stops, stop)
 	router := instance.Public()
-	page := demo.Handler(demo.Config{
-		Sign:      func(user, name string) (string, time.Time, error) { return signUser(cfg, user, name) },
-		Instances: d.URLs, Rooms: demoRooms, InstanceName: cfg.Node.Name,
-	})
-	router.Handle("/demo", page)
-	router.Handle("/demo/*", page)
+	mountDemo(router, demo.Config{Sign: signer(cfg, devTokenTTL), Instances: d.URLs, Rooms: devRooms, Window: cfg.Heat.Window.D()})
 	router.Get("/", http.RedirectHandler("/demo", http.StatusFound).ServeHTTP)
 	l := newListener(ln, onlyHost(ln.Addr().String(), router), c.Log)
 	instance.endStreams(l)

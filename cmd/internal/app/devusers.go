@@ -8,16 +8,9 @@ import (
 
 	"hearth/cmd/internal/bots"
 	"hearth/configs"
-	"hearth/transport/auth"
 )
 
-const demoTokenTTL = 24 * time.Hour
-
-func signUser(cfg configs.Config, user, name string) (token string, expires time.Time, err error) {
-	expires = time.Now().Add(demoTokenTTL)
-	token, err = auth.Sign([]byte(cfg.Auth.JWTHMACSecret.Reveal()), auth.Claims{User: user, Name: name, Expires: expires})
-	return token, expires, err
-}
+const devTokenTTL = 24 * time.Hour
 
 func sha256Hex(s string) string {
 	sum := sha256.Sum256([]byte(s))
@@ -26,11 +19,12 @@ func sha256Hex(s string) string {
 
 // startBots lets demo users talk until the stack stops.
 func (d *Dev) startBots(ctx context.Context, c DevConfig, cfg configs.Config) {
+	sign := signer(cfg, devTokenTTL)
 	talking := startTasks(ctx, func(ctx context.Context) error {
 		return bots.Run(ctx, bots.Config{
-			URLs: d.URLs, Count: c.Bots, Rooms: demoRooms, Log: c.Log,
+			URLs: d.URLs, Count: c.Bots, Rooms: devRooms, Log: c.Log,
 			Token: func(user string) string {
-				token, _, err := signUser(cfg, user, user)
+				token, _, err := sign(user, user)
 				if err != nil {
 					c.Log.Error().Err(err).Msg("bot has no token")
 				}

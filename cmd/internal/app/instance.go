@@ -51,6 +51,7 @@ type Instance struct {
 	appender   *redisrepo.Appender
 	subscriber *redisrepo.Subscriber
 	sends      *domain.Sends
+	groups     *domain.Groups
 	gate       *webhook.Gate // nil: nobody is asked about messages
 	server     *transport.Server
 	api        http.Handler
@@ -196,7 +197,7 @@ func NewInstance(
 	}
 	return &Instance{
 		cfg: cfg, log: log, registry: reg, redis: redis, sql: sql, gens: gens, clock: clock, appender: appender,
-		subscriber: subscriber, sends: sends, gate: gate, server: server, api: api, leases: leases,
+		subscriber: subscriber, sends: sends, groups: groups, gate: gate, server: server, api: api, leases: leases,
 		limit:     transport.AddressLimit(cfg.Limits.AddressRate, cfg.HTTP.TrustedProxies, reg),
 		health:    health,
 		status:    status,

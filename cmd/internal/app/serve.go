@@ -42,7 +42,11 @@ func Serve(ctx context.Context, cfg configs.Config, version string, log zerolog.
 	if err != nil {
 		return err
 	}
-	public, err := listen(cfg.HTTP.Addr, instance.Public(), log)
+	router := instance.Public()
+	if cfg.Demo.Enabled {
+		instance.mountDemo(router)
+	}
+	public, err := listen(cfg.HTTP.Addr, router, log)
 	if err != nil {
 		return err
 	}
@@ -58,6 +62,9 @@ func Serve(ctx context.Context, cfg configs.Config, version string, log zerolog.
 	stop, err := instance.Start(starting)
 	if err != nil {
 		return err
+	}
+	if cfg.Demo.Enabled {
+		instance.openDemoRooms(starting)
 	}
 	for _, l := range listeners {
 		l.serve()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -49,7 +50,7 @@ func openBrowser(t testing.TB) *browser {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // its children may still write for a moment
 	cmd := exec.Command(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-		"--disable-background-networking", "--remote-debugging-port=0", "--user-data-dir="+dir, "about:blank")
+		"--disable-background-networking", "--window-size=1400,900", "--remote-debugging-port=0", "--user-data-dir="+dir, "about:blank")
 	cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
 	dieWithTest(cmd)
 	if err := cmd.Start(); err != nil {
@@ -190,31 +191,70 @@ func (b *browser) errors() []string {
 	return append([]string(nil), b.mistakes...)
 }
 
-// TestDemoInTheBrowser: the page connects, shows the board and the room, sends, receives and comes back after a drop,
-// without an error on the console.
+func (b *browser) awaitState(want string) {
+	b.t.Helper()
+	await(b.t, patience, "the page is "+want, func() (bool, any) {
+		state := b.eval(`document.querySelector("[data-testid=state]")?.dataset.state`)
+		return state == want, state + "; mistakes: " + strings.Join(b.errors(), "\n")
+	})
+}
+
+// say writes a message as a user does.
+func (b *browser) say(text string) {
+	b.t.Helper()
+	b.eval(fmt.Sprintf(`(() => {
+		const input = document.querySelector("[data-testid=composer]");
+		input.value = %q;
+		input.dispatchEvent(new Event("input", { bubbles: true }));
+	})()`, text))
+	b.click("send")
+}
+
+// click presses the first button of a data-testid, in a later turn than what came before: the page is drawn in between.
+func (b *browser) click(testID string) {
+	b.t.Helper()
+	await(b.t, patience, testID+" can be pressed", func() (bool, any) {
+		return b.eval(fmt.Sprintf(`(() => {
+			const button = document.querySelector("[data-testid=%s]");
+			if (!button || button.disabled) return false;
+			button.click();
+			return true;
+		})()`, testID)) == "true", b.errors()
+	})
+}
+
+// seqs are those of the messages that are shown.
+func (b *browser) seqs() (seqs []int64) {
+	b.t.Helper()
+	list := b.eval(`JSON.stringify([...document.querySelectorAll("[data-testid=message]")].map((m) => Number(m.dataset.seq)))`)
+	if err := json.Unmarshal([]byte(list), &seqs); err != nil {
+		b.t.Fatalf("seqs: %v in %s", err, list)
+	}
+	return seqs
+}
+
+// TestDemoInTheBrowser: the page connects, shows the board and the room, sends, receives, comes back after a drop and at
+// the other instance with nothing missing and nothing twice, without an error on the console.
 func TestDemoInTheBrowser(t *testing.T) {
 	t.Parallel()
 	b := openBrowser(t)
 	d := newDev(t, "--bots", "6")
 	d.up()
-	b.call("Page.navigate", fields{"url": d.urls[0] + "/demo"})
-	await(t, patience, "the page is connected", func() (bool, any) {
-		state := b.eval(`document.querySelector("#state")?.dataset.state`)
-		return state == "online", state + "; mistakes: " + strings.Join(b.errors(), "\n")
-	})
-	b.awaitText("#board", "lobby")
-	room := strings.TrimSpace(b.eval(`document.querySelector("#room-name").innerText`))
+	const room = "a-room-of-their-own"
+	b.call("Page.navigate", fields{"url": d.urls[0] + "/demo?user=ann&room=" + room})
+	b.awaitState("online")
+	b.awaitText("[data-testid=hot-row]", "spoke in the last 5 minutes")
+	b.awaitText("#room-name", room)
 
 	bob := d.connect(1, "bob")
 	bob.do("subscribe", fields{"group": room}, nil)
 	bob.send(room, say("from the other instance"))
-	b.awaitText("#log", say("from the other instance"))
+	b.awaitText("[role=log]", say("from the other instance"))
 
-	b.eval(`(() => { const i = document.querySelector("#text"); i.value = "` + say("from the page") + `";
-		document.querySelector("#compose").requestSubmit(); })()`)
+	b.say(say("from the page"))
 	found := bob.wait(patience, func() bool {
 		for _, p := range bob.pushes[room] {
-			if string(p.Body) == compactText(say("from the page")) {
+			if p.From == "ann" && string(p.Body) == compactText(say("from the page")) {
 				return true
 			}
 		}
@@ -223,12 +263,22 @@ func TestDemoInTheBrowser(t *testing.T) {
 	if !found {
 		t.Errorf("what the page sent does not arrive in %s", room)
 	}
-	b.awaitText("#log", say("from the page"))
+	b.awaitText("[role=log]", say("from the page"))
 
-	b.eval(`document.querySelector("#drop").click()`)
+	b.click("drop")
+	b.awaitState("dropped")
 	bob.send(room, say("while the page is away"))
-	b.eval(`document.querySelector("#reconnect").click()`)
-	b.awaitText("#log", say("while the page is away"))
+	b.click("reconnect")
+	b.awaitText("[role=log]", say("while the page is away"))
+	b.awaitText("[data-testid=note]", "subscribe after_seq 2 brought #3: nothing missing")
+
+	b.click("other-instance")
+	b.awaitText("[data-testid=state]", "dev-2")
+	bob.send(room, say("to the other instance"))
+	b.awaitText("[role=log]", say("to the other instance"))
+	if got := b.seqs(); !slices.Equal(got, []int64{1, 2, 3, 4}) {
+		t.Errorf("seqs on the page: got %v, want 1 to 4, each once", got)
+	}
 	for _, mistake := range b.errors() {
 		t.Errorf("on the console: %s", mistake)
 	}

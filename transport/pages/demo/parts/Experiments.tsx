@@ -1,0 +1,86 @@
+import { useRef } from 'preact/hooks';
+import type { Chat } from '../chat/chat';
+
+/** The buttons that break things, and what they did. */
+export function Experiments({ chat }: { chat: Chat }) {
+  const drop = useRef<HTMLButtonElement>(null);
+  const reconnect = useRef<HTMLButtonElement>(null);
+  const down = chat.place.value === 'dropped';
+  const burst = chat.burst.value;
+  return (
+    <section class="experiments" aria-label="Try it">
+      <div class="buttons">
+        <button
+          ref={drop}
+          type="button"
+          data-testid="drop"
+          disabled={down || chat.place.value === 'closed'}
+          onClick={() => {
+            chat.drop();
+            requestAnimationFrame(() => reconnect.current?.focus()); // the pressed button is off, and the focus with it
+          }}
+        >
+          Drop connection
+        </button>
+        <button
+          ref={reconnect}
+          type="button"
+          class={down ? 'primary' : undefined}
+          data-testid="reconnect"
+          disabled={!down}
+          onClick={() => {
+            chat.reconnect();
+            requestAnimationFrame(() => drop.current?.focus());
+          }}
+        >
+          Reconnect
+        </button>
+        <button
+          type="button"
+          data-testid="other-instance"
+          disabled={chat.place.value === 'closed'}
+          title="Connect to another server, with the same last seq"
+          onClick={() => chat.otherInstance()}
+        >
+          Other instance
+        </button>
+        <button
+          type="button"
+          data-testid="burst"
+          disabled={burst !== undefined && !burst.over}
+          onClick={() => chat.sendBurst()}
+        >
+          Burst 100
+        </button>
+        <button
+          type="button"
+          data-testid="slow-reader"
+          aria-pressed={chat.slow.value}
+          onClick={() => chat.readSlowly(!chat.slow.value)}
+        >
+          Slow reader
+        </button>
+      </div>
+      <p class="caption" role="status" data-testid="said">
+        {said(chat)}
+      </p>
+    </section>
+  );
+}
+
+function said(chat: Chat): string {
+  const burst = chat.burst.value;
+  const room = chat.room.value;
+  if (chat.place.value === 'dropped') {
+    return `Dropped. The others go on talking; you know the room up to #${room?.position.value}. Wait a little, then reconnect.`;
+  }
+  if (chat.place.value === 'closed') return `The server does not want this connection back: ${chat.reason.value}`;
+  if (burst && !burst.over) {
+    return `Burst: ${burst.kept} of ${burst.sent} kept; ${burst.refused} × “rate_limited”, sent again by itself.`;
+  }
+  if (chat.slow.value) {
+    return `You read one message a second; ${room?.waiting.value ?? 0} wait in order. Nobody else waits for you.`;
+  }
+  if (burst) return `Burst: ${burst.kept} of ${burst.sent} kept, each once. The heat rose by one person at most: you.`;
+  return '';
+}

@@ -1,0 +1,71 @@
+import { useSignal, useSignalEffect } from '@preact/signals';
+import type { TargetedEvent } from 'preact';
+import type { Chat, Place } from '../chat/chat';
+import { isUser, withPrefix } from '../chat/names';
+import { Avatar } from './Avatar';
+import { FlameIcon } from './icons';
+
+export function TopBar({ chat }: { chat: Chat }) {
+  return (
+    <header class="top">
+      <h1>
+        <FlameIcon /> hearth <small>demo</small>
+      </h1>
+      <State chat={chat} />
+      <Who chat={chat} />
+    </header>
+  );
+}
+
+const WORDS: Record<Place, string> = {
+  connecting: 'connecting …',
+  online: 'online',
+  waiting: 'connection lost, trying again …',
+  dropped: 'dropped',
+  closed: 'sent away',
+};
+
+function State({ chat }: { chat: Chat }) {
+  const place = chat.place.value;
+  const at = place === 'online' && chat.instance.value ? ` at ${chat.instance.value}` : '';
+  return (
+    <p class="state" role="status" data-testid="state" data-state={place} title={chat.reason.value}>
+      {WORDS[place]}
+      {at}
+    </p>
+  );
+}
+
+/** Who this window is; another name is another user. */
+function Who({ chat }: { chat: Chat }) {
+  const name = useSignal('');
+  useSignalEffect(() => {
+    name.value = chat.name(chat.user.value);
+  });
+  const become = (event: TargetedEvent<HTMLElement>) => {
+    event.preventDefault();
+    const wanted = name.value.trim();
+    if (wanted === chat.name(chat.user.value)) return;
+    if (isUser(withPrefix(chat.config.user_prefix, wanted))) chat.become(wanted);
+    else name.value = chat.name(chat.user.value);
+  };
+  return (
+    <form class="who" onSubmit={become}>
+      <label for="user">You are</label>
+      <Avatar name={chat.name(chat.user.value)} />
+      <input
+        id="user"
+        data-testid="user"
+        value={name.value}
+        onInput={(event) => {
+          name.value = event.currentTarget.value;
+        }}
+        onBlur={become}
+        maxLength={64}
+        autocomplete="off"
+        spellcheck={false}
+        title="Letters, digits and _ . @ # - ; another name is another user"
+      />
+    </form>
+  );
+}
