@@ -1,13 +1,12 @@
 // The page's state: a user, his connection, the rooms he reads, and what the buttons do.
 
 import { batch, computed, signal } from '@preact/signals';
-import { connect, type Hearth, type HotGroup } from 'hearth-chat';
-import { type DemoConfig, Door } from './door';
+import { connect, type Hearth, type HotGroup, type State } from 'hearth-chat';
+import { type DemoConfig, tokenFor } from './door';
 import { append, FrameLog, type Line } from './frames';
 import { isRoom, isUser, withoutPrefix, withPrefix } from './names';
-import { Network } from './network';
 import { Room } from './room';
-import { upload } from './upload';
+import { Route } from './route';
 
 const BURST = 100;
 const HOT_ROOMS = 20;
@@ -45,18 +44,19 @@ export class Chat {
   readonly seen = signal<Seen>({ seq: false, catchUp: false, heat: false });
   readonly room = computed(() => this.rooms.value.get(this.current.value));
   readonly #log = new FrameLog();
-  readonly #network: Network;
+  readonly #route: Route;
   #hearth: Hearth | undefined;
-  #door: Door | undefined;
 
   constructor(
     readonly config: DemoConfig,
     instance: string,
   ) {
-    this.#network = new Network(instance, {
-      opening: (url) => this.#add([this.#log.opened(url)]),
-      frame: (direction, text) => this.#frame(direction, text),
-    });
+    this.#route = new Route(instance);
+  }
+
+  /** The user's client; there is one from the first become on. */
+  get hearth(): Hearth {
+    return this.#hearth!;
   }
 
   name(user: string): string {
@@ -71,17 +71,12 @@ export class Chat {
     return [name, withPrefix(this.config.user_prefix, name)].find((user) => users.has(user));
   }
 
-  upload(file: Blob, name: string): Promise<string> {
-    return upload(this.#door!, file, name);
-  }
-
   /** Another user is another connection with another token. */
   become(name: string): void {
     const user = withPrefix(this.config.user_prefix, name);
     if (!isUser(user)) return;
     for (const room of this.rooms.value.values()) room.end();
     this.#hearth?.close();
-    this.#network.up = true;
     sessionStorage.setItem('hearth.user', name);
     batch(() => {
       this.user.value = user;
@@ -93,21 +88,18 @@ export class Chat {
   }
 
   #connect(user: string): void {
-    const door = new Door(user);
     const hearth = connect({
       url: location.origin,
       user,
-      token: () => {
-        if (!this.#network.up) throw new Error('no network');
-        return door.token();
-      },
-      webSocket: this.#network.socket,
+      token: () => tokenFor(user),
+      webSocket: this.#route.socket,
     });
-    this.#door = door;
     this.#hearth = hearth;
-    hearth.on('state', ({ state, reason }) => {
-      if (hearth === this.#hearth) this.#became(state, reason ?? '');
+    this.#add([this.#log.opened(this.#route.url(location.origin))]);
+    hearth.on('state', (state) => {
+      if (hearth === this.#hearth) this.#became(state);
     });
+    hearth.on('frame', ({ direction, text }) => this.#frame(direction, text));
     hearth.on('welcome', ({ instance }) => {
       this.instance.value = instance;
     });
@@ -126,10 +118,10 @@ export class Chat {
     }
   }
 
-  #became(state: 'connecting' | 'online' | 'waiting' | 'closed', reason: string): void {
-    const was = this.place.value;
-    if (was === 'online' && state !== 'online') for (const room of this.rooms.value.values()) room.lost();
-    this.place.value = state !== 'closed' && !this.#network.up ? 'dropped' : state;
+  #became({ state, url, reason = '', retryInMs }: State): void {
+    if (this.place.value === 'online') for (const room of this.rooms.value.values()) room.lost();
+    if (state === 'connecting') this.#add([this.#log.opened(this.#route.url(url!))]);
+    this.place.value = state === 'waiting' && retryInMs === Number.POSITIVE_INFINITY ? 'dropped' : state;
     this.reason.value = reason;
   }
 
@@ -151,7 +143,7 @@ export class Chat {
   #read(id: string): Room {
     let room = this.rooms.value.get(id);
     if (!room) {
-      room = new Room(id, this.user.value, this.#hearth!.group(id), this.#door!, () => this.saw('catchUp'));
+      room = new Room(id, this.user.value, this.hearth, () => this.saw('catchUp'));
       room.slow(this.slow.value);
       this.rooms.value = new Map(this.rooms.value).set(id, room);
     }
@@ -168,22 +160,20 @@ export class Chat {
     if (!this.seen.value[what]) this.seen.value = { ...this.seen.value, [what]: true };
   }
 
+  /** Cuts the connection, and leaves it so. */
   drop(): void {
-    this.#network.drop();
+    this.hearth.drop(Number.POSITIVE_INFINITY);
   }
 
   reconnect(): void {
-    this.#network.mend();
+    this.hearth.reconnect();
   }
 
   /** The other instances, in turn: which one it is does not matter, and that is what there is to see. */
   otherInstance(): void {
-    const { instances } = this.config;
-    const next = instances[(instances.indexOf(this.#network.instance) + 1) % instances.length]!;
-    sessionStorage.setItem('hearth.instance', next);
-    this.#network.up = true;
-    this.#network.moveTo(next);
-    if (this.place.value !== 'online') this.#network.mend();
+    sessionStorage.setItem('hearth.instance', this.#route.moveOn(this.config.instances));
+    if (this.place.value === 'online') this.hearth.drop();
+    else this.hearth.reconnect();
   }
 
   readSlowly(slow: boolean): void {

@@ -1,4 +1,4 @@
-// What the demo's server gives away: its configuration, tokens, and the few things that go over HTTP.
+// What the demo's server gives away: its configuration, and tokens.
 
 import { HearthError } from 'hearth-chat';
 
@@ -19,42 +19,14 @@ export async function loadConfig(): Promise<DemoConfig> {
   return { ...config, instances: config.instances.length > 0 ? config.instances : [location.origin] };
 }
 
-/** A user's way over HTTP. It always goes to the server that the page came from: any instance will do. */
-export class Door {
-  #token = '';
-  readonly #user: string;
-
-  constructor(user: string) {
-    this.#user = user;
-  }
-
-  /** A new token, for connect({token}). */
-  async token(): Promise<string> {
-    const response = await fetch('/demo/token', {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ user: this.#user, name: this.#user }),
-    });
-    this.#token = ((await answer(response)) as { token: string }).token;
-    return this.#token;
-  }
-
-  async request<T>(method: string, path: string, body?: unknown): Promise<T> {
-    const response = await fetch(path, {
-      method,
-      headers: {
-        Authorization: `Bearer ${this.#token}`,
-        ...(body !== undefined && { 'Content-Type': 'application/json' }),
-      },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
-    });
-    return (await answer(response)) as T;
-  }
-}
-
-async function answer(response: Response): Promise<unknown> {
-  const said = await response.json().catch(() => ({}));
-  if (response.ok) return said;
-  const { code = 'internal', detail, retryable = response.status >= 500 } = said as Record<string, never>;
-  throw new HearthError({ code, message: detail ?? `the server answers ${response.status}`, retryable });
+/** A new token of a user. In an app its own back end gives it, to who has logged in there. */
+export async function tokenFor(user: string): Promise<string> {
+  const response = await fetch('/demo/token', {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ user, name: user }),
+  });
+  const answer = await response.json();
+  if (response.ok) return answer.token;
+  throw new HearthError({ code: answer.code, message: answer.detail, retryable: answer.retryable });
 }

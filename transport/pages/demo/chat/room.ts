@@ -1,8 +1,7 @@
 // A room that is read: its timeline, its numbers, and who does what in it.
 
 import { signal } from '@preact/signals';
-import type { Body, Group, Hole, Message, SubscribedPage } from 'hearth-chat';
-import type { Door } from './door';
+import type { Body, Group, Hearth, Hole, Message, SubscribedPage } from 'hearth-chat';
 import { type Entry, entryOf, entryOfHole, lowest, merge, noteBehind, recall } from './timeline';
 import { catchUpText } from './words';
 
@@ -36,6 +35,7 @@ export class Room {
   readonly more = signal(false);
   readonly loaded = signal(false);
   readonly trouble = signal('');
+  private readonly group: Group;
   /** Whose name was clicked last; an object of its own for every click. */
   readonly mentioned = signal<{ name: string }>({ name: '' });
   /** How many messages a slow reader has not taken yet. */
@@ -50,16 +50,17 @@ export class Room {
   #arrived = 0; // the last seq that the SDK handed out
   #live = false;
   #joined = false;
+  #markSent = 0;
   #notes = 0;
   #over = false;
 
   constructor(
     readonly id: string,
     private readonly me: string,
-    private readonly group: Group,
-    private readonly door: Door,
+    private readonly hearth: Hearth,
     private readonly caughtUp: () => void,
   ) {
+    this.group = hearth.group(id);
     void this.#open();
   }
 
@@ -92,6 +93,13 @@ export class Room {
           this.trouble.value = error.message;
         },
       }),
+      this.group.watchUnread(({ unread }) => {
+        this.unread.value = unread;
+        this.#readSoon();
+      }),
+      this.hearth.on('resync', ({ groups }) => {
+        if (groups.some(({ group }) => group === this.id)) this.lost();
+      }),
       this.group.on('read', ({ user, seq }) => this.#marked(user, seq)),
       this.group.onTyping((users) => {
         this.typing.value = users.filter((user) => user !== this.me);
@@ -106,7 +114,7 @@ export class Room {
     clearTimeout(this.#readTimer);
   }
 
-  /** The connection is gone. */
+  /** The connection is gone, or the server has given up on pushing to it. */
   lost(): void {
     if (!this.#live) return;
     this.#live = false;
@@ -114,7 +122,10 @@ export class Room {
     this.typing.value = [];
   }
 
+  /** Somebody looks, or does not any more. */
   watch(watched: boolean): void {
+    if (watched === this.#watched) return;
+    if (!watched) void this.#read(); // what he has seen up to now
     this.#watched = watched;
     if (watched) this.#readSoon();
   }
@@ -189,7 +200,6 @@ export class Room {
   #message(message: Message): void {
     this.#arrived = message.seq;
     this.maxSeq.value = Math.max(this.maxSeq.value, message.seq);
-    this.unread.value = message.from === this.me ? 0 : this.unread.value + 1;
     this.#put({ message, missed: this.#away !== undefined });
   }
 
@@ -203,7 +213,6 @@ export class Room {
     this.#live = true;
     this.#arrived = Math.max(this.#arrived, page.max_seq);
     this.maxSeq.value = Math.max(this.maxSeq.value, page.max_seq);
-    this.unread.value = page.role === null ? this.unread.value : page.unread;
     if (this.#away) {
       const { after, at, lost } = this.#away;
       this.#away = undefined;
@@ -212,7 +221,20 @@ export class Room {
       this.caughtUp();
     }
     if (page.role === null) void this.#join();
-    else this.#readSoon();
+    void this.#askReaders();
+    this.#readSoon();
+  }
+
+  /** Who has read the user's last message while this page was not there to hear of it. */
+  async #askReaders(): Promise<void> {
+    const own = this.entries.value.findLast((entry) => entry.kind === 'message' && entry.message.from === this.me);
+    if (!own) return;
+    try {
+      const { users = [] } = await this.group.readers(own.at);
+      for (const user of users) this.#marked(user, own.at);
+    } catch {
+      // It was taken back, or the connection is gone again.
+    }
   }
 
   /** Joined, the room counts what is unread, and tells who has read what. */
@@ -220,8 +242,7 @@ export class Room {
     if (this.#joined) return;
     this.#joined = true;
     try {
-      await this.door.request('POST', `/v1/groups/${encodeURIComponent(this.id)}/join`);
-      this.#readSoon();
+      await this.hearth.http('POST', `/groups/${encodeURIComponent(this.id)}/join`);
     } catch {
       this.#joined = false; // it is read all the same
     }
@@ -292,13 +313,12 @@ export class Room {
 
   async #read(): Promise<void> {
     const seq = this.position.value;
-    if (!this.#watched || seq === 0 || !this.#live) return;
+    if (!this.#watched || seq <= this.#markSent || !this.#live) return;
+    this.#markSent = seq;
     try {
-      const mark = await this.group.markRead(seq);
-      this.unread.value = Math.max(0, this.#arrived > seq ? this.#arrived - seq : mark.unread);
+      await this.group.markRead(seq);
     } catch {
-      // With the next message.
+      this.#markSent = 0; // with the next message
     }
-    this.#readSoon();
   }
 }

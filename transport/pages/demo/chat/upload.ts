@@ -1,31 +1,19 @@
-// Files: ask for a place, put the bytes there, and send its URL as a message.
+// Files as elements of a message: uploaded, with what the others want to know before they load them.
 
-import type { Element } from 'hearth-chat';
-import type { Door } from './door';
+import type { Element, Hearth } from 'hearth-chat';
 
-interface Slot {
-  upload_url: string;
-  method: string;
-  headers: Record<string, string>;
-  url: string;
+export async function imageElement(hearth: Hearth, file: File): Promise<Element> {
+  const [{ url, bytes }, size] = await Promise.all([hearth.upload(file), sizeOf(file)]);
+  return { type: 'image', url, bytes, ...size };
 }
 
-export async function upload(door: Door, file: Blob, name: string): Promise<string> {
-  const content_type = file.type.split(';')[0] || 'application/octet-stream';
-  const slot = await door.request<Slot>('POST', '/v1/uploads', { name, content_type, bytes: file.size });
-  const put = await fetch(slot.upload_url, { method: slot.method, headers: slot.headers, body: file });
-  if (!put.ok) throw new Error(`the upload was refused (${put.status})`);
-  return slot.url;
-}
-
-export async function imageElement(file: File, uploaded: Promise<string>): Promise<Element> {
-  const [url, size] = await Promise.all([uploaded, sizeOf(file)]);
-  return { type: 'image', url, bytes: file.size, ...size };
-}
-
-export async function voiceElement(file: Blob, uploaded: Promise<string>, knownMs?: number): Promise<Element> {
-  const [url, duration_ms] = await Promise.all([uploaded, knownMs ?? durationOf(file)]);
-  return { type: 'voice', url, duration_ms, bytes: file.size };
+export async function voiceElement(hearth: Hearth, file: Blob, name: string, knownMs?: number): Promise<Element> {
+  const type = file.type.split(';')[0]!; // without its codecs
+  const [{ url, bytes }, duration_ms] = await Promise.all([
+    hearth.upload(file, { name, type }),
+    knownMs ?? durationOf(file),
+  ]);
+  return { type: 'voice', url, duration_ms, bytes };
 }
 
 async function sizeOf(file: Blob): Promise<{ width?: number; height?: number }> {

@@ -44,7 +44,6 @@ export function Composer({ chat, room }: { chat: Chat; room: Room }) {
       trouble.value = (error as Error).message;
     }
   };
-  const upload = (file: Blob, name: string) => chat.upload(file, name);
   return (
     <form class="composer" onSubmit={submit}>
       {trouble.value && (
@@ -58,12 +57,12 @@ export function Composer({ chat, room }: { chat: Chat; room: Room }) {
           id="attach-image"
           label="Send a picture"
           accept="image/png,image/jpeg,image/gif,image/webp,image/avif"
-          choose={(file) => sendLater(imageElement(file, upload(file, file.name)))}
+          choose={(file) => sendLater(imageElement(chat.hearth, file))}
         >
           <PictureIcon />
         </FileButton>
         <VoiceButton
-          said={({ file, ms }) => sendLater(voiceElement(file, upload(file, 'voice-note'), ms))}
+          said={({ file, ms }) => sendLater(voiceElement(chat.hearth, file, 'voice-note', ms))}
           failed={(message) => {
             trouble.value = message;
           }}
@@ -72,7 +71,7 @@ export function Composer({ chat, room }: { chat: Chat; room: Room }) {
           id="attach-voice"
           label="Send a sound file as a voice note"
           accept="audio/*"
-          choose={(file) => sendLater(voiceElement(file, upload(file, file.name)))}
+          choose={(file) => sendLater(voiceElement(chat.hearth, file, file.name))}
         >
           <SoundFileIcon />
         </FileButton>

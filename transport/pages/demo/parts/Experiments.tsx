@@ -1,12 +1,21 @@
-import { useRef } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import type { Chat } from '../chat/chat';
 
 /** The buttons that break things, and what they did. */
 export function Experiments({ chat }: { chat: Chat }) {
   const drop = useRef<HTMLButtonElement>(null);
   const reconnect = useRef<HTMLButtonElement>(null);
-  const down = chat.place.value === 'dropped';
+  const place = chat.place.value;
+  const down = place === 'dropped';
   const burst = chat.burst.value;
+  // A button that was pressed is off afterwards, and would take the focus with it.
+  const moves = useRef(false);
+  useEffect(() => {
+    const next = down ? reconnect.current : drop.current;
+    if (!moves.current || next?.disabled) return;
+    moves.current = false;
+    next?.focus();
+  }, [place, down]);
   return (
     <section class="experiments" aria-label="Try it">
       <div class="buttons">
@@ -14,10 +23,10 @@ export function Experiments({ chat }: { chat: Chat }) {
           ref={drop}
           type="button"
           data-testid="drop"
-          disabled={down || chat.place.value === 'closed'}
+          disabled={place !== 'online'}
           onClick={() => {
             chat.drop();
-            requestAnimationFrame(() => reconnect.current?.focus()); // the pressed button is off, and the focus with it
+            moves.current = true;
           }}
         >
           Drop connection
@@ -30,7 +39,7 @@ export function Experiments({ chat }: { chat: Chat }) {
           disabled={!down}
           onClick={() => {
             chat.reconnect();
-            requestAnimationFrame(() => drop.current?.focus());
+            moves.current = true;
           }}
         >
           Reconnect
@@ -38,7 +47,7 @@ export function Experiments({ chat }: { chat: Chat }) {
         <button
           type="button"
           data-testid="other-instance"
-          disabled={chat.place.value === 'closed'}
+          disabled={place === 'closed'}
           title="Connect to another server, with the same last seq"
           onClick={() => chat.otherInstance()}
         >

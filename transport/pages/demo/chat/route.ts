@@ -1,0 +1,36 @@
+import type { SocketConstructor } from 'hearth-chat';
+
+type Constructor = new (url: string, protocols: string[]) => WebSocket;
+
+/** Stands for the load balancer: to which instance the next connection goes. */
+export class Route {
+  /** Its base URL. */
+  instance: string;
+  readonly #base: Constructor;
+
+  constructor(instance: string, base: Constructor = WebSocket) {
+    this.instance = instance;
+    this.#base = base;
+  }
+
+  /** For connect({webSocket}). */
+  get socket(): SocketConstructor {
+    const lead = (url: string) => this.url(url);
+    return class extends this.#base {
+      constructor(url: string, protocols: string[]) {
+        super(lead(url), protocols);
+      }
+    };
+  }
+
+  /** Where a URL of the page's own server leads. */
+  url(url: string): string {
+    return this.instance.replace(/^http/, 'ws') + new URL(url).pathname;
+  }
+
+  /** The next of some instances, in turn. */
+  moveOn(instances: string[]): string {
+    this.instance = instances[(instances.indexOf(this.instance) + 1) % instances.length] ?? this.instance;
+    return this.instance;
+  }
+}
