@@ -28,7 +28,8 @@ in_npm_projects = @if ! command -v npm >/dev/null 2>&1 || ! node -e 'if (parseIn
 
 # Tests of packages that start servers share the machine: two at a time.
 # -count=1: the end-to-end tests build the binary themselves, and the cache of results would not see that it changed.
-TEST_FLAGS := -race -count=1 -p 2 -timeout 12m
+# -artifacts: screenshots of the pages are kept in _artifacts.
+TEST_FLAGS := -race -count=1 -p 2 -timeout 15m -artifacts
 
 # mariadbd and nginx live where only root looks.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -51,6 +52,7 @@ test: test-go pages-test ## Vet and run every test, on real servers too (install
 .PHONY: test-go
 test-go: servers
 	go vet ./...
+	rm -rf _artifacts
 	go test $(TEST_FLAGS) ./...
 
 .PHONY: chaos
