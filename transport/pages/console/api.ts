@@ -5,7 +5,8 @@ import type { Session } from './types';
 
 export const base = '/console/api';
 
-const patienceMS = 10_000;
+// Retrying dead letters may take half a minute.
+const patienceMS = { GET: 10_000, POST: 40_000 };
 
 /** What the server refused, or that it did not answer (code "unreachable"). The message may be shown. */
 export class ApiError extends Error {
@@ -42,8 +43,8 @@ export function says(e: unknown): string {
   return e instanceof Error ? e.message : String(e);
 }
 
-async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
-  const init: RequestInit = { method, signal: AbortSignal.timeout(patienceMS) };
+async function call<T>(method: 'GET' | 'POST', path: string, body?: unknown): Promise<T> {
+  const init: RequestInit = { method, signal: AbortSignal.timeout(patienceMS[method]) };
   if (body !== undefined) {
     init.headers = { 'Content-Type': 'application/json' };
     init.body = JSON.stringify(body);

@@ -27,7 +27,7 @@ export function Config() {
       {error && <Failure>{error.message}</Failure>}
       {!data && !error && <Loading />}
       {data && shown.length === 0 && <Empty>No setting has “{words.value}” in it.</Empty>}
-      {shown.length > 0 && (
+      {data && shown.length > 0 && (
         <pre data-testid="config">
           {shown.map((l, i) => (
             <span class="line" key={i}>

@@ -136,33 +136,42 @@ function Body({ message }: { message: Message }) {
   );
 }
 
-/** The button that was pressed has become another. */
-function focus(button: HTMLButtonElement | null) {
-  button?.focus();
-}
-
-/** In two steps: it cannot be taken back. */
+/** In two steps: it cannot be taken back. The focus stays near what it was about. */
 function Recall({ seq, recall }: { seq: number; recall: Props['recall'] }) {
   const step = useSignal<'idle' | 'asking' | 'busy'>('idle');
   const failure = useSignal('');
+  const box = useRef<HTMLDivElement>(null);
+  const touched = useRef(false);
 
-  async function go() {
-    step.value = 'busy';
+  useEffect(() => {
+    if (touched.current && step.value !== 'busy') box.current?.querySelector('button')?.focus();
+  }, [step.value]);
+
+  function go(next: typeof step.value) {
+    touched.current = true;
+    step.value = next;
+  }
+
+  async function take() {
+    const list = box.current?.closest('ol');
+    go('busy');
+    failure.value = '';
     try {
       await recall(seq);
+      list?.focus({ preventScroll: true }); // the button goes with the message
     } catch (e) {
       failure.value = says(e);
-      step.value = 'idle';
+      go('idle');
     }
   }
 
   return (
-    <div class="recall" data-step={step.value}>
+    <div class="recall" data-step={step.value} ref={box}>
       {step.value === 'idle' ? (
         <button
           type="button"
           class="quiet"
-          onClick={() => (step.value = 'asking')}
+          onClick={() => go('asking')}
           aria-label={`Recall message ${seq}`}
           data-testid="recall"
         >
@@ -170,17 +179,10 @@ function Recall({ seq, recall }: { seq: number; recall: Props['recall'] }) {
         </button>
       ) : (
         <>
-          <button
-            type="button"
-            class="danger"
-            ref={focus}
-            disabled={step.value === 'busy'}
-            onClick={go}
-            data-testid="recall-yes"
-          >
+          <button type="button" class="danger" disabled={step.value === 'busy'} onClick={take} data-testid="recall-yes">
             Recall for everybody
           </button>
-          <button type="button" class="quiet" onClick={() => (step.value = 'idle')}>
+          <button type="button" class="quiet" onClick={() => go('idle')}>
             Keep
           </button>
         </>

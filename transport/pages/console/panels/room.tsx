@@ -82,7 +82,8 @@ function OpenRoom({ group }: { group: string }) {
   const log = useSignal<RoomLog>(empty);
   const page = useSignal<RoomPage | null>(null);
   const report = useLoaded(group, () => get<GroupReport>(`/groups/${encodeURIComponent(group)}`)).loaded.value;
-  const known = report.data !== undefined;
+  // Away is not unknown: the stream says when it is back.
+  const known = report.data !== undefined || (report.error !== undefined && report.error.status !== 404);
 
   useEffect(() => {
     if (!known) return;

@@ -12,28 +12,25 @@ export function Totals() {
   const t = overview.value?.totals ?? {};
   const mysqlAway = overview.value?.stores.mysql.ok === false;
   return (
-    <dl
-      class="totals"
-      data-compact={route.value.view !== 'overview'}
-      aria-label="Totals of all instances"
-      data-old={old.value}
-    >
-      <Tile id="messages" of="messages_per_s" name="Messages" value={rate(t.messages_per_s)} unit="/s">
-        {t.users === undefined ? '' : `${plural(t.users, 'user')} online`}
-      </Tile>
-      <Tile id="deliveries" of="deliveries_per_s" name="Deliveries" value={rate(t.deliveries_per_s)} unit="/s">
-        {perMessage(t)}
-      </Tile>
-      <Tile id="connections" of="connections" name="Connections" value={count(t.connections)}>
-        {overview.value ? `on ${plural(overview.value.instances.length, 'instance')}` : ''}
-      </Tile>
-      <Tile id="backlog" of="backlog" name="Backlog" value={count(t.backlog)} bad={mysqlAway}>
-        {mysqlAway ? 'MySQL away' : t.lag_ms === undefined ? 'not yet in MySQL' : `lag ${latency(t.lag_ms)}`}
-      </Tile>
-      <Tile id="p99" of="p99_ms" name="p99" {...split(latency(t.p99_ms))}>
-        send to answer
-      </Tile>
-    </dl>
+    <section aria-label="Totals of all instances">
+      <dl class="totals" data-compact={route.value.view !== 'overview'} data-old={old.value}>
+        <Tile id="messages" of="messages_per_s" name="Messages" value={rate(t.messages_per_s)} unit="/s">
+          {t.users === undefined ? '' : `${plural(t.users, 'user')} online`}
+        </Tile>
+        <Tile id="deliveries" of="deliveries_per_s" name="Deliveries" value={rate(t.deliveries_per_s)} unit="/s">
+          {perMessage(t)}
+        </Tile>
+        <Tile id="connections" of="connections" name="Connections" value={count(t.connections)}>
+          {overview.value ? `on ${plural(overview.value.instances.length, 'instance')}` : ''}
+        </Tile>
+        <Tile id="backlog" of="backlog" name="Backlog" value={count(t.backlog)} bad={mysqlAway}>
+          {mysqlAway ? 'MySQL away' : t.lag_ms === undefined ? 'not yet in MySQL' : `lag ${latency(t.lag_ms)}`}
+        </Tile>
+        <Tile id="p99" of="p99_ms" name="p99" {...split(latency(t.p99_ms))}>
+          send to answer
+        </Tile>
+      </dl>
+    </section>
   );
 }
 
