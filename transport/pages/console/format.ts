@@ -4,7 +4,6 @@ export const unknown = '–';
 
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const tenths = new Intl.NumberFormat('en', { minimumFractionDigits: 1, maximumFractionDigits: 1 });
-const axis = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
 const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 2 });
 const time = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' });
 const date = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' });
@@ -28,7 +27,7 @@ export function rate(n: number | undefined): string {
 
 /** A number at the side of a chart. */
 export function tick(n: number): string {
-  return axis.format(n);
+  return n < 1000 ? String(Number(n.toFixed(3))) : compact.format(n);
 }
 
 /** Two units at most: 12 s, 4 min 10 s, 3 h 12 min, 5 d 3 h. */

@@ -19,8 +19,7 @@ export function standing(o: Overview, now: number): Standing {
   }
   if (!mysql.ok) {
     const since = mysql.since_ms === undefined ? '' : ` for ${duration(now - mysql.since_ms)}`;
-    const waits =
-      backlog === undefined ? 'messages wait' : `${plural(backlog, 'message')} ${backlog === 1 ? 'waits' : 'wait'}`;
+    const waits = waiting(backlog);
     return {
       level: 'warn',
       title: `MySQL away${since}`,
@@ -42,4 +41,10 @@ export function standing(o: Overview, now: number): Standing {
     title: 'MySQL keeps up',
     text: backlog === 0 ? 'Every message accepted is in MySQL.' : `${plural(backlog, 'message')} on the way.`,
   };
+}
+
+function waiting(backlog: number | undefined): string {
+  if (backlog === undefined) return 'messages wait';
+  if (backlog === 0) return 'no message waits';
+  return `${plural(backlog, 'message')} ${backlog === 1 ? 'waits' : 'wait'}`;
 }

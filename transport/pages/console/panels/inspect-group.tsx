@@ -26,7 +26,7 @@ export function Group({ report: g }: { report: GroupReport }) {
         <MySQL mysql={g.mysql} />
         <Unwritten unwritten={g.unwritten} />
       </div>
-      <Holes holes={g.holes ?? []} />
+      <Holes holes={g.holes ?? []} known={g.mysql !== null} />
     </div>
   );
 }
@@ -116,12 +116,12 @@ function Unwritten({ unwritten }: { unwritten: GroupReport['unwritten'] }) {
   );
 }
 
-function Holes({ holes }: { holes: Hole[] }) {
+function Holes({ holes, known }: { holes: Hole[]; known: boolean }) {
   return (
     <section>
       <h3>Holes</h3>
       {holes.length === 0 ? (
-        <p class="soft">None: every seq has its message.</p>
+        <p class="soft">{known ? 'None: every seq has its message.' : 'Not known while MySQL is away.'}</p>
       ) : (
         <table class="narrow">
           <thead>

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ago, bytes, count, duration, exact, latency, plural, range, rate } from '../format';
+import { ago, bytes, count, duration, exact, latency, plural, range, rate, tick } from '../format';
 
 test('what is not known is a dash, and 0 is 0', () => {
   expect([count(undefined), rate(undefined), latency(undefined), exact(undefined)]).toEqual(['–', '–', '–', '–']);
@@ -41,4 +41,8 @@ test('ranges, plurals, bytes', () => {
   expect([range(5, 5), range(5, 1009), range(undefined, 3)]).toEqual(['5', '5–1,009', '–']);
   expect([plural(1, 'message'), plural(4210, 'message')]).toEqual(['1 message', '4,210 messages']);
   expect([bytes(900), bytes(11_904), bytes(3 << 20)]).toEqual(['900 B', '11.6 KiB', '3.0 MiB']);
+});
+
+test('the numbers beside a chart are not rounded into others', () => {
+  expect([0, 0.25, 0.75, 1.5, 250, 2500].map(tick)).toEqual(['0', '0.25', '0.75', '1.5', '250', '2.5K']);
 });

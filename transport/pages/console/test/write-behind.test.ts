@@ -14,6 +14,7 @@ test('MySQL away: for how long, how many wait, and that nothing is lost', () => 
     'MySQL away for 12 s, 4,210 messages wait in Redis; nothing is lost; sending goes on.',
   );
   expect(standing(overview({ backlog: 1 }, 0), 0).text).toMatch(/^1 message waits in Redis/);
+  expect(standing(overview({ backlog: 0 }, 0), 0).text).toMatch(/^no message waits in Redis/);
   expect(standing(overview({}, 0), 0).text).toMatch(/^messages wait in Redis/);
 });
 
