@@ -37,6 +37,8 @@ type CLI struct {
 	Pull        PullCmd        `cmd:"" group:"look" help:"Print messages of a group."`
 	Dead        DeadCmd        `cmd:"" group:"look" help:"List and retry messages that MySQL has refused."`
 	Hooks       HooksCmd       `cmd:"" group:"look" help:"Try the receiver of webhooks, and see to what it did not take."`
+	Top         TopCmd         `cmd:"" group:"look" help:"Show what all instances do: hot rooms, rates, connections, backlog."`
+	Inspect     InspectCmd     `cmd:"" group:"look" help:"Show what there is of a group or a user, in Redis and in MySQL."`
 	Bench       bench.Cmd      `cmd:"" group:"look" help:"Put load on running instances over the public API, and check what they promise."`
 	Verify      VerifyCmd      `cmd:"" group:"look" help:"Audit a live system: Redis against MySQL."`
 	Healthcheck HealthcheckCmd `cmd:"" group:"look" help:"Ask an instance whether it is well; for containers."`
@@ -45,9 +47,10 @@ type CLI struct {
 
 // Process is what a command sees of the process it runs in.
 type Process struct {
-	Environ []string // as os.Environ
-	Stdout  io.Writer
-	Stderr  io.Writer
+	Environ  []string // as os.Environ
+	Stdout   io.Writer
+	Stderr   io.Writer
+	Terminal bool // Stdout is one
 }
 
 // Warn writes each line to standard error.

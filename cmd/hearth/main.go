@@ -17,5 +17,11 @@ func realMain() int {
 	defer stop()
 	// After the first signal the next one kills, unless the command listens for it itself.
 	context.AfterFunc(ctx, stop)
-	return run(ctx, os.Args[1:], &Process{Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr})
+	return run(ctx, os.Args[1:], &Process{Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Terminal: isTerminal(os.Stdout)})
+}
+
+// isTerminal takes every character device for one; /dev/null looks the same and does not mind.
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

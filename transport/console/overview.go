@@ -15,23 +15,25 @@ const (
 	hotRooms     = 20
 )
 
-// overviewView is the answer to overview. What is not known is left out.
-type overviewView struct {
+// Overview is the answer to GET /console/api/overview. What is not known is left out.
+type Overview struct {
 	TimeMS    int64                   `json:"time_ms"`
 	Instance  string                  `json:"instance"`
 	Totals    domain.FleetTotals      `json:"totals"`
-	Stores    map[string]storeView    `json:"stores"`
+	Stores    map[string]StoreState   `json:"stores"`
 	Instances []domain.InstanceStatus `json:"instances"`
-	Hot       *hotView                `json:"hot,omitempty"`
+	Hot       *HotRooms               `json:"hot,omitempty"`
 }
 
-type storeView struct {
+// StoreState is how a store does, seen from the instance that tells.
+type StoreState struct {
 	OK      bool   `json:"ok"`
 	SinceMS int64  `json:"since_ms,omitempty"` // when it was last well; left out when that was never
 	Hint    string `json:"hint,omitempty"`
 }
 
-type hotView struct {
+// HotRooms is the first page of the ranking.
+type HotRooms struct {
 	Snapshot string            `json:"snapshot"`
 	TimeMS   int64             `json:"time_ms"`
 	WindowMS int64             `json:"window_ms"`
@@ -74,13 +76,13 @@ func (b *board) get(ctx context.Context) []byte {
 // look makes the overview. What a store does not tell is missing in it; it has no error.
 func (c *Console) look(ctx context.Context) []byte {
 	now := time.Now()
-	v := overviewView{
+	v := Overview{
 		TimeMS: now.UnixMilli(), Instance: c.Instance,
-		Stores: map[string]storeView{"redis": c.store("redis"), "mysql": c.store("mysql")},
+		Stores: map[string]StoreState{"redis": c.store("redis"), "mysql": c.store("mysql")},
 	}
 	fleet, err := c.Redis.Fleet(ctx)
 	if err != nil && v.Stores["redis"].OK { // the check has not seen it yet
-		v.Stores["redis"] = storeView{SinceMS: now.UnixMilli(), Hint: "does not answer"}
+		v.Stores["redis"] = StoreState{SinceMS: now.UnixMilli(), Hint: "does not answer"}
 	}
 	own := c.Own()
 	if !slices.ContainsFunc(fleet, func(s domain.InstanceStatus) bool { return s.Name == own.Name }) {
@@ -98,24 +100,24 @@ func (c *Console) look(ctx context.Context) []byte {
 	return data
 }
 
-func (c *Console) store(name string) storeView {
+func (c *Console) store(name string) StoreState {
 	ok, met, detail := c.Health.CheckNow(name)
 	if ok {
-		return storeView{OK: true}
+		return StoreState{OK: true}
 	}
-	v := storeView{Hint: detail}
+	v := StoreState{Hint: detail}
 	if !met.IsZero() {
 		v.SinceMS = met.UnixMilli()
 	}
 	return v
 }
 
-func (c *Console) hot(ctx context.Context) *hotView {
+func (c *Console) hot(ctx context.Context) *HotRooms {
 	page, err := c.Ranking.Page(ctx, domain.Actor{Key: "console"}, domain.HotQuery{Type: domain.AllTypes, Limit: hotRooms})
 	if err != nil {
 		return nil // the stores tell why
 	}
-	v := &hotView{Snapshot: page.ID, TimeMS: page.TimeMS, WindowMS: c.HeatWindow.Milliseconds(), Groups: page.Entries}
+	v := &HotRooms{Snapshot: page.ID, TimeMS: page.TimeMS, WindowMS: c.HeatWindow.Milliseconds(), Groups: page.Entries}
 	if v.Groups == nil {
 		v.Groups = []domain.HotEntry{}
 	}
