@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -246,7 +247,7 @@ func (i *Inspector) connections(ctx context.Context, inspected *UserInspection) 
 			Conn: s.Conn, Instance: InstanceOf(s.Instance), Device: s.Device, SinceMS: s.OpenedMS,
 		})
 	}
-	slices.SortFunc(inspected.Connections, func(a, b InspectedConnection) int { return int(a.SinceMS - b.SinceMS) })
+	slices.SortFunc(inspected.Connections, func(a, b InspectedConnection) int { return cmp.Compare(a.SinceMS, b.SinceMS) })
 	return nil
 }
 

@@ -165,6 +165,15 @@ func useAll(t *testing.T, e *env) {
 	require.NoError(t, err)
 	_, err = e.store.OldestLogged(ctx, logs)
 	require.NoError(t, err)
+	for _, g := range groups {
+		inspected, err := e.store.InspectGroup(ctx, g)
+		require.NoError(t, err)
+		require.True(t, inspected.Seeded)
+		_, times, known, err := e.store.Unpersisted(ctx, g, 0, 10)
+		require.NoError(t, err)
+		require.True(t, known)
+		require.Empty(t, times)
+	}
 	now, err := e.store.NowMS(ctx)
 	require.NoError(t, err)
 	for _, g := range groups {
@@ -547,6 +556,8 @@ func TestMethodsFailWithoutRedis(t *testing.T) {
 		"OldestLogged": func(ctx context.Context) error { _, err := s.OldestLogged(ctx, []domain.LogRange{log}); return err },
 		"PostStatus":   func(ctx context.Context) error { return s.PostStatus(ctx, "i", domain.InstanceStatus{}) },
 		"Fleet":        func(ctx context.Context) error { _, err := s.Fleet(ctx); return err },
+		"InspectGroup": func(ctx context.Context) error { _, err := s.InspectGroup(ctx, "a"); return err },
+		"Unpersisted":  func(ctx context.Context) error { _, _, _, err := s.Unpersisted(ctx, "a", 0, 1); return err },
 		"FleetSince":   func(ctx context.Context) error { _, err := s.FleetSince(ctx, 1); return err },
 		"AuditGroups": func(ctx context.Context) error {
 			_, err := s.AuditGroups(ctx, e.allGens(), []string{"a"})

@@ -1,0 +1,48 @@
+package mysqlrepo
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"hearth/domain"
+)
+
+func TestInspectGroupCountsItsRows(t *testing.T) {
+	onEach(t, func(t *testing.T, db *DB) {
+		ctx := t.Context()
+		_, err := db.InspectGroup(ctx, "room")
+		wantCode(t, err, domain.CodeNotFound)
+		_, err = db.Create(ctx, domain.Group{ID: "room", Type: domain.Room, Name: "Room", Owner: "ann", MemberLimit: 10}, nil, func(*domain.GroupChange) {})
+		require.NoError(t, err)
+		got, err := db.InspectGroup(ctx, "room")
+		require.NoError(t, err)
+		require.Equal(t, []any{"Room", "ann", 1}, []any{got.Name, got.Owner, got.MemberCount})
+		require.Equal(t, []int64{0, 0, 0}, []int64{got.MinSeq, got.MaxSeq, got.Count})
+
+		gen := raise(t, db, db.partitions.Of("room"))
+		raise(t, db, db.partitions.Of("Room"))
+		insert(t, db, append(messages("room", 3, 7, gen), messages("room", 10, 12, gen)...)...)
+		insert(t, db, messages("Room", 1, 50, 1)...)
+		execSQL(t, db, "INSERT INTO seq_hole (group_id, from_seq, to_seq, reason) VALUES ('room', 8, 9, 'lost')")
+		got, err = db.InspectGroup(ctx, "room")
+		require.NoError(t, err)
+		require.Equal(t, []int64{3, 12, 8}, []int64{got.MinSeq, got.MaxSeq, got.Count})
+		require.Equal(t, domain.Holes{{From: 8, To: 9, Reason: domain.HoleLost}}, got.Holes)
+	})
+}
+
+func TestMessageCountsAreByStep(t *testing.T) {
+	onEach(t, func(t *testing.T, db *DB) {
+		gen := raise(t, db, db.partitions.Of("room"))
+		insert(t, db, messages("room", 1, 20, gen)...) // one a second, the n-th n seconds behind a multiple of 5
+		start := message("room", 0, gen).TimeMS
+		require.Zero(t, start%5000)
+		got, err := db.MessageCounts(t.Context(), "room", start+5000, 5000, 17)
+		require.NoError(t, err)
+		require.Equal(t, map[int64]int64{start + 5000: 5, start + 10_000: 5, start + 15_000: 3}, got)
+		got, err = db.MessageCounts(t.Context(), "board", 0, 5000, 17)
+		require.NoError(t, err)
+		require.Empty(t, got)
+	})
+}
