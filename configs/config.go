@@ -143,10 +143,25 @@ type Seq struct {
 
 // Heat is the ranking of hot rooms.
 type Heat struct {
-	// A group's heat is the number of different people who spoke in it within this time.
+	// A group's heat is the number of different people who spoke in it within this time, as long as weights are not changed.
 	Window Duration `yaml:"window" validate:"min=1s,max=24h"`
 	// Age of the ranking at most. It is computed once in this time for all instances together.
 	SnapshotTTL Duration `yaml:"snapshot_ttl" validate:"min=100ms,max=1m"`
+	// What heat is made of: speakers × the number of people who spoke within the window + messages × the number of their
+	// messages + online × the number of viewers. Only groups in which somebody spoke are listed. Window and weights have to be
+	// the same on all instances.
+	Weights HeatWeights `yaml:"weights" envPrefix:"weights_"`
+}
+
+// HeatWeights are what each number counts for in a group's heat.
+type HeatWeights struct {
+	// Different people who spoke.
+	Speakers int `yaml:"speakers" validate:"min=0,max=1000"`
+	// Messages. Above 0, Redis notes each message for the length of the window, some 100 bytes; at 0 it counts none. Once it was
+	// raised from 0 on all instances it is right after one window.
+	Messages int `yaml:"messages" validate:"min=0,max=1000"`
+	// Viewers: people who have the group open. Above 0, those of all groups in the ranking are read for each snapshot.
+	Online int `yaml:"online" validate:"min=0,max=1000"`
 }
 
 // Retention is how long messages are kept.

@@ -20,7 +20,7 @@ func Default() Config {
 			JournalBytes: 64 << 20,
 		},
 		Seq:       Seq{Jump: 1_000_000},
-		Heat:      Heat{Window: Duration(5 * time.Minute), SnapshotTTL: Duration(2 * time.Second)},
+		Heat:      Heat{Window: Duration(5 * time.Minute), SnapshotTTL: Duration(2 * time.Second), Weights: HeatWeights{Speakers: 1}},
 		Retention: Retention{Age: Duration(90 * 24 * time.Hour), BatchRows: 1000},
 		Direct:    Direct{StrangerLimit: 3},
 		Session:   Session{Policy: "multi"},

@@ -28,7 +28,7 @@ type file struct {
 
 func newFile(path string) *file {
 	f := &file{path: path, values: make(map[string]*token.Token), secrets: make(map[string]bool), names: make(map[string]bool)}
-	for _, s := range sections() {
+	for _, s := range allSections() {
 		f.names[s.name] = true
 		for _, k := range s.keys {
 			f.names[k.name] = true
@@ -96,11 +96,19 @@ func (f *file) root(tree *ast.File, c *Config) {
 }
 
 func (f *file) section(s section, body ast.Node, c *Config) {
-	for _, entry := range f.entries(s.name, body) {
+	for _, entry := range f.entries(s.path, body) {
 		name := entry.Key.GetToken().Value
+		if inner, ok := find(s.inner, func(s section) bool { return s.name == name }); ok {
+			f.section(inner, entry.Value, c)
+			continue
+		}
 		k, ok := find(s.keys, func(k key) bool { return k.name == name })
 		if !ok {
-			f.stray(s.name+"."+name, entry.Key.GetToken(), "unknown key; %s has %s", s.name, names(s.keys, func(k key) string { return k.name }))
+			known := names(s.keys, func(k key) string { return k.name })
+			if len(s.inner) > 0 {
+				known += ", " + names(s.inner, func(s section) string { return s.name })
+			}
+			f.stray(s.path+"."+name, entry.Key.GetToken(), "unknown key; %s has %s", s.path, known)
 			continue
 		}
 		f.key(k, entry, c)

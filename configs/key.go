@@ -6,16 +6,19 @@ import (
 	"go/parser"
 	"go/token"
 	"reflect"
+	"slices"
 	"strings"
 )
 
 const envPrefix = "HEARTH_"
 
-// section is one of the maps at the top of the file.
+// section is one of the maps at the top of the file, or a map in such a one.
 type section struct {
-	name string // http
-	doc  string
-	keys []key
+	name  string // http
+	path  string // the same, or heat.weights
+	doc   string
+	keys  []key
+	inner []section // behind the keys
 }
 
 // key is one setting.
@@ -33,35 +36,54 @@ func (k key) of(c *Config) reflect.Value { return reflect.ValueOf(c).Elem().Fiel
 
 // sections lists every key there is, in the order of the struct, with the comments of config.go.
 func sections() []section {
-	docs := comments()
-	var list []section
-	config := reflect.TypeFor[Config]()
-	for i := range config.NumField() {
-		field := config.Field(i)
-		s := section{name: field.Tag.Get("yaml"), doc: docs["Config."+field.Name]}
-		for j := range field.Type.NumField() {
-			leaf := field.Type.Field(j)
-			name := leaf.Tag.Get("yaml")
-			s.keys = append(s.keys, key{
-				name:   name,
-				path:   s.name + "." + name,
-				env:    envPrefix + strings.ToUpper(s.name+"_"+name),
-				doc:    docs[field.Type.Name()+"."+leaf.Name],
-				secret: leaf.Type == reflect.TypeFor[Secret]() || leaf.Type == reflect.TypeFor[WebURL](),
-				index:  []int{i, j},
-			})
+	return sectionsOf(reflect.TypeFor[Config](), "", nil, comments()).inner
+}
+
+// sectionsOf lists what a struct has: its fields that are structs are sections, the others keys.
+func sectionsOf(t reflect.Type, path string, index []int, docs map[string]string) section {
+	s := section{path: path}
+	for i := range t.NumField() {
+		field := t.Field(i)
+		name := field.Tag.Get("yaml")
+		doc, at := docs[t.Name()+"."+field.Name], append(slices.Clone(index), i)
+		if field.Type.Kind() == reflect.Struct {
+			inner := sectionsOf(field.Type, strings.TrimPrefix(path+"."+name, "."), at, docs)
+			inner.name, inner.doc = name, doc
+			s.inner = append(s.inner, inner)
+			continue
 		}
-		list = append(list, s)
+		s.keys = append(s.keys, key{
+			name:   name,
+			path:   path + "." + name,
+			env:    envPrefix + strings.ToUpper(strings.ReplaceAll(path, ".", "_")+"_"+name),
+			doc:    doc,
+			secret: field.Type == reflect.TypeFor[Secret]() || field.Type == reflect.TypeFor[WebURL](),
+			index:  at,
+		})
 	}
-	return list
+	return s
 }
 
 // keys is sections without the sections.
 func keys() []key {
 	var list []key
-	for _, s := range sections() {
+	for _, s := range allSections() {
 		list = append(list, s.keys...)
 	}
+	return list
+}
+
+// allSections has inner ones behind those that they are in.
+func allSections() []section {
+	var list []section
+	var add func([]section)
+	add = func(some []section) {
+		for _, s := range some {
+			list = append(list, s)
+			add(s.inner)
+		}
+	}
+	add(sections())
 	return list
 }
 

@@ -55,7 +55,7 @@ redis:
     - r1:6379
 mysql:
   migrate: off
-heat: {window: 90s}
+heat: {window: 90s, weights: {messages: 2}}
 limits:
   user_rate: 0.5
 ws:
@@ -89,6 +89,7 @@ ws:
 	want.Auth.AllowQueryToken = true
 	want.Auth.JWTHMACSecret = "with, commas = and ${HOME}"
 	want.Heat.Window = configs.Duration(90 * time.Second)
+	want.Heat.Weights.Messages = 2
 	want.Limits.UserRate = 0.5
 	want.Limits.GroupRate = 2.5
 	want.WS.PingInterval = configs.Duration(time.Minute)
@@ -179,6 +180,12 @@ func TestLoadRefuses(t *testing.T) {
 		"a mode there is not":                  {env: []string{"HEARTH_REDIS_MODE=ring"}, want: "redis.mode: must be standalone, sentinel or cluster"},
 		"an interval too long":                 {env: []string{"HEARTH_PERSIST_INTERVAL=1h"}, want: "persist.interval: must be at most 10s"},
 		"more idle connections than any":       {env: []string{"HEARTH_MYSQL_MAX_IDLE=33"}, want: "mysql.max_idle: must be at most mysql.max_open"},
+		"a weight there is not":                {yaml: "heat: {weights: {likes: 1}}\n", want: "heat.weights.likes: unknown key; heat.weights has speakers, messages, online"},
+		"weights that are no map":              {yaml: "heat: {weights: 2}\n", want: "heat.weights: must be a map"},
+		"a key beside weights":                 {yaml: "heat: {weight: 2}\n", want: "heat.weight: unknown key; heat has window, snapshot_ttl, weights"},
+		"nothing that makes heat":              {env: []string{"HEARTH_HEAT_WEIGHTS_SPEAKERS=0"}, want: "heat.weights.speakers: is 0, and so are the other weights"},
+		"a weight below zero":                  {env: []string{"HEARTH_HEAT_WEIGHTS_ONLINE=-1"}, want: "heat.weights.online: must be at least 0"},
+		"a weight too great":                   {env: []string{"HEARTH_HEAT_WEIGHTS_MESSAGES=1001"}, want: "heat.weights.messages: must be at most 1000"},
 		"a message longer than its frame":      {env: []string{"HEARTH_LIMITS_MESSAGE_BYTES=70000"}, want: "limits.message_bytes: must be at most limits.frame_bytes"},
 		"a text longer than its message":       {env: []string{"HEARTH_LIMITS_TEXT_BYTES=13000"}, want: "limits.text_bytes: must be at most limits.message_bytes"},
 		"a delay that takes all of the drain":  {env: []string{"HEARTH_DRAIN_LB_DELAY=30s"}, want: "drain.lb_delay: must be less than drain.timeout"},

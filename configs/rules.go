@@ -173,6 +173,7 @@ func (c Config) betweenKeys() []breach {
 		{c.Redis.Mode != "sentinel" && c.Redis.SentinelMaster != "", "redis.sentinel_master", "is only for mode sentinel"},
 		{c.Redis.Mode == "cluster" && c.Redis.DB != 0, "redis.db", "must be 0 with mode cluster"},
 		{c.MySQL.MaxIdle > c.MySQL.MaxOpen, "mysql.max_idle", "must be at most mysql.max_open"},
+		{c.Heat.Weights == HeatWeights{}, "heat.weights.speakers", "is 0, and so are the other weights: one of them must be above"},
 		{c.Limits.MessageBytes > c.Limits.FrameBytes, "limits.message_bytes", "must be at most limits.frame_bytes"},
 		{c.Limits.TextBytes > c.Limits.MessageBytes, "limits.text_bytes", "must be at most limits.message_bytes"},
 		{c.Uploads.Direct && c.Uploads.BucketURL == "", "uploads.direct", "is only for an uploads.bucket_url"},

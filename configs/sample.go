@@ -34,16 +34,13 @@ func sample(jwtSecret string) []byte {
 	b.WriteString(sampleHeader)
 	for _, s := range sections() {
 		b.WriteString("\n")
-		writeComment(&b, "", s.doc)
-		b.WriteString(s.name + ":\n")
-		for _, k := range s.keys {
-			writeComment(&b, "  ", k.doc)
+		s.write(&b, "", func(k key) string {
 			field := k.of(&c)
 			if shown, ok := field.Interface().(interface{ Reveal() string }); ok {
 				field = reflect.ValueOf(shown.Reveal())
 			}
-			b.WriteString("  " + k.name + ": " + yamlValue(field) + "\n")
-		}
+			return yamlValue(field)
+		}, writeComment)
 	}
 	return b.Bytes()
 }
@@ -52,12 +49,22 @@ func sample(jwtSecret string) []byte {
 func (c Config) Print() []byte {
 	var b bytes.Buffer
 	for _, s := range sections() {
-		b.WriteString(s.name + ":\n")
-		for _, k := range s.keys {
-			b.WriteString("  " + k.name + ": " + yamlValue(k.of(&c)) + "\n")
-		}
+		s.write(&b, "", func(k key) string { return yamlValue(k.of(&c)) }, func(*bytes.Buffer, string, string) {})
 	}
 	return b.Bytes()
+}
+
+// write writes a section and those in it.
+func (s section) write(b *bytes.Buffer, indent string, value func(key) string, comment func(b *bytes.Buffer, indent, text string)) {
+	comment(b, indent, s.doc)
+	b.WriteString(indent + s.name + ":\n")
+	for _, k := range s.keys {
+		comment(b, indent+"  ", k.doc)
+		b.WriteString(indent + "  " + k.name + ": " + value(k) + "\n")
+	}
+	for _, inner := range s.inner {
+		inner.write(b, indent+"  ", value, comment)
+	}
 }
 
 // writeComment breaks text into lines of about 110 characters.

@@ -54,7 +54,7 @@ func TestSampleServesOnceTheAddressesAreThere(t *testing.T) {
 func TestEveryKeyIsDocumentedAndHasItsVariable(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]bool)
-	for _, s := range sections() {
+	for _, s := range allSections() {
 		require.NotEmpty(t, s.doc, s.name)
 		for _, k := range s.keys {
 			require.NotEmpty(t, k.doc, k.path)
@@ -69,6 +69,7 @@ func TestEveryKeyIsDocumentedAndHasItsVariable(t *testing.T) {
 		"HEARTH_HTTP_ADDR", "HEARTH_HTTP_INTERNAL_ADDR", "HEARTH_NODE_NAME", "HEARTH_REDIS_ADDRS", "HEARTH_REDIS_MODE",
 		"HEARTH_REDIS_SENTINEL_MASTER", "HEARTH_REDIS_PASSWORD", "HEARTH_MYSQL_DSN", "HEARTH_AUTH_JWT_HMAC_SECRET",
 		"HEARTH_AUTH_API_KEYS", "HEARTH_AUTH_ALLOW_QUERY_TOKEN", "HEARTH_HEAT_WINDOW", "HEARTH_HEAT_SNAPSHOT_TTL",
+		"HEARTH_HEAT_WEIGHTS_SPEAKERS", "HEARTH_HEAT_WEIGHTS_MESSAGES", "HEARTH_HEAT_WEIGHTS_ONLINE",
 		"HEARTH_LIMITS_USER_RATE", "HEARTH_LIMITS_GROUP_RATE", "HEARTH_LIMITS_CONNECTION_RATE", "HEARTH_LOG_LEVEL",
 		"HEARTH_DIRECT_STRANGER_LIMIT", "HEARTH_SESSION_POLICY",
 	} {

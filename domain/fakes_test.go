@@ -417,7 +417,8 @@ type fakeRedis struct {
 	seqs      map[string]fakeSeqs
 	reads     map[domain.GroupUser]int64
 	recent    map[string][]domain.Record // ascending
-	scores    map[string]int             // heat
+	scores    map[string]int             // speakers
+	traffic   map[string]int             // messages
 	nowMS     int64
 	online    map[string]int       // viewers
 	turns     map[string]*fakeTurn // by type of snapshot
@@ -693,7 +694,7 @@ func (f *fakeRedis) Heat(context.Context) (groups []domain.GroupHeat, nowMS int6
 	defer unlock()
 	for id, heat := range f.scores {
 		if heat > 0 {
-			groups = append(groups, domain.GroupHeat{Group: id, Speakers: heat, LastMS: f.seqs[id].LastMS})
+			groups = append(groups, domain.GroupHeat{Group: id, Speakers: heat, Messages: f.traffic[id], LastMS: f.seqs[id].LastMS})
 		}
 	}
 	return groups, f.nowMS, err
@@ -785,6 +786,16 @@ func (f *fakeRedis) Speakers(_ context.Context, groups []string) (speakers []dom
 		}
 	}
 	return speakers, err
+}
+
+func (f *fakeRedis) Traffic(_ context.Context, groups []string) (map[string]int, error) {
+	unlock, err := f.enter("Traffic")
+	defer unlock()
+	messages := make(map[string]int)
+	for _, group := range groups {
+		messages[group] = f.traffic[group]
+	}
+	return messages, err
 }
 
 // SetSeeds makes the fake a domain.SeedCache.

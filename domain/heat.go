@@ -20,7 +20,8 @@ const (
 	MaxWatchedHot   = 50 // ranks that are shown to who watches the ranking
 	// hotPaging is how long a cursor pages through its snapshot.
 	hotPaging = 60 * time.Second
-	hotTries  = 3 // to read a snapshot that was there a moment ago
+	hotChunk  = 1000 // groups whose viewers are asked for together
+	hotTries  = 3    // to read a snapshot that was there a moment ago
 
 	// One instance takes a snapshot while the others wait. What is not prolonged for hotTurn is over: its holder has died.
 	hotTurn     = time.Second
@@ -66,7 +67,29 @@ type Viewers interface {
 type GroupHeat struct {
 	Group    string
 	Speakers int   // distinct users with a message in the window
+	Messages int   // of theirs, in the window; 0 where messages are not counted
 	LastMS   int64 // time of the last message; 0 where Redis does not know it
+}
+
+// MessageTime is when a message was sent that counts in the ranking.
+type MessageTime struct {
+	Group  string
+	Seq    int64
+	TimeMS int64
+}
+
+// HeatWeights are what each number counts for in a group's heat.
+type HeatWeights struct {
+	Speakers int `json:"speakers"` // distinct users with a message in the window
+	Messages int `json:"messages"` // their messages; Redis has to count them
+	Online   int `json:"online"`   // viewers now
+}
+
+// speakersAlone are the weights when nobody has set any.
+var speakersAlone = HeatWeights{Speakers: 1}
+
+func (w HeatWeights) heat(g GroupHeat, online int) int {
+	return w.Speakers*g.Speakers + w.Messages*g.Messages + w.Online*online
 }
 
 // SnapshotTurn says which snapshot serves everybody, or whose turn it is to take the next one.
@@ -94,6 +117,8 @@ type HeatCache interface {
 	SnapshotPage(ctx context.Context, typ, id string, from, limit int, paging time.Duration) (s HotSnapshot, total int, ok bool, err error)
 	// Speakers are those who count in groups now, each group's latest first; of very many some are left out.
 	Speakers(ctx context.Context, groups []string) ([]Speaker, error)
+	// Traffic is the groups' numbers of messages in the window.
+	Traffic(ctx context.Context, groups []string) (map[string]int, error)
 }
 
 // HotQuery asks for a page of the ranking.
@@ -113,6 +138,9 @@ type HotPage struct {
 	// Speakers by group, each group's latest first, for a query that asked for them. They are those who count now, which
 	// is later than the snapshot.
 	Speakers map[string][]Speaker
+	// Weights, and Messages by group, are there as well where heat is not simply the number of speakers.
+	Weights  *HeatWeights
+	Messages map[string]int
 }
 
 // First is the first page again with at most n ranks.
@@ -129,6 +157,7 @@ func (p *HotPage) First(n int) *HotPage {
 // RankingConfig says how the ranking is made; it has to be the same on all instances.
 type RankingConfig struct {
 	SnapshotTTL time.Duration            // heat.snapshot_ttl: how long a snapshot serves everybody
+	Weights     HeatWeights              // heat.weights; all 0: speakers alone
 	Took        func(took time.Duration) // told of each snapshot taken here; may be nil
 }
 
@@ -145,6 +174,9 @@ type Ranking struct {
 
 // NewRanking wires the ranking.
 func NewRanking(cache HeatCache, heads *Heads, cfg RankingConfig) *Ranking {
+	if cfg.Weights == (HeatWeights{}) {
+		cfg.Weights = speakersAlone
+	}
 	r := &Ranking{cache: cache, heads: heads, cfg: cfg, turns: make(map[string]chan struct{}), types: make(map[string]GroupType)}
 	for _, typ := range []string{string(Room), string(Private), AllTypes} {
 		r.turns[typ] = make(chan struct{}, 1)
@@ -170,7 +202,7 @@ func (r *Ranking) Page(ctx context.Context, actor Actor, q HotQuery) (*HotPage, 
 		return nil, err
 	}
 	if q.Explain {
-		page.Speakers, err = r.explain(ctx, page.Entries)
+		err = r.explain(ctx, page)
 	}
 	return page, err
 }
@@ -205,10 +237,7 @@ func (r *Ranking) read(ctx context.Context, q HotQuery, id string, from int) (*H
 
 // describe adds what is as it is now, not as it was when the snapshot was taken, and leaves out what was dismissed.
 func (r *Ranking) describe(ctx context.Context, page *HotPage) error {
-	groups := make([]string, len(page.Entries))
-	for i := range page.Entries {
-		groups[i] = page.Entries[i].Group
-	}
+	groups := groupsOf(page.Entries)
 	heads, err := r.heads.Get(ctx, "", groups)
 	if err != nil {
 		return err
@@ -382,14 +411,42 @@ func (r *Ranking) take(ctx context.Context, typ string) (HotSnapshot, error) {
 	if err != nil {
 		return HotSnapshot{}, err
 	}
-	entries := make([]HotEntry, 0, len(groups))
+	listed := groups[:0]
 	for i, g := range groups {
-		if listed := types[i]; listed != "" && listed != Direct && (typ == AllTypes || typ == string(listed)) {
-			entries = append(entries, HotEntry{Group: g.Group, Heat: g.Speakers, LastMS: g.LastMS})
+		if t := types[i]; t != "" && t != Direct && (typ == AllTypes || typ == string(t)) {
+			listed = append(listed, g)
 		}
+	}
+	entries, err := r.weigh(ctx, listed)
+	if err != nil {
+		return HotSnapshot{}, err
 	}
 	RankHot(entries)
 	return HotSnapshot{ID: hotID(nowMS, entries), TimeMS: nowMS, Entries: entries}, nil
+}
+
+// weigh makes lines of the groups that have any heat.
+func (r *Ranking) weigh(ctx context.Context, groups []GroupHeat) ([]HotEntry, error) {
+	entries := make([]HotEntry, 0, len(groups))
+	for chunk := range slices.Chunk(groups, hotChunk) {
+		var online map[string]int
+		if r.cfg.Weights.Online > 0 {
+			ids := make([]string, len(chunk))
+			for i := range chunk {
+				ids[i] = chunk[i].Group
+			}
+			var err error
+			if online, err = r.cache.Online(ctx, ids); err != nil {
+				return nil, Unavailable(fmt.Errorf("viewers of %d groups: %w", len(ids), err), "Redis")
+			}
+		}
+		for _, g := range chunk {
+			if heat := r.cfg.Weights.heat(g, online[g.Group]); heat > 0 {
+				entries = append(entries, HotEntry{Group: g.Group, Heat: heat, LastMS: g.LastMS})
+			}
+		}
+	}
+	return entries, nil
 }
 
 // complete tells the groups' types, "" for those that are gone, and adds times of last messages that Redis did not know.
@@ -450,20 +507,34 @@ func hotID(nowMS int64, entries []HotEntry) string {
 	return strconv.FormatInt(nowMS, 36) + "-" + strconv.FormatUint(uint64(sum.Sum32()), 36)
 }
 
-func (r *Ranking) explain(ctx context.Context, entries []HotEntry) (map[string][]Speaker, error) {
+func (r *Ranking) explain(ctx context.Context, page *HotPage) error {
+	groups := groupsOf(page.Entries)
+	speakers, err := r.cache.Speakers(ctx, groups)
+	if err != nil {
+		return Unavailable(fmt.Errorf("speakers of %d groups: %w", len(groups), err), "Redis")
+	}
+	page.Speakers = make(map[string][]Speaker, len(groups))
+	for _, s := range speakers {
+		page.Speakers[s.Group] = append(page.Speakers[s.Group], s)
+	}
+	if r.cfg.Weights == speakersAlone {
+		return nil
+	}
+	page.Weights = &r.cfg.Weights
+	if r.cfg.Weights.Messages > 0 {
+		if page.Messages, err = r.cache.Traffic(ctx, groups); err != nil {
+			return Unavailable(fmt.Errorf("messages of %d groups: %w", len(groups), err), "Redis")
+		}
+	}
+	return nil
+}
+
+func groupsOf(entries []HotEntry) []string {
 	groups := make([]string, len(entries))
 	for i := range entries {
 		groups[i] = entries[i].Group
 	}
-	speakers, err := r.cache.Speakers(ctx, groups)
-	if err != nil {
-		return nil, Unavailable(fmt.Errorf("speakers of %d groups: %w", len(groups), err), "Redis")
-	}
-	of := make(map[string][]Speaker, len(groups))
-	for _, s := range speakers {
-		of[s.Group] = append(of[s.Group], s)
-	}
-	return of, nil
+	return groups
 }
 
 // RankHot sorts by heat, then by the time of the last message, latest first, then by id, and numbers the lines

@@ -528,3 +528,57 @@ func TestADismissedGroupThatHasHeatIsNotRanked(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, naiveRanking(want[1:]), page.Entries)
 }
+
+func TestWeightsMakeTheHeat(t *testing.T) {
+	t.Parallel()
+	w := hotWorld()
+	w.redis.traffic = map[string]int{"warm": 40, "boiling": 3, "tepid": 1, "office": 9}
+	w.redis.online = map[string]int{"warm": 1, "tepid": 8, "cold": 1000}
+	for name, c := range map[string]struct {
+		weights domain.HeatWeights
+		want    []string
+	}{
+		"none: speakers":    {domain.HeatWeights{}, []string{"1 office group 9", "2 boiling room 3", "3 warm room 2", "4 tepid room 1"}},
+		"all":               {domain.HeatWeights{Speakers: 10, Messages: 1, Online: 3}, []string{"1 office group 99", "2 warm room 63", "3 tepid room 35", "4 boiling room 33"}},
+		"messages":          {domain.HeatWeights{Messages: 2}, []string{"1 warm room 80", "2 office group 18", "3 boiling room 6", "4 tepid room 2"}},
+		"viewers of groups": {domain.HeatWeights{Online: 1}, []string{"1 tepid room 8", "2 warm room 1"}},
+	} {
+		clear(w.redis.turns)
+		ranking := domain.NewRanking(w.redis, w.heads, domain.RankingConfig{SnapshotTTL: time.Minute, Weights: c.weights})
+		page, err := ranking.Page(ctx, server, domain.HotQuery{Type: domain.AllTypes, Explain: true})
+		require.NoError(t, err, name)
+		require.Equal(t, c.want, lines(page), name)
+		require.Len(t, page.Speakers, len(c.want), name)
+		if c.weights == (domain.HeatWeights{}) {
+			require.Nil(t, page.Weights)
+		} else {
+			require.Equal(t, c.weights, *page.Weights, name)
+		}
+		for _, e := range page.Entries {
+			told := c.weights.Speakers*len(page.Speakers[e.Group]) + c.weights.Messages*page.Messages[e.Group] + c.weights.Online*e.Online
+			if page.Weights != nil {
+				require.Equal(t, e.Heat, told, "%s: %s is explained", name, e.Group)
+			}
+		}
+		page, err = ranking.Page(ctx, server, domain.HotQuery{})
+		require.NoError(t, err)
+		require.Nil(t, page.Weights, "nobody asked")
+		require.Nil(t, page.Messages)
+	}
+}
+
+func TestAWeighedRankingIsUnavailableWhenRedisIsDown(t *testing.T) {
+	t.Parallel()
+	for name, fails := range map[string]failing{"viewers": {"Online"}, "messages": {"Traffic"}} {
+		w := hotWorld()
+		ranking := domain.NewRanking(failingHeat{w.redis, fails}, w.heads, domain.RankingConfig{Weights: domain.HeatWeights{Messages: 1, Online: 1}})
+		_, err := ranking.Page(ctx, server, domain.HotQuery{Explain: true})
+		require.ErrorIs(t, err, errDown, name)
+		requireCode(t, err, domain.CodeUnavailable, "")
+	}
+}
+
+func (f failingHeat) Traffic(ctx context.Context, groups []string) (map[string]int, error) {
+	messages, _ := f.HeatCache.Traffic(ctx, groups)
+	return messages, f.err("Traffic")
+}

@@ -15,6 +15,7 @@ const (
 	heatInterval = time.Second            // between looks at what is known here; Redis is asked of what is not
 	heatGather   = 250 * time.Millisecond // in which partitions whose generations are raised together come together
 	heatTimeout  = 30 * time.Second       // of the query, which reads what was sent in the window
+	heatBatch    = 500                    // messages that are counted in one call
 	clockMargin  = 10 * time.Second       // between servers of a cluster; what is too old Redis leaves out
 )
 
@@ -25,6 +26,8 @@ type HeatCache interface {
 	WithoutHeat(ctx context.Context, gens []domain.LogRange) ([]domain.LogRange, error)
 	// AddHeat counts a partition's speakers, unless they are counted already, and notes that its heat is whole.
 	AddHeat(ctx context.Context, gen domain.LogRange, speakers []domain.Speaker) error
+	// AddMessages counts messages of a partition, unless they are counted already; with last, all of them are.
+	AddMessages(ctx context.Context, gen domain.LogRange, messages []domain.MessageTime, last bool) error
 	// ExpireHeat takes out what has left the window, and counts the groups with heat.
 	ExpireHeat(ctx context.Context, partitions []int) (groups int64, err error)
 }
@@ -33,6 +36,14 @@ type HeatCache interface {
 type SpeakerStore interface {
 	// Speakers are the users with a message after a time, in groups that are ranked.
 	Speakers(ctx context.Context, afterMS int64) ([]domain.Speaker, error)
+	// MessageTimes goes through their messages, until found fails.
+	MessageTimes(ctx context.Context, afterMS int64, found func(domain.MessageTime) error) error
+}
+
+// HeatConfig says what counts as heat.
+type HeatConfig struct {
+	Window        time.Duration
+	CountMessages bool // and not only who sent them
 }
 
 // Heat is the job that brings heat back from MySQL when a partition's generation is new, for Redis may have lost some or
@@ -46,17 +57,17 @@ type Heat struct {
 	leases     *Leases
 	gens       Generations
 	partitions domain.Partitions
-	window     time.Duration
+	cfg        HeatConfig
 	log        zerolog.Logger
 	groups     prometheus.Gauge
 	wake       chan struct{}
 	whole      map[domain.LogRange]bool // generations known to have their heat; of Run alone
 }
 
-// NewHeat makes the job; window is heat.window.
-func NewHeat(cache HeatCache, store SpeakerStore, leases *Leases, gens Generations, n domain.Partitions, window time.Duration, log zerolog.Logger, reg prometheus.Registerer) *Heat {
+// NewHeat makes the job.
+func NewHeat(cache HeatCache, store SpeakerStore, leases *Leases, gens Generations, n domain.Partitions, cfg HeatConfig, log zerolog.Logger, reg prometheus.Registerer) *Heat {
 	h := &Heat{
-		cache: cache, store: store, leases: leases, gens: gens, partitions: n, window: window, log: log,
+		cache: cache, store: store, leases: leases, gens: gens, partitions: n, cfg: cfg, log: log,
 		groups: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "hearth_heat_groups", Help: "Groups of this instance's partitions in which somebody spoke within the window.",
 		}),
@@ -108,7 +119,13 @@ func (h *Heat) bringBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	speakers, err := h.store.Speakers(ctx, nowMS-(h.window+clockMargin).Milliseconds())
+	afterMS := nowMS - (h.cfg.Window + clockMargin).Milliseconds()
+	if h.cfg.CountMessages { // first, so that no group is ranked by its speakers alone
+		if err := h.bringMessagesBack(ctx, missing, afterMS); err != nil {
+			return err
+		}
+	}
+	speakers, err := h.store.Speakers(ctx, afterMS)
 	if err != nil {
 		return err
 	}
@@ -129,6 +146,37 @@ func (h *Heat) bringBack(ctx context.Context) error {
 	}
 	h.log.Info().Int("partitions", len(missing)).Int("speakers", len(speakers)).Dur("took_ms", time.Since(begun)).Msg("heat brought back")
 	return nil
+}
+
+// bringMessagesBack passes messages on as they are read: there may be millions.
+func (h *Heat) bringMessagesBack(ctx context.Context, missing []domain.LogRange, afterMS int64) error {
+	gens := make(map[int]domain.LogRange, len(missing))
+	for _, gen := range missing {
+		gens[gen.Partition] = gen
+	}
+	of := make(map[int][]domain.MessageTime, len(missing))
+	err := h.store.MessageTimes(ctx, afterMS, func(m domain.MessageTime) error {
+		p := h.partitions.Of(m.Group)
+		gen, lacks := gens[p]
+		if !lacks {
+			return nil
+		}
+		if of[p] = append(of[p], m); len(of[p]) < heatBatch {
+			return nil
+		}
+		err := h.cache.AddMessages(ctx, gen, of[p], false)
+		of[p] = of[p][:0]
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, gen := range missing {
+		if addErr := h.cache.AddMessages(ctx, gen, of[gen.Partition], true); addErr != nil {
+			err = addErr
+		}
+	}
+	return err
 }
 
 // missing asks Redis only of generations that are not known to have their heat.

@@ -30,6 +30,10 @@ type heatWorld struct {
 	ctxLeft  []time.Duration     // of each query
 	addedTo  []domain.LogRange   // in the order of the calls
 	asked    [][]domain.LogRange // of WithoutHeat
+
+	messages []domain.MessageTime
+	counted  map[domain.MessageTime]bool // nil: messages are not
+	ready    map[domain.LogRange]bool    // whose messages are all counted
 }
 
 func newHeatWorld(speakers ...domain.Speaker) *heatWorld {
@@ -50,7 +54,7 @@ func (w *heatWorld) WithoutHeat(_ context.Context, gens []domain.LogRange) (miss
 	defer w.mu.Unlock()
 	w.asked = append(w.asked, gens)
 	for _, g := range gens {
-		if !w.whole[g] {
+		if !w.whole[g] || w.counted != nil && !w.ready[g] {
 			missing = append(missing, g)
 		}
 	}
@@ -93,6 +97,36 @@ func (w *heatWorld) Speakers(ctx context.Context, afterMS int64) ([]domain.Speak
 	return w.speakers, w.fails["Speakers"]
 }
 
+func (w *heatWorld) MessageTimes(_ context.Context, afterMS int64, found func(domain.MessageTime) error) error {
+	w.change(func() { w.queries = append(w.queries, afterMS) })
+	for _, m := range w.messages {
+		if err := found(m); err != nil {
+			return err
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fails["MessageTimes"]
+}
+
+func (w *heatWorld) AddMessages(_ context.Context, gen domain.LogRange, messages []domain.MessageTime, last bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if slices.Contains(w.stops, gen) {
+		return errCut
+	}
+	for _, m := range messages {
+		if domain.Partitions(partitions).Of(m.Group) != gen.Partition {
+			return errors.New("a message of another partition")
+		}
+		w.counted[m] = true
+	}
+	if last {
+		w.ready[gen] = true
+	}
+	return w.fails["AddMessages"]
+}
+
 // change changes the world, or looks at it.
 func (w *heatWorld) change(do func()) {
 	w.mu.Lock()
@@ -115,7 +149,7 @@ func heatJob(t *testing.T, w *heatWorld, of *world, name string, g *gens) (job *
 	stopLeases := start(t, leases.Run)
 	synctest.Wait()
 	reg = prometheus.NewRegistry()
-	job = jobs.NewHeat(w, w, leases, g, partitions, 5*time.Minute, zerolog.Nop(), reg)
+	job = jobs.NewHeat(w, w, leases, g, partitions, jobs.HeatConfig{Window: 5 * time.Minute, CountMessages: w.counted != nil}, zerolog.Nop(), reg)
 	stopJob := start(t, job.Run)
 	return job, reg, func() { stopJob(); stopLeases() }
 }
@@ -236,6 +270,47 @@ func TestHeatOfNoGenerationIsNotAskedFor(t *testing.T) {
 			require.Empty(t, w.addedTo)
 		})
 	})
+}
+
+// Messages come back in pieces, all before the speakers who have their groups ranked; what fails is done again.
+func TestMessagesAreBroughtBackWhereTheyCount(t *testing.T) {
+	t.Parallel()
+	for _, fails := range []string{"", "MessageTimes", "AddMessages", "a partition"} {
+		t.Run("fails: "+fails, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w, g := newHeatWorld(speakersEverywhere()...), atGen(1)
+				w.counted, w.ready = map[domain.MessageTime]bool{}, map[domain.LogRange]bool{}
+				for i := range int64(3000) {
+					w.messages = append(w.messages, domain.MessageTime{Group: groupIn(int(i)%3%partitions, 0), Seq: i, TimeMS: 900_000 + i})
+				}
+				if fails == "a partition" {
+					w.stops = []domain.LogRange{{Partition: 1, Gen: 1}}
+				} else if fails != "" {
+					w.fails[fails] = errCut
+				}
+				_, _, stop := heatJob(t, w, newWorld(), "one", g)
+				defer stop()
+				time.Sleep(3 * time.Second)
+				w.change(func() {
+					if fails != "" {
+						require.Empty(t, w.heat, "no speakers without their messages")
+						require.Empty(t, w.whole)
+					}
+					w.stops = nil
+					clear(w.fails)
+				})
+				time.Sleep(2 * time.Second)
+				w.change(func() {
+					require.Len(t, w.counted, len(w.messages))
+					require.Len(t, w.ready, partitions)
+					require.Len(t, w.whole, partitions)
+					require.Len(t, w.heat, partitions)
+					require.Equal(t, int64(1_000_000-310_000), w.queries[0])
+				})
+			})
+		})
+	}
 }
 
 // heatGroups is the job's only metric.

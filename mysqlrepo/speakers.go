@@ -27,3 +27,22 @@ func (d *DB) Speakers(ctx context.Context, afterMS int64) (speakers []domain.Spe
 	}
 	return speakers, nil
 }
+
+// MessageTimes goes through the messages stored after a time that count in the ranking, in no order: those of Speakers.
+func (d *DB) MessageTimes(ctx context.Context, afterMS int64, found func(domain.MessageTime) error) error {
+	query := "SELECT m.group_id, m.msg_seq, m.msg_time FROM group_msg m" + d.dialect.byTime +
+		" LEFT JOIN chat_group g ON g.group_id=m.group_id AND g.dismissed" +
+		" WHERE m.msg_time>? AND m.type<>? AND m.from_account<>? AND g.group_id IS NULL"
+	args := []any{afterMS, string(domain.Direct), domain.SystemUser}
+	err := each(ctx, d.sql, query, args, func(rows *sql.Rows) error {
+		var m domain.MessageTime
+		if err := rows.Scan(&m.Group, &m.Seq, &m.TimeMS); err != nil {
+			return err
+		}
+		return found(m)
+	})
+	if err != nil {
+		return fmt.Errorf("messages after %d: %w", afterMS, err)
+	}
+	return nil
+}

@@ -2,6 +2,7 @@ package mysqlrepo
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -25,6 +26,18 @@ func speakersAfter(t testing.TB, db *DB, ms int64) []domain.Speaker {
 	}
 	slices.SortFunc(got, func(a, b domain.Speaker) int {
 		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.User, b.User))
+	})
+	return got
+}
+
+func messagesAfter(t testing.TB, db *DB, ms int64) (got []domain.MessageTime) {
+	t.Helper()
+	err := db.MessageTimes(t.Context(), ms, func(m domain.MessageTime) error { got = append(got, m); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(got, func(a, b domain.MessageTime) int {
+		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Seq, b.Seq))
 	})
 	return got
 }
@@ -64,6 +77,21 @@ func TestSpeakersAreWhoCountsAsHeat(t *testing.T) {
 		}
 		if diff := gocmp.Diff(want[1:], speakersAfter(t, db, 1000)); diff != "" {
 			t.Errorf("speakers without those of a dismissed room (-want +got):\n%s", diff)
+		}
+		messages := []domain.MessageTime{
+			{Group: "private", Seq: 1, TimeMS: 1001},
+			{Group: "private", Seq: 2, TimeMS: 1002},
+			{Group: "room", Seq: 3, TimeMS: 1001},
+			{Group: "room", Seq: 4, TimeMS: 1004},
+			{Group: "room", Seq: 6, TimeMS: 1006},
+			{Group: "room", Seq: 7, TimeMS: 1007},
+		}
+		if diff := gocmp.Diff(messages, messagesAfter(t, db, 1000)); diff != "" {
+			t.Errorf("messages, each by itself, recalled or not (-want +got):\n%s", diff)
+		}
+		enough := errors.New("enough")
+		if err := db.MessageTimes(t.Context(), 1000, func(domain.MessageTime) error { return enough }); !errors.Is(err, enough) {
+			t.Errorf("messages that nobody takes: got %v, want %v", err, enough)
 		}
 		if got := speakersAfter(t, db, 2000); len(got) > 0 {
 			t.Errorf("speakers after everything: got %v, want none", got)

@@ -4,6 +4,7 @@
 -- KEYS  1 gen  2 seq:<gen>  3 log:<gen>  4 persisted:<gen>  5 speakers  6 heat  7 direct:<gen>
 --       then 6 a send: recent, dedupe, group, read, rate of the user, rate of the group
 --       then one for each send that mentions somebody: mentions
+--       then, if messages are counted: messages, traffic
 -- ARGV  1 generation the caller believes in
 --       2 identity of the server, '' to ask it (a server without INFO is told)
 --       3 prefix of the group channels
@@ -12,6 +13,7 @@
 --       6, 7 messages a second a user, burst   8 messages a second a group (burst: one second); 0 = no limit
 --       9 messages a user may send to one who has not written in their direct conversation; 0 = no limit
 --       10 memory the log may take in bytes, 0 = no limit   11 entries below which it is not asked for
+--       12 whether messages are counted: '1', or '0'
 --       then 11 a send: group, from, header (JSON fields without braces), body (JSON), content hash,
 --       TTL of the dedupe entry in ms, 'u' (user) or 's' (app server), reply_to ('0' = none), priority,
 --       connection that gets no push ('-' = none), when its turn in the user's rate is taken: 'append',
@@ -90,6 +92,9 @@ local function mention(mentions, header, seq)
     end
   end
 end
+
+local messages, traffic
+if ARGV[12] == '1' then messages, traffic = KEYS[#KEYS - 1], KEYS[#KEYS] end
 
 local function append(k, a, mentions)
   local group, from, header, body, hash = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]
@@ -175,6 +180,10 @@ local function append(k, a, mentions)
     if redis.call('ZADD', KEYS[5], integer(now), group .. '|' .. from) == 1 then
       redis.call('ZINCRBY', KEYS[6], 1, group)
     end
+    if messages then
+      redis.call('ZADD', messages, integer(now), group .. '|' .. seq)
+      redis.call('ZINCRBY', traffic, 1, group)
+    end
   end
   redis.call('PUBLISH', ARGV[3] .. group,
     'm ' .. ARGV[1] .. ' ' .. seq .. ' ' .. mute .. (replaced and ' ' .. hash or '') .. '\n{"event":"message","group":"' .. group ..
@@ -183,22 +192,26 @@ local function append(k, a, mentions)
 end
 
 local results = {}
-local sends = (#ARGV - 11) / 11
+local sends = (#ARGV - 12) / 11
 local next_mentions = 8 + sends * 6
 for i = 0, sends - 1 do
   local mentions
-  if string.find(ARGV[14 + i * 11], ',"mentions":[', 1, true) then
+  if string.find(ARGV[15 + i * 11], ',"mentions":[', 1, true) then
     mentions, next_mentions = KEYS[next_mentions], next_mentions + 1
   end
-  results[i + 1] = append(8 + i * 6, 12 + i * 11, mentions)
+  results[i + 1] = append(8 + i * 6, 13 + i * 11, mentions)
 end
--- Speakers whose last message is older than the window no longer count: at most 100 a call, and behind the sends,
--- because after a first write Redis no longer refuses the next when memory is full.
-local expired = redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', integer(now - window), 'LIMIT', 0, 100)
-for _, speaker in ipairs(expired) do
-  local group = string.match(speaker, '^(.*)|')
-  redis.call('ZREM', KEYS[5], speaker)
-  if tonumber(redis.call('ZINCRBY', KEYS[6], -1, group)) <= 0 then redis.call('ZREM', KEYS[6], group) end
+-- Speakers whose last message is older than the window no longer count, nor do such messages: at most 100 a call, and
+-- behind the sends, because after a first write Redis no longer refuses the next when memory is full.
+local function expire(members, counts)
+  local expired = redis.call('ZRANGEBYSCORE', members, '-inf', integer(now - window), 'LIMIT', 0, 100)
+  for _, member in ipairs(expired) do
+    local group = string.match(member, '^(.*)|')
+    redis.call('ZREM', members, member)
+    if tonumber(redis.call('ZINCRBY', counts, -1, group)) <= 0 then redis.call('ZREM', counts, group) end
+  end
 end
+expire(KEYS[5], KEYS[6])
+if messages then expire(messages, traffic) end
 
 return results

@@ -423,7 +423,7 @@ func TestFullRedisRefusesAndRecovers(t *testing.T) {
 	recent, err := e.store.Recent(t.Context(), []domain.Range{{Group: "a", From: 1, To: accepted + 5, Limit: 100_000}})
 	require.NoError(t, err)
 	require.Len(t, recent[0], int(accepted))
-	scores, _, err := e.store.Heat(t.Context())
+	scores, _, err := e.scores(t)
 	require.NoError(t, err)
 	require.Equal(t, map[string]int{"a": 1}, scores)
 	until(t, "all pushes", func() bool { return len(heard.pushed()) >= int(accepted) })

@@ -27,6 +27,8 @@ type Config struct {
 	// one); "" asks the server.
 	Identity   string
 	HeatWindow time.Duration
+	// CountMessages has messages counted for the ranking, and not only who sent them.
+	CountMessages bool
 }
 
 // Store is hearth's Redis. Its methods may be called concurrently.

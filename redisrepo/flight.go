@@ -149,13 +149,13 @@ func (a *Appender) pipeline(ctx context.Context, calls []*call) {
 
 func (a *Appender) arguments(c *call) (keys []string, args []any) {
 	p, gen := c.partition, c.gen
-	keys = make([]string, 0, 7+6*len(c.sends))
+	keys = make([]string, 0, 9+6*len(c.sends))
 	keys = append(keys, genKey(p), seqKey(p, gen), logKey(p, gen), persistedKey(p, gen), speakersKey(p), heatKey(p),
 		directKey(p, gen))
-	args = make([]any, 0, 11+11*len(c.sends))
+	args = make([]any, 0, 12+11*len(c.sends))
 	args = append(args, gen, a.store.cfg.Identity, groupChannelPrefix(p), a.store.cfg.HeatWindow.Milliseconds(),
 		a.cfg.BacklogLimit, a.cfg.UserRate, a.cfg.UserBurst, a.cfg.GroupRate, a.cfg.StrangerLimit,
-		a.cfg.BacklogBytes, a.cfg.measureFrom())
+		a.cfg.BacklogBytes, a.cfg.measureFrom(), a.store.cfg.CountMessages)
 	for _, s := range c.sends {
 		keys = append(keys, recentKey(p, gen, s.Group), dedupeKey(p, gen, s.Dedupe), groupKey(p, s.Group),
 			readKey(p, gen, s.Group), userRateKey(p, s.From), groupRateKey(p, s.Group))
@@ -177,6 +177,9 @@ func (a *Appender) arguments(c *call) (keys []string, args []any) {
 		if bytes.Contains(s.Header, mentionsField) {
 			keys = append(keys, mentionsKey(p, gen, s.Group))
 		}
+	}
+	if a.store.cfg.CountMessages {
+		keys = append(keys, messagesKey(p), trafficKey(p))
 	}
 	return keys, args
 }

@@ -192,13 +192,13 @@ func TestDismissedGroupLeavesTheHeat(t *testing.T) {
 				c := &domain.GroupChange{Group: r.groups["a"].Group, Raised: true}
 				c.Version, c.Dismissed = version, true
 				require.NoError(t, e.store.Changed(t.Context(), c))
-				scores, _, err := e.store.Heat(t.Context()) // with the long window: nothing expires
+				scores, _, err := e.scores(t) // with the long window: nothing expires
 				require.NoError(t, err)
 				require.Equal(t, map[string]int{"b": 1}, scores)
 				r.groups["a"] = &domain.GroupSnapshot{Group: c.Group}
 				s.refused(t, domain.CodeGone, domain.Draft{Group: "a", From: "u"})
 				until(t, "the speakers to expire", func() bool {
-					scores, _, err = store.Heat(t.Context())
+					scores, _, err = scoresOf(t, store)
 					require.NoError(t, err)
 					require.NotContains(t, scores, "a")
 					return len(scores) == 0

@@ -12,6 +12,12 @@ import (
 	"hearth/domain"
 )
 
+// Fields of gen: the generation whose speakers, or messages, were brought back.
+const (
+	heatWhole    = "heat"
+	trafficWhole = "traffic"
+)
+
 const (
 	expireBatch = 1000
 	expireFirst = 100 // of each partition, where all are asked at once
@@ -34,7 +40,7 @@ func (s *Store) Heat(ctx context.Context) (groups []domain.GroupHeat, nowMS int6
 	if err != nil {
 		return nil, 0, err
 	}
-	if err := s.addLast(ctx, of); err != nil {
+	if err := s.addNumbers(ctx, of); err != nil {
 		return nil, 0, err
 	}
 	return slices.Concat(of...), nowMS, nil
@@ -51,7 +57,7 @@ func (s *Store) expireAll(ctx context.Context) (nowMS int64, err error) {
 		return 0, fmt.Errorf("expire speakers: %w", err)
 	}
 	for p, c := range cmds {
-		more, now, err := expireAnswer(c, expireFirst)
+		more, now, err := expireAnswer(c)
 		if err == nil && more {
 			now, err = s.expireSpeakers(ctx, p)
 		}
@@ -67,7 +73,7 @@ func (s *Store) expireAll(ctx context.Context) (nowMS int64, err error) {
 func (s *Store) expireSpeakers(ctx context.Context, p int) (nowMS int64, err error) {
 	for {
 		call := s.expireCall(p, expireBatch)
-		more, now, err := expireAnswer(s.run(ctx, expireScript, call.keys, call.args...), expireBatch)
+		more, now, err := expireAnswer(s.run(ctx, expireScript, call.keys, call.args...))
 		if err != nil {
 			return 0, fmt.Errorf("expire speakers of partition %d: %w", p, err)
 		}
@@ -78,11 +84,12 @@ func (s *Store) expireSpeakers(ctx context.Context, p int) (nowMS int64, err err
 }
 
 func (s *Store) expireCall(p, most int) scriptCall {
-	return scriptCall{keys: []string{speakersKey(p), heatKey(p)}, args: []any{s.cfg.HeatWindow.Milliseconds(), most}}
+	keys := []string{speakersKey(p), heatKey(p), messagesKey(p), trafficKey(p)} // of messages also what was counted before they were not
+	return scriptCall{keys: keys, args: []any{s.cfg.HeatWindow.Milliseconds(), most}}
 }
 
 // expireAnswer reports whether there may be more to expire.
-func expireAnswer(c *redis.Cmd, most int) (more bool, nowMS int64, err error) {
+func expireAnswer(c *redis.Cmd) (more bool, nowMS int64, err error) {
 	reply, err := c.Slice()
 	if err != nil {
 		return false, 0, err
@@ -90,10 +97,9 @@ func expireAnswer(c *redis.Cmd, most int) (more bool, nowMS int64, err error) {
 	if len(reply) != 2 {
 		return false, 0, fmt.Errorf("an answer of %d parts", len(reply))
 	}
-	expired, _ := reply[0].(int64)
 	now, _ := reply[1].(string)
 	nowMS, err = strconv.ParseInt(now, 10, 64)
-	return expired >= int64(most), nowMS, err
+	return reply[0] == int64(1), nowMS, err
 }
 
 // scanHeat reads the counts of all partitions, of each the next members at a time.
@@ -135,13 +141,13 @@ func (s *Store) scanHeat(ctx context.Context) (of [][]domain.GroupHeat, err erro
 	return of, nil
 }
 
-// addLast adds the times of the last messages, as far as the generations that this instance believes in know them: who
+// addNumbers adds the numbers of messages, where they are counted, and the times of the last ones, as far as the generations that this instance believes in know them: who
 // asks for the heads of the other groups finds the next generation.
-func (s *Store) addLast(ctx context.Context, of [][]domain.GroupHeat) error {
+func (s *Store) addNumbers(ctx context.Context, of [][]domain.GroupHeat) error {
 	for from := 0; ; from += heatStep {
 		pipe := s.rdb.Pipeline()
 		vouch := s.newVouch()
-		last := make(map[int]*redis.SliceCmd)
+		last, traffic := make(map[int]*redis.SliceCmd), make(map[int]*redis.FloatSliceCmd)
 		standing := make(map[int]*generationCheck)
 		for p, groups := range of {
 			if from >= len(groups) {
@@ -152,13 +158,21 @@ func (s *Store) addLast(ctx context.Context, of [][]domain.GroupHeat) error {
 				ids = append(ids, g.Group)
 			}
 			last[p] = pipe.HMGet(ctx, seqKey(p, s.gens(p)), ids...)
+			if s.cfg.CountMessages {
+				traffic[p] = pipe.ZMScore(ctx, trafficKey(p), ids...)
+			}
 			standing[p] = vouch.check(ctx, pipe, p)
 		}
 		if len(last) == 0 {
 			return nil
 		}
 		if err := execIgnoringNil(ctx, pipe); err != nil {
-			return fmt.Errorf("last messages of groups with heat: %w", err)
+			return fmt.Errorf("messages of groups with heat: %w", err)
+		}
+		for p, c := range traffic {
+			for i, n := range c.Val() {
+				of[p][from+i].Messages = int(n)
+			}
 		}
 		for p, c := range last {
 			groups := of[p][from:]
@@ -208,6 +222,26 @@ func (s *Store) Speakers(ctx context.Context, groups []string) ([]domain.Speaker
 	return speakers, nil
 }
 
+// Traffic is the groups' numbers of messages in the window, where they are counted.
+func (s *Store) Traffic(ctx context.Context, groups []string) (map[string]int, error) {
+	if _, err := s.expireAll(ctx); err != nil {
+		return nil, err
+	}
+	pipe := s.rdb.Pipeline()
+	cmds := make([]*redis.FloatCmd, len(groups))
+	for i, group := range groups {
+		cmds[i] = pipe.ZScore(ctx, trafficKey(s.cfg.Partitions.Of(group)), group)
+	}
+	if err := execIgnoringNil(ctx, pipe); err != nil {
+		return nil, fmt.Errorf("messages of %d groups: %w", len(groups), err)
+	}
+	messages := make(map[string]int, len(groups))
+	for i, c := range cmds {
+		messages[groups[i]] = int(c.Val())
+	}
+	return messages, nil
+}
+
 // ExpireHeat expires what has left the window in some partitions, whether anybody speaks there, or asks, or not. It
 // returns how many groups have any heat there.
 func (s *Store) ExpireHeat(ctx context.Context, partitions []int) (groups int64, err error) {
@@ -231,18 +265,23 @@ func (s *Store) ExpireHeat(ctx context.Context, partitions []int) (groups int64,
 	return groups, nil
 }
 
-// WithoutHeat is those of some partitions' generations whose heat was not brought back yet.
+// WithoutHeat is those of some partitions' generations whose heat was not brought back yet, or whose messages.
 func (s *Store) WithoutHeat(ctx context.Context, gens []domain.LogRange) (missing []domain.LogRange, err error) {
-	pipe := s.rdb.Pipeline()
-	cmds := make([]*redis.StringCmd, len(gens))
-	for i, g := range gens {
-		cmds[i] = pipe.HGet(ctx, genKey(g.Partition), "heat")
+	fields := []string{heatWhole}
+	if s.cfg.CountMessages {
+		fields = append(fields, trafficWhole)
 	}
-	if err := execIgnoringNil(ctx, pipe); err != nil {
+	pipe := s.rdb.Pipeline()
+	cmds := make([]*redis.SliceCmd, len(gens))
+	for i, g := range gens {
+		cmds[i] = pipe.HMGet(ctx, genKey(g.Partition), fields...)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, fmt.Errorf("whether %d partitions have their heat: %w", len(gens), err)
 	}
 	for i, g := range gens {
-		if cmds[i].Val() != strconv.FormatInt(g.Gen, 10) {
+		of := strconv.FormatInt(g.Gen, 10)
+		if slices.ContainsFunc(cmds[i].Val(), func(whole any) bool { return whole != of }) {
 			missing = append(missing, g)
 		}
 	}
@@ -254,24 +293,49 @@ func (s *Store) WithoutHeat(ctx context.Context, gens []domain.LogRange) (missin
 func (s *Store) AddHeat(ctx context.Context, gen domain.LogRange, speakers []domain.Speaker) error {
 	keys := []string{genKey(gen.Partition), speakersKey(gen.Partition), heatKey(gen.Partition)}
 	for {
-		batch, last := speakers, "last"
+		batch, whole := speakers, heatWhole
 		if len(batch) > heatBatch {
-			batch, last = batch[:heatBatch], "more"
+			batch, whole = batch[:heatBatch], ""
 		}
-		args := make([]any, 0, 3+3*len(batch))
-		args = append(args, gen.Gen, s.cfg.HeatWindow.Milliseconds(), last)
+		args := s.heatArgs(gen, whole, len(batch))
 		for _, speaker := range batch {
 			args = append(args, speaker.Group, speaker.User, speaker.TimeMS)
 		}
-		word, err := s.run(ctx, heatScript, keys, args...).Text()
-		if err != nil {
-			return fmt.Errorf("heat of partition %d: %w", gen.Partition, orFull(err))
+		if err := s.addHeat(ctx, gen, keys, args); err != nil {
+			return err
 		}
-		if word != "OK" {
-			return fmt.Errorf("heat of partition %d: generation %d is no longer current", gen.Partition, gen.Gen)
-		}
-		if speakers = speakers[len(batch):]; last == "last" {
+		if speakers = speakers[len(batch):]; whole != "" {
 			return nil
 		}
 	}
+}
+
+// AddMessages brings back some messages, as AddHeat does speakers; last says that there are no more to come.
+func (s *Store) AddMessages(ctx context.Context, gen domain.LogRange, messages []domain.MessageTime, last bool) error {
+	keys := []string{genKey(gen.Partition), messagesKey(gen.Partition), trafficKey(gen.Partition)}
+	whole := ""
+	if last {
+		whole = trafficWhole
+	}
+	args := s.heatArgs(gen, whole, len(messages))
+	for _, m := range messages {
+		args = append(args, m.Group, m.Seq, m.TimeMS)
+	}
+	return s.addHeat(ctx, gen, keys, args)
+}
+
+func (s *Store) heatArgs(gen domain.LogRange, whole string, n int) []any {
+	args := make([]any, 0, 3+3*n)
+	return append(args, gen.Gen, s.cfg.HeatWindow.Milliseconds(), whole)
+}
+
+func (s *Store) addHeat(ctx context.Context, gen domain.LogRange, keys []string, args []any) error {
+	word, err := s.run(ctx, heatScript, keys, args...).Text()
+	if err != nil {
+		return fmt.Errorf("heat of partition %d: %w", gen.Partition, orFull(err))
+	}
+	if word != "OK" {
+		return fmt.Errorf("heat of partition %d: generation %d is no longer current", gen.Partition, gen.Gen)
+	}
+	return nil
 }

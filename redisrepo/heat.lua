@@ -1,9 +1,9 @@
--- Counts people who spoke, as MySQL knows them, into the heat: as the append does, and nothing that is counted already.
--- May be repeated, and come between any appends.
+-- Counts people who spoke, or messages, as MySQL knows them, into the ranking: as the append does, and nothing that is counted
+-- already. May be repeated, and come between any appends.
 --
--- KEYS   1 gen  2 speakers  3 heat
--- ARGV   1 generation  2 window in ms  3 'more', or 'last': with these the heat of the generation is whole
---        then 3 a speaker: group, user, time of his last message in ms
+-- KEYS   1 gen  2 speakers, or messages  3 heat, or traffic
+-- ARGV   1 generation  2 window in ms  3 '' while there is more to come; then the field of gen that says that this is whole
+--        then 3 a member: group, user or seq, time of his last message, or of it, in ms
 -- RETURN 'OK', or 'STALE' when the generation is another one
 
 if redis.call('HGET', KEYS[1], 'gen') ~= ARGV[1] then return 'STALE' end
@@ -17,5 +17,5 @@ for i = 4, #ARGV, 3 do
     redis.call('ZINCRBY', KEYS[3], 1, ARGV[i])
   end
 end
-if ARGV[3] == 'last' then redis.call('HSET', KEYS[1], 'heat', ARGV[1]) end
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], ARGV[3], ARGV[1]) end
 return 'OK'

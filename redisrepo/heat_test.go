@@ -20,6 +20,7 @@ import (
 type spoken struct {
 	group, user string
 	ms          int64
+	seq         int64
 }
 
 func heatOf(said []spoken, after int64) map[string]int {
@@ -75,7 +76,7 @@ func TestHeatIsTheNumberOfSpeakersInTheWindow(t *testing.T) {
 			}
 			got := await(t, s.post(d))
 			if got.err == nil && !got.Duplicate && d.Group != "dm:u1:u2" && d.From != domain.SystemUser {
-				said = append(said, spoken{d.Group, d.From, now})
+				said = append(said, spoken{d.Group, d.From, now, got.Seq})
 			}
 			if rapid.IntRange(0, 3).Draw(rt, "look") == 0 { // costs a script a partition
 				scores, nowMS, err := e.scores(t)
@@ -109,7 +110,7 @@ func TestHeatByTheServersClock(t *testing.T) {
 		end := time.Now().Add(900 * time.Millisecond)
 		for i := 0; time.Now().Before(end); i++ {
 			got := s.must(t, domain.Draft{Group: groups[i%3], From: fmt.Sprint("u", i*i%17)})
-			said = append(said, spoken{groups[i%3], fmt.Sprint("u", i*i%17), got.TimeMS})
+			said = append(said, spoken{groups[i%3], fmt.Sprint("u", i*i%17), got.TimeMS, got.Seq})
 			pass := time.Now().Add(time.Duration(i%7) * time.Millisecond)
 			until(t, "a moment", func() bool { return time.Now().After(pass) })
 			scores, nowMS, err := scoresOf(t, store)
@@ -201,7 +202,8 @@ func TestHeatIsBroughtBackBetweenSends(t *testing.T) {
 			switch rapid.SampledFrom([]string{"send", "send", "send", "lose", "some", "all", "expire"}).Draw(rt, "step") {
 			case "send":
 				d := domain.Draft{Group: rapid.SampledFrom(groups).Draw(rt, "group"), From: fmt.Sprint("u", rapid.IntRange(1, 5).Draw(rt, "user"))}
-				said = append(said, spoken{d.Group, d.From, s.must(t, d).TimeMS})
+				got := s.must(t, d)
+				said = append(said, spoken{d.Group, d.From, got.TimeMS, got.Seq})
 			case "lose":
 				for _, g := range gens {
 					e.mini.Del(speakersKey(g.Partition))
@@ -214,7 +216,7 @@ func TestHeatIsBroughtBackBetweenSends(t *testing.T) {
 					continue
 				}
 				known = known[rapid.IntRange(0, len(known)-1).Draw(rt, "from"):]
-				args := []any{1, window, "more"}
+				args := []any{1, window, ""}
 				for _, m := range known {
 					args = append(args, m.Group, m.User, m.TimeMS)
 				}

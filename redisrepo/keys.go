@@ -15,6 +15,11 @@ func partitionKey(p int, rest string) string {
 func genKey(p int) string      { return partitionKey(p, "gen") }
 func speakersKey(p int) string { return partitionKey(p, "speakers") }
 func heatKey(p int) string     { return partitionKey(p, "heat") }
+
+// messagesKey and trafficKey are what speakers and heat are, of messages; there only where messages count in the ranking.
+func messagesKey(p int) string { return partitionKey(p, "messages") }
+func trafficKey(p int) string  { return partitionKey(p, "traffic") }
+
 func leaseKey(p int) string    { return partitionKey(p, "lease") }
 func expiringKey(p int) string { return partitionKey(p, "expiring") }
 

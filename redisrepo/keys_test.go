@@ -27,6 +27,7 @@ import (
 func useAll(t *testing.T, e *env) {
 	t.Helper()
 	ctx := t.Context()
+	e.store.cfg.CountMessages = true
 	r := e.recovery()
 	var groups []string
 	for p := range testPartitions {
@@ -217,6 +218,8 @@ func useHeat(t *testing.T, e *env, groups []string) {
 		if _, _, direct := domain.SplitDirect(g); !direct {
 			speaker := domain.Speaker{Group: g, User: "u", TimeMS: time.Now().UnixMilli()}
 			require.NoError(t, e.store.AddHeat(t.Context(), e.log(g), []domain.Speaker{speaker}))
+			message := domain.MessageTime{Group: g, Seq: 3, TimeMS: time.Now().UnixMilli()}
+			require.NoError(t, e.store.AddMessages(t.Context(), e.log(g), []domain.MessageTime{message}, true))
 		}
 	}
 	missing, err = e.store.WithoutHeat(t.Context(), gens)
@@ -225,6 +228,9 @@ func useHeat(t *testing.T, e *env, groups []string) {
 	speakers, err := e.store.Speakers(t.Context(), groups)
 	require.NoError(t, err)
 	require.NotEmpty(t, speakers)
+	messages, err := e.store.Traffic(t.Context(), groups)
+	require.NoError(t, err)
+	require.Equal(t, 2, messages[groups[0]])
 	n, err := e.store.ExpireHeat(t.Context(), partitions)
 	require.NoError(t, err)
 	require.Equal(t, int64(testPartitions), n)
@@ -444,7 +450,7 @@ func TestKeysDoNotCollide(t *testing.T) {
 	names := []string{"a", "a:b", "1", "1:a", "dm:a:b", "log", "log:1"}
 	var keys []string
 	for _, p := range []int{1, 11} {
-		keys = append(keys, genKey(p), speakersKey(p), heatKey(p), leaseKey(p), expiringKey(p), dismissedKey(p), groupChannelPrefix(p), persistedChannel(p))
+		keys = append(keys, genKey(p), speakersKey(p), heatKey(p), messagesKey(p), trafficKey(p), leaseKey(p), expiringKey(p), dismissedKey(p), groupChannelPrefix(p), persistedChannel(p))
 		for _, gen := range []int64{1, 11} {
 			keys = append(keys, seqKey(p, gen), logKey(p, gen), persistedKey(p, gen), holesKey(p, gen), dirtyKey(p, gen), directKey(p, gen), recallingKey(p, gen))
 			for _, name := range names {
@@ -539,6 +545,8 @@ func TestMethodsFailWithoutRedis(t *testing.T) {
 		"ExpireHeat":     func(ctx context.Context) error { _, err := s.ExpireHeat(ctx, []int{1}); return err },
 		"WithoutHeat":    func(ctx context.Context) error { _, err := s.WithoutHeat(ctx, []domain.LogRange{log}); return err },
 		"AddHeat":        func(ctx context.Context) error { return s.AddHeat(ctx, log, nil) },
+		"AddMessages":    func(ctx context.Context) error { return s.AddMessages(ctx, log, nil, true) },
+		"Traffic":        func(ctx context.Context) error { _, err := s.Traffic(ctx, []string{"a"}); return err },
 		"SnapshotTurn":   func(ctx context.Context) error { _, err := s.SnapshotTurn(ctx, "room", "me", time.Second); return err },
 		"SaveSnapshot": func(ctx context.Context) error {
 			_, err := s.SaveSnapshot(ctx, "room", "me", snapshot("s", 1), time.Second, time.Second)

@@ -35,6 +35,9 @@ type town struct {
 	lastMS map[string]int64
 	mutes  map[domain.GroupUser]bool
 	gone   map[string]bool
+	online map[string]int // viewers, as an instance announced them
+
+	weights domain.HeatWeights
 }
 
 var (
@@ -47,17 +50,18 @@ var (
 	}()
 )
 
-func newTown(t *testing.T, e *env) *town {
-	w := &town{t: t, e: e, r: e.recovery(), gen: 1}
+func newTown(t *testing.T, e *env, weights domain.HeatWeights) *town {
+	w := &town{t: t, e: e, r: e.recovery(), gen: 1, weights: weights}
+	e.store.cfg.CountMessages = weights.Messages > 0
 	w.s = e.sender(t, w.r, AppendConfig{})
-	w.ranking = domain.NewRanking(e.store, domain.NewHeads(e.store, w), domain.RankingConfig{SnapshotTTL: time.Minute})
+	w.ranking = domain.NewRanking(e.store, domain.NewHeads(e.store, w), domain.RankingConfig{SnapshotTTL: time.Minute, Weights: weights})
 	return w
 }
 
 // begin forgets everything.
 func (w *town) begin(rt *rapid.T) {
 	w.said, w.seqs, w.lastMS = nil, map[string]int64{}, map[string]int64{}
-	w.mutes, w.gone = map[domain.GroupUser]bool{}, map[string]bool{}
+	w.mutes, w.gone, w.online = map[domain.GroupUser]bool{}, map[string]bool{}, map[string]int{}
 	w.empty(rt)
 	for i, g := range townGroups {
 		typ := domain.Room
@@ -138,7 +142,7 @@ func (w *town) send(rt *rapid.T) {
 		require.NoError(rt, got.err)
 		w.seqs[d.Group], w.lastMS[d.Group] = got.Seq, got.TimeMS
 		if d.From != domain.SystemUser {
-			w.said = append(w.said, spoken{d.Group, d.From, got.TimeMS})
+			w.said = append(w.said, spoken{d.Group, d.From, got.TimeMS, got.Seq})
 		}
 	}
 }
@@ -180,19 +184,33 @@ func (w *town) dismiss(rt *rapid.T) {
 	}
 }
 
+// watch has some come to a group to look, or go.
+func (w *town) watch(rt *rapid.T) {
+	g := rapid.SampledFrom(townGroups).Draw(rt, "group")
+	if !w.gone[g] {
+		w.online[g] = rapid.IntRange(0, 4).Draw(rt, "viewers")
+	}
+}
+
 // lose empties Redis and brings back what MySQL knows, as the job does.
 func (w *town) lose(rt *rapid.T) {
 	w.empty(rt)
 	of := make(map[int][]domain.Speaker)
+	messages := make(map[int][]domain.MessageTime)
 	for _, m := range w.said {
 		if w.gone[m.group] { // MySQL leaves them out
 			continue
 		}
 		p := w.e.cfg.Partitions.Of(m.group)
 		of[p] = append(of[p], domain.Speaker{Group: m.group, User: m.user, TimeMS: m.ms})
+		messages[p] = append(messages[p], domain.MessageTime{Group: m.group, Seq: m.seq, TimeMS: m.ms})
 	}
 	for p := range testPartitions {
-		require.NoError(rt, w.e.store.AddHeat(w.t.Context(), domain.LogRange{Partition: p, Gen: w.gen}, of[p]))
+		gen := domain.LogRange{Partition: p, Gen: w.gen}
+		require.NoError(rt, w.e.store.AddHeat(w.t.Context(), gen, of[p]))
+		if w.weights.Messages > 0 {
+			require.NoError(rt, w.e.store.AddMessages(w.t.Context(), gen, messages[p], true))
+		}
 	}
 }
 
@@ -200,19 +218,21 @@ func (w *town) lose(rt *rapid.T) {
 func (w *town) age(rt *rapid.T, by time.Duration) {
 	ctx := w.t.Context()
 	pipe := w.e.store.rdb.Pipeline()
-	cmds := make([]*redis.ZSliceCmd, testPartitions)
-	for p := range cmds {
-		cmds[p] = pipe.ZRangeWithScores(ctx, speakersKey(p), 0, -1)
+	cmds := make(map[string]*redis.ZSliceCmd)
+	for p := range testPartitions {
+		for _, key := range []string{speakersKey(p), messagesKey(p)} {
+			cmds[key] = pipe.ZRangeWithScores(ctx, key, 0, -1)
+		}
 	}
 	_, err := pipe.Exec(ctx)
 	require.NoError(rt, err)
-	for p, c := range cmds {
+	for key, c := range cmds {
 		older := c.Val()
 		for i := range older {
 			older[i].Score -= float64(by.Milliseconds())
 		}
 		if len(older) > 0 {
-			pipe.ZAdd(ctx, speakersKey(p), older...)
+			pipe.ZAdd(ctx, key, older...)
 		}
 	}
 	_, err = pipe.Exec(ctx)
@@ -226,17 +246,34 @@ func (w *town) age(rt *rapid.T, by time.Duration) {
 func (w *town) same(rt *rapid.T) {
 	typ := rapid.SampledFrom([]string{domain.AllTypes, string(domain.Room), string(domain.Private)}).Draw(rt, "type")
 	require.NoError(rt, w.e.store.rdb.Del(w.t.Context(), hotKey(typ)).Err())
+	_, err := w.e.store.Announce(w.t.Context(), "instance", w.online) // again and again, as instances do
+	require.NoError(rt, err)
 	page, err := w.ranking.Page(w.t.Context(), domain.Actor{Key: "key"}, domain.HotQuery{Type: typ, Limit: 200, Explain: true})
 	require.NoError(rt, err)
 	after := page.TimeMS - w.e.cfg.HeatWindow.Milliseconds()
 	var want []domain.HotEntry
+	messages := make(map[string]int)
+	for _, m := range w.said {
+		if m.ms > after {
+			messages[m.group]++
+		}
+	}
 	speakers := make(map[domain.GroupUser]int64)
 	for g, heat := range heatOf(w.said, after) {
 		snapshot, _ := w.Snapshot(w.t.Context(), g)
 		if w.gone[g] || typ != domain.AllTypes && typ != string(snapshot.Type) {
 			continue
 		}
-		want = append(want, domain.HotEntry{Group: g, Name: snapshot.Name, Type: snapshot.Type, Heat: heat, LastMS: w.lastMS[g]})
+		heat = w.weights.Speakers*heat + w.weights.Messages*messages[g] + w.weights.Online*w.online[g]
+		if heat == 0 {
+			continue
+		}
+		want = append(want, domain.HotEntry{
+			Group: g, Name: snapshot.Name, Type: snapshot.Type, Heat: heat, Online: w.online[g], LastMS: w.lastMS[g],
+		})
+		if w.weights.Messages > 0 {
+			require.Equal(rt, messages[g], page.Messages[g])
+		}
 		for _, m := range w.said {
 			if m.group == g && m.ms > after {
 				speakers[domain.GroupUser{Group: g, User: m.user}] = m.ms // said is in the order of time
@@ -269,7 +306,7 @@ func (w *town) same(rt *rapid.T) {
 // check does random things, and compares behind each. pass lets time pass.
 func (w *town) check(pass func(rt *rapid.T)) {
 	things := map[string]func(*rapid.T){
-		"send": w.send, "mute": w.mute, "recall": w.recall, "dismiss": w.dismiss, "lose": w.lose, "pass": pass,
+		"send": w.send, "mute": w.mute, "recall": w.recall, "dismiss": w.dismiss, "lose": w.lose, "pass": pass, "watch": w.watch,
 	}
 	often := append(slices.Sorted(maps.Keys(things)), "send", "send", "send", "send", "send", "send", "pass")
 	rapid.Check(w.t, func(rt *rapid.T) {
@@ -284,27 +321,47 @@ func (w *town) check(pass func(rt *rapid.T)) {
 // Whatever happens in whatever order, the ranking is what counting all messages by brute force gives, at every step.
 func TestTheRankingIsACountOfAllMessages(t *testing.T) {
 	t.Parallel()
+	countTheTown(t, domain.HeatWeights{Speakers: 1})
+}
+
+func TestTheRankingIsAWeighedCountOfAllMessages(t *testing.T) {
+	t.Parallel()
+	countTheTown(t, domain.HeatWeights{Speakers: 3, Messages: 2, Online: 5})
+}
+
+func TestTheRankingMayLeaveSpeakersOut(t *testing.T) {
+	t.Parallel()
+	byTheMillisecond(t, domain.HeatWeights{Online: 1})
+}
+
+func countTheTown(t *testing.T, weights domain.HeatWeights) {
+	t.Helper()
 	t.Run("miniredis, to the millisecond", func(t *testing.T) {
 		t.Parallel()
-		e := newMini(t)
-		window := e.cfg.HeatWindow.Milliseconds()
-		now := int64(1_700_000_000_000)
-		e.mini.SetTime(time.UnixMilli(now))
-		newTown(t, e).check(func(rt *rapid.T) {
-			now += rapid.OneOf(rapid.Int64Range(1, 10), rapid.Int64Range(1, window), rapid.Just(window)).Draw(rt, "ms")
-			e.mini.SetTime(time.UnixMilli(now))
-		})
+		byTheMillisecond(t, weights)
 	})
 	// By the minute: a run that takes less knows what is in the window.
-	t.Run("redis", func(t *testing.T) {
-		t.Parallel()
-		w := newTown(t, newReal(t))
-		w.check(func(rt *rapid.T) { w.age(rt, time.Duration(rapid.IntRange(1, 6).Draw(rt, "minutes"))*time.Minute) })
-	})
-	t.Run("cluster", func(t *testing.T) {
-		t.Parallel()
-		w := newTown(t, newCluster(t))
-		w.check(func(rt *rapid.T) { w.age(rt, time.Duration(rapid.IntRange(1, 6).Draw(rt, "minutes"))*time.Minute) })
+	for name, start := range map[string]func(*testing.T) *env{
+		"redis":   func(t *testing.T) *env { t.Helper(); return newReal(t) },
+		"cluster": newCluster,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newTown(t, start(t), weights)
+			w.check(func(rt *rapid.T) { w.age(rt, time.Duration(rapid.IntRange(1, 6).Draw(rt, "minutes"))*time.Minute) })
+		})
+	}
+}
+
+func byTheMillisecond(t *testing.T, weights domain.HeatWeights) {
+	t.Helper()
+	e := newMini(t)
+	window := e.cfg.HeatWindow.Milliseconds()
+	now := int64(1_700_000_000_000)
+	e.mini.SetTime(time.UnixMilli(now))
+	newTown(t, e, weights).check(func(rt *rapid.T) {
+		now += rapid.OneOf(rapid.Int64Range(1, 10), rapid.Int64Range(1, window), rapid.Just(window)).Draw(rt, "ms")
+		e.mini.SetTime(time.UnixMilli(now))
 	})
 }
 

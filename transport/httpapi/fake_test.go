@@ -498,6 +498,16 @@ func (f *fake) SnapshotPage(_ context.Context, typ, id string, from, limit int, 
 	return s, total, ok, f.down
 }
 
+func (f *fake) Traffic(_ context.Context, groups []string) (map[string]int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	messages := make(map[string]int)
+	for _, g := range groups {
+		messages[g] = len(f.messages[g])
+	}
+	return messages, f.down
+}
+
 func (f *fake) Speakers(_ context.Context, groups []string) (speakers []domain.Speaker, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -11,7 +11,8 @@ func (a *api) addHot() {
 	register(a, route{
 		method: http.MethodGet, path: "/v1/groups/hot", id: "hotGroups", tag: "Hot rooms",
 		summary: "Rank groups by heat",
-		description: "Heat is the number of distinct users who sent a message in the last `window_ms`. A `cursor` pages " +
+		description: "Heat is the number of distinct users who sent a message in the last `window_ms`, unless the server is set to weigh " +
+			"messages and viewers in. A `cursor` pages " +
 			"through the same snapshot for 60 s, then it is `gone`. Users see rooms; app servers also " +
 			"`type=group` and `type=all`, and with `explain=1` who speaks.",
 		errors: []domain.Code{domain.CodeForbidden, domain.CodeGone},
@@ -32,11 +33,14 @@ type hotPage struct {
 	WindowMS int64      `json:"window_ms"`
 	Groups   []hotGroup `json:"groups" nullable:"false"`
 	Cursor   string     `json:"cursor,omitempty" doc:"Where to go on; left out at the end."`
+
+	Weights *domain.HeatWeights `json:"weights,omitempty" doc:"With explain, where heat is not simply the number of speakers: what each number counts for."`
 }
 
 type hotGroup struct {
 	domain.HotEntry
 	Speakers []hotSpeaker `json:"speakers,omitzero" nullable:"false" doc:"With explain: who counts now, the latest first; at most 1,000."`
+	Messages *int         `json:"messages,omitempty" doc:"With explain, where messages have a weight: how many count now."`
 }
 
 type hotSpeaker struct {
@@ -58,11 +62,15 @@ func (a *api) hotGroups(ctx context.Context, in *hotInput) (*answer[hotPage], er
 	}
 	out := hotPage{
 		Snapshot: p.ID, TimeMS: p.TimeMS, WindowMS: a.HeatWindow.Milliseconds(), Groups: make([]hotGroup, len(p.Entries)), Cursor: p.Cursor,
+		Weights: p.Weights,
 	}
 	for i, e := range p.Entries {
 		out.Groups[i].HotEntry = e
 		if p.Speakers != nil {
 			out.Groups[i].Speakers = speakersOf(p.Speakers[e.Group])
+		}
+		if n, counted := p.Messages[e.Group]; counted {
+			out.Groups[i].Messages = &n
 		}
 	}
 	return &answer[hotPage]{Body: out}, nil

@@ -141,7 +141,9 @@ func NewInstance(
 		sends.UseModerator(words)
 		groups.UseModerator(words)
 	}
-	ranking := domain.NewRanking(redis, heads, domain.RankingConfig{SnapshotTTL: cfg.Heat.SnapshotTTL.D(), Took: redisrepo.NewSnapshotTimer(reg)})
+	ranking := domain.NewRanking(redis, heads, domain.RankingConfig{
+		SnapshotTTL: cfg.Heat.SnapshotTTL.D(), Weights: domain.HeatWeights(cfg.Heat.Weights), Took: redisrepo.NewSnapshotTimer(reg),
+	})
 
 	limits := wire.Limits{MessageBytes: cfg.Limits.MessageBytes, TextBytes: cfg.Limits.TextBytes}
 	clock := redisrepo.NewClock(redis, log)
@@ -173,7 +175,7 @@ func NewInstance(
 	announce = jobs.NewAnnounce(redis, server.Hub(), sessions, life, log)
 	sessions.UseLate(announce.Late)
 	leases := jobs.NewLeases(redis, partitions, cfg.Node.Name, log)
-	heat = jobs.NewHeat(redis, sql, leases, gens, partitions, cfg.Heat.Window.D(), log, reg)
+	heat = jobs.NewHeat(redis, sql, leases, gens, partitions, jobs.HeatConfig{Window: cfg.Heat.Window.D(), CountMessages: cfg.Heat.Weights.Messages > 0}, log, reg)
 	hooks, receiver, err := newHooks(cfg, sql, leases, posted, log, reg)
 	if err != nil {
 		return nil, err

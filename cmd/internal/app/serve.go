@@ -126,5 +126,6 @@ func redisConfig(cfg configs.Config, identity string) redisrepo.Config {
 		Addrs: cfg.Redis.Addrs, Mode: cfg.Redis.Mode, SentinelMaster: cfg.Redis.SentinelMaster,
 		Username: cfg.Redis.Username, Password: cfg.Redis.Password.Reveal(), DB: cfg.Redis.DB,
 		Partitions: domain.Partitions(cfg.Redis.Partitions), Identity: identity, HeatWindow: cfg.Heat.Window.D(),
+		CountMessages: cfg.Heat.Weights.Messages > 0,
 	}
 }
