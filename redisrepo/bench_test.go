@@ -3,6 +3,7 @@ package redisrepo
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -115,31 +116,40 @@ func BenchmarkAppend(b *testing.B) {
 }
 
 // BenchmarkRankingInAppend sends in turns with the append script and with one that does not count heat, and reports what each
-// costs Redis: where all speak again and again, and where each send is a speaker's first, who leaves the window later.
+// costs Redis: where all speak again and again, where each send is a speaker's first, who leaves the window later, and where
+// messages are counted, too.
 func BenchmarkRankingInAppend(b *testing.B) {
+	for name, c := range map[string]struct {
+		users    int
+		window   time.Duration
+		messages bool
+	}{"again": {2, 5 * time.Minute, false}, "new": {9973, time.Second, false}, "messages": {2, time.Second, true}} {
+		b.Run(name, func(b *testing.B) {
+			store, appender := newBenchAppender(b, c.window)
+			store.cfg.CountMessages = c.messages
+			benchRanked(b, store, appender, c.users)
+		})
+	}
+}
+
+// benchRanked sends with the append script and without what counts in it, by turns.
+func benchRanked(b *testing.B, store *Store, appender *Appender, users int) {
+	b.Helper()
 	ranked := appendScript
 	b.Cleanup(func() { appendScript = ranked })
 	plain := redis.NewScript(standingSource + withoutRanking(b, appendSource))
-	for name, c := range map[string]struct {
-		users  int
-		window time.Duration
-	}{"again": {2, 5 * time.Minute}, "new": {9973, time.Second}} {
-		b.Run(name, func(b *testing.B) {
-			store, appender := newBenchAppender(b, c.window)
-			const turns = 10
-			n := max(1, b.N/turns)
-			cost := make(map[*redis.Script]float64)
-			for turn := range 2 * turns {
-				appendScript = []*redis.Script{ranked, plain}[turn%2] // nothing is under way
-				before := redisCPU(b, store)
-				appendMany(b, appender, turn*n, n, c.users)
-				cost[appendScript] += (redisCPU(b, store) - before) * 1e6 / float64(turns*n)
-			}
-			b.ReportMetric(cost[ranked], "redis-µs/ranked")
-			b.ReportMetric(cost[plain], "redis-µs/plain")
-			b.ReportMetric(cost[ranked]/cost[plain], "ratio")
-		})
+	const turns = 10
+	n := max(1, b.N/turns)
+	cost := make(map[*redis.Script]float64)
+	for turn := range 2 * turns {
+		appendScript = []*redis.Script{ranked, plain}[turn%2] // nothing is under way
+		before := redisCPU(b, store)
+		appendMany(b, appender, turn*n, n, users)
+		cost[appendScript] += (redisCPU(b, store) - before) * 1e6 / float64(turns*n)
 	}
+	b.ReportMetric(cost[ranked], "redis-µs/ranked")
+	b.ReportMetric(cost[plain], "redis-µs/plain")
+	b.ReportMetric(cost[ranked]/cost[plain], "ratio")
 }
 
 // withoutRanking takes out of the append script what counts heat and takes expired speakers out.
@@ -149,51 +159,108 @@ func withoutRanking(b *testing.B, source string) string {
 	require.True(b, ok)
 	_, rest, ok = strings.Cut(rest, "\n  end\n")
 	require.True(b, ok)
-	middle, rest, ok := strings.Cut(rest, "expire(KEYS[5], KEYS[6])\n")
+	middle, rest, ok := strings.Cut(rest, "expire(KEYS[5], KEYS[6])\nif messages then expire(messages, traffic) end\n")
 	require.True(b, ok)
 	return before + middle + rest
 }
 
-// BenchmarkSnapshot takes the ranking of so many rooms, of three speakers each, and reads its first page.
+// BenchmarkSnapshot takes the ranking of so many hot rooms, of three speakers each, and reads its first page. The first time,
+// which is not counted, an instance learns of the rooms' types. It also reports how long others wait for Redis meanwhile:
+// nineteen of twenty, and all but one of a thousand.
 func BenchmarkSnapshot(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			ctx := context.Background()
 			store := newBenchStore(b, time.Hour)
+			knowRooms(b, store, 0, n)
 			heatRooms(b, store, n)
-			ranking := domain.NewRanking(store, domain.NewHeads(store, noStore{}), domain.RankingConfig{SnapshotTTL: time.Minute})
-			before := redisCPU(b, store)
-			var page *domain.HotPage
-			b.ReportAllocs()
-			for b.Loop() {
-				require.NoError(b, store.rdb.Del(ctx, hotKey("room")).Err())
-				var err error
-				page, err = ranking.Page(ctx, domain.Actor{User: "ann"}, domain.HotQuery{})
-				require.NoError(b, err)
-			}
-			require.Equal(b, n, page.Total)
-			b.ReportMetric((redisCPU(b, store)-before)*1e3/float64(b.N), "redis-ms/op")
-			list, err := store.rdb.MemoryUsage(ctx, hotSnapshotKey("room", page.ID), 0).Result()
-			require.NoError(b, err)
-			b.ReportMetric(float64(list)/1e6, "redis-MB")
+			benchSnapshots(b, store, n)
 		})
 	}
 }
 
-func heatRooms(b *testing.B, store *Store, n int) {
+// BenchmarkMillionGroups is the ranking of 100,000 hot rooms among a million, and what it takes of Redis' memory.
+func BenchmarkMillionGroups(b *testing.B) {
+	const groups, hot = 1_000_000, 100_000
+	store, appender := newBenchAppender(b, time.Hour)
+	empty := redisMemory(b, store)
+	for from := 0; from < groups; from += hot { // the arguments of all at once would take more than Redis
+		knowRooms(b, store, from, from+hot)
+	}
+	known := redisMemory(b, store)
+	heatRooms(b, store, hot)
+	heated := redisMemory(b, store)
+	b.Run("snapshot", func(b *testing.B) {
+		benchSnapshots(b, store, hot)
+		b.ReportMetric((known-empty)/1e6, "groups-MB")
+		b.ReportMetric((heated-known)/1e6, "heat-MB")
+	})
+	b.Run("append", func(b *testing.B) { benchRanked(b, store, appender, 2) })
+}
+
+func benchSnapshots(b *testing.B, store *Store, n int) {
+	b.Helper()
+	ctx := context.Background()
+	ranking := domain.NewRanking(store, domain.NewHeads(store, noStore{}), domain.RankingConfig{SnapshotTTL: time.Minute})
+	var page *domain.HotPage
+	next := func() {
+		require.NoError(b, store.rdb.Del(ctx, hotKey("room")).Err())
+		var err error
+		page, err = ranking.Page(ctx, domain.Actor{User: "ann"}, domain.HotQuery{})
+		require.NoError(b, err)
+		require.Equal(b, n, page.Total)
+	}
+	begun := time.Now()
+	next()
+	first := time.Since(begun)
+	waits := probe(b, store)
+	before := redisCPU(b, store)
+	b.ReportAllocs()
+	for b.Loop() {
+		next()
+	}
+	b.ReportMetric((redisCPU(b, store)-before)*1e3/float64(b.N), "redis-ms/op")
+	b.ReportMetric(float64(first.Milliseconds()), "first-ms")
+	all := waits()
+	slices.Sort(all)
+	b.ReportMetric(float64(all[len(all)*95/100].Microseconds()), "wait-p95-µs")
+	b.ReportMetric(float64(all[len(all)*999/1000].Microseconds()), "wait-p999-µs")
+	kept, err := store.rdb.MemoryUsage(ctx, hotSnapshotKey("room", page.ID), 0).Result()
+	require.NoError(b, err)
+	b.ReportMetric(float64(kept)/1e6, "kept-MB")
+}
+
+// probe asks Redis something small every millisecond, until waits is called for how long each answer took.
+func probe(b *testing.B, store *Store) (waits func() []time.Duration) {
+	b.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan []time.Duration)
+	go func() {
+		var all []time.Duration
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			begun := time.Now()
+			if store.rdb.Ping(ctx).Err() == nil {
+				all = append(all, time.Since(begun))
+			}
+			<-tick.C
+		}
+		done <- all
+	}()
+	return func() []time.Duration { cancel(); return <-done }
+}
+
+// knowRooms makes rooms known to Redis, with their last messages.
+func knowRooms(b *testing.B, store *Store, from, to int) {
 	b.Helper()
 	ctx := context.Background()
 	now, err := store.NowMS(ctx)
 	require.NoError(b, err)
-	speakers := make(map[int][]domain.Speaker)
 	seeds := make(map[int]map[string]domain.Seed)
 	var fills []scriptCall
-	for i := range n {
+	for i := from; i < to; i++ {
 		id := fmt.Sprint("room-", i)
 		p := store.cfg.Partitions.Of(id)
-		for u := range 3 {
-			speakers[p] = append(speakers[p], domain.Speaker{Group: id, User: fmt.Sprint("user-", (i*7+u)%n), TimeMS: now - int64(i%1000)})
-		}
 		if seeds[p] == nil {
 			seeds[p] = make(map[string]domain.Seed)
 		}
@@ -203,10 +270,40 @@ func heatRooms(b *testing.B, store *Store, n int) {
 	}
 	_, err = store.runEach(ctx, fillScript, fills)
 	require.NoError(b, err)
-	for p := range 16 {
+	for p := range seeds {
 		require.NoError(b, store.SetSeeds(ctx, p, 1, seeds[p]))
+	}
+}
+
+// heatRooms has three speak in each of the first so many rooms.
+func heatRooms(b *testing.B, store *Store, n int) {
+	b.Helper()
+	ctx := context.Background()
+	now, err := store.NowMS(ctx)
+	require.NoError(b, err)
+	speakers := make(map[int][]domain.Speaker)
+	for i := range n {
+		id := fmt.Sprint("room-", i)
+		p := store.cfg.Partitions.Of(id)
+		for u := range 3 {
+			speakers[p] = append(speakers[p], domain.Speaker{Group: id, User: fmt.Sprint("user-", (i*7+u)%n), TimeMS: now - int64(i%1000)})
+		}
+	}
+	for p := range speakers {
 		require.NoError(b, store.AddHeat(ctx, domain.LogRange{Partition: p, Gen: 1}, speakers[p]))
 	}
+}
+
+// redisMemory is what the server's data takes, in bytes.
+func redisMemory(b *testing.B, s *Store) (bytes float64) {
+	b.Helper()
+	info, err := s.rdb.Info(context.Background(), "memory").Result()
+	require.NoError(b, err)
+	_, rest, ok := strings.Cut(info, "used_memory_dataset:")
+	require.True(b, ok)
+	_, err = fmt.Sscan(rest, &bytes)
+	require.NoError(b, err)
+	return bytes
 }
 
 // redisCPU is the server's CPU time so far, in seconds.

@@ -305,6 +305,28 @@ func TestExpiryNeedsNobodyWhoSpeaksOrAsks(t *testing.T) {
 	require.Zero(t, n)
 }
 
+// Partitions are read whole, some together, or a step at a time: each group is there once whatever their sizes are.
+func TestHeatIsReadOfPartitionsOfAllSizes(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		want := make(map[string]int)
+		for p, size := range []int{readTogether - 1, 1, 1, 0, readWhole, readWhole + 1, 2, readTogether, 0, 3} {
+			members := make([]redis.Z, size)
+			for i := range members {
+				group := fmt.Sprintf("g%d-%d", p, i)
+				want[group] = 1 + i%7
+				members[i] = redis.Z{Member: group, Score: float64(1 + i%7)}
+			}
+			for chunk := range slices.Chunk(members, 1000) {
+				require.NoError(t, e.store.rdb.ZAdd(t.Context(), heatKey(p), chunk...).Err())
+			}
+		}
+		scores, _, err := e.scores(t)
+		require.NoError(t, err)
+		require.Len(t, scores, len(want))
+		require.True(t, maps.Equal(want, scores))
+	})
+}
+
 func TestHeatExpiresMoreThanABatch(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
 		pipe := e.store.rdb.Pipeline()
