@@ -19,6 +19,8 @@ export class FakeServer {
   /** Cuts the connection when so many more objects went either way. */
   cutAfter = Number.POSITIVE_INFINITY;
   pageLimit = 200;
+  /** The user's own: connections are subscribed to them from the welcome on. */
+  readonly groups = new Set<string>();
   welcomes = true;
   readonly sent = new Map<string, Obj>();
 
@@ -174,6 +176,7 @@ export class FakeSocket {
   ) {
     server.sockets.push(this);
     if (!server.welcomes) return;
+    for (const group of server.groups) this.subscribed.add(group);
     this.write({
       event: 'welcome',
       conn: `c${server.sockets.length}`,

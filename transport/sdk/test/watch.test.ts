@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Conversation, Hearth, Readers, Unread } from '../src/index';
+import { randomOf } from './dev';
 import { FakeServer, type Obj, range, refused } from './fake';
 
 let server: FakeServer;
@@ -242,6 +243,59 @@ describe('the list of conversations', () => {
     expect(first.seen.length - told).toBe(1);
     expect([first.last(), second.last()]).toEqual([['tea 50/50'], ['tea 50/50']]);
   });
+});
+
+test('whatever happens, the list ends up as the server has it', async () => {
+  for (let seed = 1; seed <= 60; seed++) {
+    const random = randomOf(seed);
+    const pick = (n: number) => Math.floor(random() * n);
+    server = new FakeServer();
+    marks = new Map();
+    const groups = ['a', 'b', 'c'];
+    for (const group of groups) {
+      server.groups.add(group);
+      say(group);
+    }
+    slowly('sync', ({ groups }) => ({ results: groups ? heads(groups) : list() }));
+    const read = (group: string, seq: number) => marks.set(group, Math.max(seq, marks.get(group) ?? 0));
+    server.handlers.set('read', ({ group, seq }) => {
+      read(group, seq);
+      return { ok: { group, read_seq: marks.get(group), unread: unreadOf(group) } };
+    });
+    hearth = server.connect();
+    const w = watch();
+    const single: Unread[] = [];
+    hearth.group('b').watchUnread((u) => single.push(u));
+    for (let step = 0; step < 60; step++) {
+      const group = groups[pick(3)]!;
+      const seq = 1 + pick(server.log(group).length);
+      const own = random() < 0.2;
+      switch (pick(7)) {
+        case 0:
+          void hearth.group(group).markRead(seq);
+          break;
+        case 1:
+          read(group, seq);
+          if (server.open.length > 0) server.last.write({ event: 'read', group, user: 'me', seq: marks.get(group) });
+          break;
+        case 2:
+          server.recall(group, seq);
+          break;
+        case 3:
+          server.cutAfter = pick(10);
+          break;
+        default:
+          if (own) read(group, server.log(group).length + 1);
+          say(group, own ? { from: 'me' } : {});
+      }
+      await later(pick(30));
+    }
+    await later(60_000);
+    const expected = list();
+    expect(w.seen.at(-1), `seed ${seed}`).toEqual(expected);
+    expect(single.at(-1), `seed ${seed}`).toMatchObject(headOf('b'));
+    hearth.close();
+  }
 });
 
 describe('what is unread in a group', () => {
