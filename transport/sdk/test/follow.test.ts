@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ClosedError, type Hearth, HearthError, type Hole, type Message, type Recall } from '../src/index';
+import { randomOf } from './dev';
 import { FakeServer, type Obj, range, refused } from './fake';
 
 let server: FakeServer;
@@ -428,3 +429,80 @@ test('a direct conversation is followed by its id just so', async () => {
   await later();
   expect([r.seqs, r.error]).toEqual([[1], undefined]);
 });
+
+test('whatever happens, every reader gets all of it in order, and hears of every recall', async () => {
+  for (let seed = 1; seed <= 60; seed++) {
+    const random = randomOf(seed);
+    const pick = (n: number) => Math.floor(random() * n);
+    server = new FakeServer();
+    server.pageLimit = 1 + pick(20);
+    fill('tea', pick(40));
+    hearth = server.connect();
+    const followers = [follower(0)];
+    const recalled = new Set<number>();
+    for (let step = 0; step < 80; step++) {
+      const last = server.log('tea').at(-1)?.seq ?? 0;
+      switch (pick(10)) {
+        case 0:
+          server.cutAfter = pick(12);
+          break;
+        case 1: // a slow reader, with what he missed
+          for (const socket of server.open) if (!socket.subscribed.delete('tea')) socket.silent = true;
+          fill('tea', pick(5));
+          for (const socket of server.open) socket.write({ event: 'resync', groups: [{ group: 'tea' }] });
+          break;
+        case 2: // a push that is lost
+          for (const socket of server.open) {
+            const subscribed = socket.subscribed.delete('tea');
+            fill('tea', 1);
+            if (subscribed) socket.subscribed.add('tea');
+          }
+          break;
+        case 3: {
+          const live = server.log('tea').filter((m) => m.body && m.seq > 0);
+          const seq = live[pick(live.length)]?.seq;
+          if (seq === undefined) break;
+          server.recall('tea', seq);
+          recalled.add(seq);
+          break;
+        }
+        case 4:
+          if (followers.length < 4) followers.push(follower(pick(last + 1)));
+          break;
+        case 5:
+          server.say('tea', 'behind a hole', { seq: last + 2 + pick(3) });
+          break;
+        default:
+          server.say('tea', 'x');
+      }
+      await later(pick(40));
+    }
+    await later(120_000);
+    server.say('tea', 'the end');
+    await later(60_000);
+    for (const { after, seqs, places, told } of followers) {
+      const expected = server.log('tea').filter((m) => m.seq > after);
+      expect(seqs, `seed ${seed}`).toEqual(expected.map((m) => m.seq));
+      expect(places, `seed ${seed}`).toEqual(range(after + 1, expected.at(-1)!.seq));
+      const missed = [...recalled].filter((seq) => seq > after && !told.has(seq));
+      expect(missed, `seed ${seed}: recalls nobody told`).toEqual([]);
+    }
+    hearth.close();
+  }
+});
+
+/** Notes messages, what is a message or a hole in its place, and what it knows to be recalled. */
+function follower(after: number) {
+  const seen = { after, seqs: [] as number[], places: [] as number[], told: new Set<number>() };
+  hearth.group('tea').follow({
+    after,
+    onMessage: (m) => {
+      seen.seqs.push(m.seq);
+      seen.places.push(m.seq);
+      if (!m.body) seen.told.add(m.seq);
+    },
+    onHole: ({ from, to }) => seen.places.push(...range(from, to)),
+    onRecall: ({ seq }) => seen.told.add(seq),
+  });
+  return seen;
+}
