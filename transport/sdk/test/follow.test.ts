@@ -245,6 +245,19 @@ describe('a reader', () => {
     expect((r.error as HearthError).code).toBe('not_member');
   });
 
+  test('who is removed while he subscribes is told so, too', async () => {
+    hearth = server.connect();
+    let asked = 0;
+    server.handlers.set('subscribe', (_, socket) => {
+      if (asked++ > 0) return refused('not_member');
+      socket.write({ event: 'group', group: 'tea', change: 'removed', user: 'me', by: 'bob' });
+      return null as never; // from before that
+    });
+    const r = reader('tea', 0);
+    await later();
+    expect((r.error as HearthError).code).toBe('not_member');
+  });
+
   test('a hook that throws takes nothing from the others', async () => {
     const thrown: unknown[] = [];
     const note = (e: unknown) => thrown.push(e);
