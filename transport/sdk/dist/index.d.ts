@@ -618,12 +618,14 @@ declare class Group {
    * an attempt that may have got there it fails with `uncertain` rather than be sent twice.
    */
   send(body: string | Body, options?: SendOptions): Pending;
-  /** Pages of what was before, the newest page first, each ascending. */
-  history({
+  /** One page of what was before, ascending. */
+  page({
     before,
     beforeMs,
     limit
-  }?: HistoryOptions): AsyncGenerator<PulledPage, void, undefined>;
+  }?: HistoryOptions): Promise<PulledPage>;
+  /** All of what was before, page by page, the newest first. */
+  history(options?: HistoryOptions): AsyncGenerator<PulledPage, void, undefined>;
   /** How far the group and the user are: max_seq, read_seq, unread, persisted_seq. */
   head(): Promise<SyncedPage>;
   /** Moves the user's read mark forward. Calls while one is on its way become one. */

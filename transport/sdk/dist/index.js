@@ -511,23 +511,25 @@ var Group = class {
 		this.#typing.sent();
 		return this.hearth.send(this.target, elements, options, this.#knownId());
 	}
-	/** Pages of what was before, the newest page first, each ascending. */
-	async *history({ before, beforeMs, limit } = {}) {
-		const group = await this.ready();
-		let page = await this.hearth.call("pull", {
-			group,
+	/** One page of what was before, ascending. */
+	async page({ before, beforeMs, limit } = {}) {
+		return this.hearth.call("pull", {
+			group: await this.ready(),
 			before_seq: before,
 			before_ms: beforeMs,
 			limit
 		});
+	}
+	/** All of what was before, page by page, the newest first. */
+	async *history(options = {}) {
+		let page = await this.page(options);
 		for (;;) {
 			yield page;
-			const lowest = page.messages[0]?.seq ?? page.holes[0]?.from;
-			if (!page.more || lowest === void 0) return;
-			page = await this.hearth.call("pull", {
-				group,
-				before_seq: lowest,
-				limit
+			const before = page.messages[0]?.seq ?? page.holes[0]?.from;
+			if (!page.more || before === void 0) return;
+			page = await this.page({
+				before,
+				limit: options.limit
 			});
 		}
 	}

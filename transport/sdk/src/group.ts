@@ -144,15 +144,19 @@ export class Group {
     return this.hearth.send(this.target, elements, options, this.#knownId());
   }
 
-  /** Pages of what was before, the newest page first, each ascending. */
-  async *history({ before, beforeMs, limit }: HistoryOptions = {}): AsyncGenerator<PulledPage, void, undefined> {
-    const group = await this.ready();
-    let page = await this.hearth.call('pull', { group, before_seq: before, before_ms: beforeMs, limit });
+  /** One page of what was before, ascending. */
+  async page({ before, beforeMs, limit }: HistoryOptions = {}): Promise<PulledPage> {
+    return this.hearth.call('pull', { group: await this.ready(), before_seq: before, before_ms: beforeMs, limit });
+  }
+
+  /** All of what was before, page by page, the newest first. */
+  async *history(options: HistoryOptions = {}): AsyncGenerator<PulledPage, void, undefined> {
+    let page = await this.page(options);
     for (;;) {
       yield page;
-      const lowest = page.messages[0]?.seq ?? page.holes[0]?.from;
-      if (!page.more || lowest === undefined) return;
-      page = await this.hearth.call('pull', { group, before_seq: lowest, limit });
+      const before = page.messages[0]?.seq ?? page.holes[0]?.from;
+      if (!page.more || before === undefined) return;
+      page = await this.page({ before, limit: options.limit });
     }
   }
 

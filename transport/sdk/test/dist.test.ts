@@ -6,11 +6,20 @@ import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
 import type * as Sdk from '../src/index';
 import { FakeServer, FakeSocket, type Obj } from './fake';
+import { mistakes } from './typecheck';
 
 const dist = (name: string) => readFileSync(new URL(`../dist/${name}`, import.meta.url), 'utf8');
 
 test('the bundle costs a page 11 KB at most', () => {
   expect(gzipSync(dist('hearth.min.js'), { level: 9 }).length).toBeLessThan(11 * 1024);
+});
+
+test('whatever the README calls is there', () => {
+  const block = readFileSync(new URL('../README.md', import.meta.url), 'utf8').match(/```ts\n([\s\S]*?)```/)![1]!;
+  const around =
+    'declare const url: string, me: string, file: File, token: () => string, show: (...things: unknown[]) => void;';
+  expect(mistakes(`${block}${around}`)).toEqual([]);
+  expect(mistakes(`${block.replace('markRead', 'markAsRead')}${around}`)).toHaveLength(1);
 });
 
 /**

@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import ts from 'typescript';
 import { expect, test, vi } from 'vitest';
 import type { HearthError, Hole, Listeners, Message } from '../src/index';
 import { FakeServer, type Obj } from './fake';
+import { mistakes } from './typecheck';
 
 const folder = fileURLToPath(new URL('../../wire/testdata/golden/', import.meta.url));
 const frames = readdirSync(folder)
@@ -38,26 +38,6 @@ test('the types fit every golden frame, field by field', () => {
   // The check sees a field that the types do not know, and one that is missing.
   expect(mistakes(source.replace('"max_seq"', '"max_seqs"'))).not.toEqual([]);
 });
-
-function mistakes(source: string): string[] {
-  const path = fileURLToPath(new URL('./golden.generated.ts', import.meta.url));
-  const options: ts.CompilerOptions = {
-    strict: true,
-    noEmit: true,
-    skipLibCheck: true,
-    types: [],
-    target: ts.ScriptTarget.ES2022,
-    module: ts.ModuleKind.ESNext,
-    moduleResolution: ts.ModuleResolutionKind.Bundler,
-  };
-  const host = ts.createCompilerHost(options);
-  const { getSourceFile, fileExists } = host;
-  host.fileExists = (name) => name === path || fileExists(name);
-  host.getSourceFile = (name, ...rest) =>
-    name === path ? ts.createSourceFile(name, source, ts.ScriptTarget.ES2022) : getSourceFile(name, ...rest);
-  const program = ts.createProgram([path], options, host);
-  return ts.getPreEmitDiagnostics(program).map((d) => ts.flattenDiagnosticMessageText(d.messageText, '\n'));
-}
 
 test('every golden event is heard as it was written', async () => {
   vi.useFakeTimers();
