@@ -1926,6 +1926,7 @@ var Hearth = class {
 	#hot;
 	#conversations;
 	#cursors;
+	#groups = /* @__PURE__ */ new Map();
 	#user;
 	#seenMs;
 	constructor(options) {
@@ -1969,11 +1970,17 @@ var Hearth = class {
 	}
 	/** A room or group, or a direct conversation by its id. It asks the server nothing yet. */
 	group(id) {
-		return new Group(this, { group: id });
+		return this.#group(id, { group: id });
 	}
 	/** The conversation with a user; the first message opens it. */
 	direct(user) {
-		return new Group(this, { to: user });
+		return this.#group(`to ${user}`, { to: user });
+	}
+	/** Always the same one: it knows what it has told of typing and reading. */
+	#group(key, target) {
+		const group = this.#groups.get(key) ?? new Group(this, target);
+		this.#groups.set(key, group);
+		return group;
 	}
 	/** An event of the server as it comes; or `state`, or `frame`. Returns what ends the listening. */
 	on(name, listener) {

@@ -62,6 +62,7 @@ export class Hearth {
   readonly #hot: Hot;
   readonly #conversations: Conversations;
   readonly #cursors: Cursors | undefined;
+  readonly #groups = new Map<string, Group>();
   #user: string | undefined;
   #seenMs: number | undefined;
 
@@ -107,12 +108,19 @@ export class Hearth {
 
   /** A room or group, or a direct conversation by its id. It asks the server nothing yet. */
   group(id: string): Group {
-    return new Group(this, { group: id });
+    return this.#group(id, { group: id });
   }
 
   /** The conversation with a user; the first message opens it. */
   direct(user: string): Group {
-    return new Group(this, { to: user });
+    return this.#group(`to ${user}`, { to: user });
+  }
+
+  /** Always the same one: it knows what it has told of typing and reading. */
+  #group(key: string, target: Target): Group {
+    const group = this.#groups.get(key) ?? new Group(this, target);
+    this.#groups.set(key, group);
+    return group;
   }
 
   /** An event of the server as it comes; or `state`, or `frame`. Returns what ends the listening. */

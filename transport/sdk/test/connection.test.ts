@@ -441,7 +441,7 @@ describe('around a group', () => {
     const off = room.onTyping((users) => seen.push(users));
     await later(100);
     for (let i = 0; i < 50; i++) {
-      room.typing();
+      hearth.group('tea').typing();
       await later(100);
     }
     expect(ops('signal')).toHaveLength(2);
