@@ -95,7 +95,7 @@ export class Chat {
       webSocket: this.#route.socket,
     });
     this.#hearth = hearth;
-    this.#add([this.#log.opened(this.#route.url(location.origin))]);
+    this.#add([this.#log.opened(this.#route.instance)]);
     hearth.on('state', (state) => {
       if (hearth === this.#hearth) this.#became(state);
     });
@@ -118,9 +118,9 @@ export class Chat {
     }
   }
 
-  #became({ state, url, reason = '', retryInMs }: State): void {
+  #became({ state, reason = '', retryInMs }: State): void {
     if (this.place.value === 'online') for (const room of this.rooms.value.values()) room.lost();
-    if (state === 'connecting') this.#add([this.#log.opened(this.#route.url(url!))]);
+    if (state === 'connecting') this.#add([this.#log.opened(this.#route.instance)]);
     this.place.value = state === 'waiting' && retryInMs === Number.POSITIVE_INFINITY ? 'dropped' : state;
     this.reason.value = reason;
   }

@@ -25,9 +25,9 @@ export class FrameLog {
   #asked = new Map<number, Json>();
 
   /** A new connection counts its ids anew. */
-  opened(url: string): Line {
+  opened(instance: string): Line {
     this.#asked.clear();
-    return this.note(`WebSocket to ${url}`);
+    return this.note(`a new connection, to ${instance}`);
   }
 
   note(text: string): Line {

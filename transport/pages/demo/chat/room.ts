@@ -2,7 +2,7 @@
 
 import { signal } from '@preact/signals';
 import type { Body, Group, Hearth, Hole, Message, SubscribedPage } from 'hearth-chat';
-import { type Entry, entryOf, entryOfHole, lowest, merge, noteBehind, recall } from './timeline';
+import { type Entry, entryOf, entryOfHole, explain, lowest, merge, noteBehind, recall } from './timeline';
 import { catchUpText } from './words';
 
 const PAGE = 50;
@@ -207,6 +207,18 @@ export class Room {
     this.#arrived = Math.max(this.#arrived, hole.to);
     if (this.#away) this.#away.lost += hole.to - hole.from + 1;
     this.#put({ hole });
+    if (!hole.reason) void this.#askReason(hole);
+  }
+
+  /** A push tells of a hole, but not why it is there. */
+  async #askReason({ from }: Hole): Promise<void> {
+    try {
+      const { holes } = await this.hearth.call('pull', { group: this.id, after_seq: from - 1, limit: 1 });
+      this.#take(true); // the hole may wait for a slow reader
+      this.entries.value = explain(this.entries.value, holes);
+    } catch {
+      // It is shown without.
+    }
   }
 
   #caughtUp(page: SubscribedPage): void {

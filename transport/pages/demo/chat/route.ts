@@ -15,17 +15,12 @@ export class Route {
 
   /** For connect({webSocket}). */
   get socket(): SocketConstructor {
-    const lead = (url: string) => this.url(url);
+    const lead = (url: string) => this.instance.replace(/^http/, 'ws') + new URL(url).pathname;
     return class extends this.#base {
       constructor(url: string, protocols: string[]) {
         super(lead(url), protocols);
       }
     };
-  }
-
-  /** Where a URL of the page's own server leads. */
-  url(url: string): string {
-    return this.instance.replace(/^http/, 'ws') + new URL(url).pathname;
   }
 
   /** The next of some instances, in turn. */

@@ -55,6 +55,16 @@ export function noteBehind(seq: number, key: number, text: string): NoteEntry {
   return { kind: 'note', at: seq + 0.5, key, text };
 }
 
+/** Gives a hole the reason that its push had not. */
+export function explain(entries: readonly Entry[], known: readonly Hole[]): Entry[] {
+  const reasonOf = (hole: Hole) => known.find(({ from, to }) => from <= hole.from && to >= hole.to)?.reason;
+  return entries.map((entry) => {
+    if (entry.kind !== 'hole' || entry.hole.reason) return entry;
+    const reason = reasonOf(entry.hole);
+    return reason ? { ...entry, hole: { ...entry.hole, reason } } : entry;
+  });
+}
+
 /** Leaves of a message what the server leaves of it: everything but the body. */
 export function recall(entries: readonly Entry[], seq: number, by: string, timeMs: number): Entry[] {
   return entries.map((entry) => {

@@ -81,7 +81,7 @@ export function Composer({ chat, room }: { chat: Chat; room: Room }) {
         class="text"
         data-testid="composer"
         aria-label={`Message to ${room.id}`}
-        placeholder={`Say something in ${room.id}`}
+        placeholder="Say something"
         value={text.value}
         onInput={(event) => {
           text.value = event.currentTarget.value;

@@ -21,7 +21,7 @@ const LESSONS: { what: keyof Seen; title: string; text: string }[] = [
 
 /** What there is to see, for who is here for the first time; what was seen gets its tick. */
 export function Lessons({ chat }: { chat: Chat }) {
-  const [open, setOpen] = useState(() => matchMedia('(min-height: 700px) and (min-width: 720px)').matches);
+  const [open, setOpen] = useState(() => matchMedia('(min-height: 700px) and (min-width: 1200px)').matches);
   const seen = chat.seen.value;
   const count = LESSONS.filter(({ what }) => seen[what]).length;
   return (

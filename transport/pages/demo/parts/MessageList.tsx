@@ -14,8 +14,9 @@ export function MessageList({ chat, room }: { chat: Chat; room: Room }) {
   const entries = room.entries.value;
   const drafts = room.drafts.value;
   const { away, toEnd } = useStickToEnd(list, `${entries.at(-1)?.at} ${entries.length} ${drafts.length}`);
+  const digits = Math.max(4, String(room.maxSeq.value).length);
   return (
-    <div class="log-frame">
+    <div class="log-frame" style={{ '--digits': String(digits) }}>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: to scroll it by keyboard */}
       <div ref={list} class="log" role="log" aria-label={`Messages of ${room.id}`} tabIndex={0}>
         <ol>
@@ -54,13 +55,13 @@ function Row({ chat, room, entry, before }: { chat: Chat; room: Room; entry: Ent
   switch (entry.kind) {
     case 'note':
       return (
-        <li class="note" data-testid="note">
+        <li class="note-row" data-testid="note">
           {entry.text}
         </li>
       );
     case 'hole':
       return (
-        <li class="hole" data-testid="hole" data-from={entry.hole.from} data-to={entry.hole.to}>
+        <li class="hole-row" data-testid="hole" data-from={entry.hole.from} data-to={entry.hole.to}>
           {holeText(entry.hole)}
         </li>
       );

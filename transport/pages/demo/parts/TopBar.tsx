@@ -9,7 +9,7 @@ export function TopBar({ chat }: { chat: Chat }) {
   return (
     <header class="top">
       <h1>
-        <FlameIcon /> hearth <small>demo</small>
+        <FlameIcon /> <span class="word">hearth</span> <small>demo</small>
       </h1>
       <State chat={chat} />
       <Who chat={chat} />
@@ -20,7 +20,7 @@ export function TopBar({ chat }: { chat: Chat }) {
 const WORDS: Record<Place, string> = {
   connecting: 'connecting …',
   online: 'online',
-  waiting: 'connection lost, trying again …',
+  waiting: 'lost, trying again …',
   dropped: 'dropped',
   closed: 'sent away',
 };

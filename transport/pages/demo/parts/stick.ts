@@ -20,8 +20,12 @@ export function useStickToEnd(
   useLayoutEffect(() => {
     const element = list.current;
     if (!element) return;
+    let top = element.scrollTop;
+    // What has grown since is no reason to let go of the end, only who scrolls up is.
     const scrolled = () => {
-      stuck.current = element.scrollHeight - element.scrollTop - element.clientHeight < NEAR;
+      const near = element.scrollHeight - element.scrollTop - element.clientHeight < NEAR;
+      if (near || element.scrollTop < top) stuck.current = near;
+      top = element.scrollTop;
       setAway(!stuck.current);
     };
     // Pictures that come later, panes that are shown or change their size.

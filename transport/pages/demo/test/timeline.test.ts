@@ -4,6 +4,7 @@ import {
   type Entry,
   entryOf,
   entryOfHole,
+  explain,
   isGapless,
   kindOf,
   lowest,
@@ -64,4 +65,14 @@ test('a recalled message keeps its seq and loses its body', () => {
   });
   expect(kindOf(first!.message)).toBe('recalled');
   expect(kindOf(second!.message)).toBe('text');
+});
+
+test('a hole gets the reason of the one that covers it', () => {
+  const hole = entryOfHole({ from: 2, to: 9 });
+  expect(explain([hole], [{ from: 1, to: 9, reason: 'lost' }])).toEqual([
+    { ...hole, hole: { from: 2, to: 9, reason: 'lost' } },
+  ]);
+  expect(explain([hole], [{ from: 3, to: 9, reason: 'lost' }])).toEqual([hole]);
+  const expired = entryOfHole({ from: 2, to: 9, reason: 'expired' });
+  expect(explain([expired], [{ from: 2, to: 9, reason: 'lost' }])).toEqual([expired]);
 });

@@ -1,0 +1,76 @@
+package e2e
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// askToken asks an instance for a token as its demo page does.
+func askToken(t testing.TB, i *instance, user string) (token string, status int) {
+	t.Helper()
+	request, err := http.NewRequest("POST", "http://"+i.addr+"/demo/token", strings.NewReader(`{"user":"`+user+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Origin", "http://"+i.addr)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	var got struct{ Token string }
+	if err := json.NewDecoder(response.Body).Decode(&got); err != nil {
+		t.Fatalf("token for %s: %v, %s", user, err, response.Status)
+	}
+	return got.Token, response.StatusCode
+}
+
+// TestDemoInServe: off unless it is switched on; then it has rooms of its own, and tokens for nobody but its users.
+func TestDemoInServe(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, setup{instances: 2})
+	if _, status := askToken(t, s.instances[0], "demo-ann"); status != http.StatusNotFound {
+		t.Errorf("token of a server without a demo: got %d, want 404", status)
+	}
+	on := s.instances[1]
+	on.stop()
+	on.env = append(on.env, "HEARTH_DEMO_ENABLED=true")
+	on.up()
+	on.stop() // the rooms are there already at the next start
+	on.up()
+	for _, user := range []string{"ann", "system", "Demo-ann"} {
+		if token, status := askToken(t, on, user); token != "" || status < 400 {
+			t.Errorf("token for %s: got %d, want none", user, status)
+		}
+	}
+	b := openBrowser(t)
+	b.call("Page.navigate", fields{"url": "http://" + on.addr + "/demo?user=ann"})
+	b.awaitState("online")
+	b.awaitText("#room-name", "demo-lobby")
+	b.say(say("from the page"))
+	b.awaitText("[data-testid=message]", say("from the page"))
+	if got := b.eval(`document.querySelector("[data-testid=user]").value`); got != "ann" {
+		t.Errorf("the user's name: got %s, want ann, without the prefix", got)
+	}
+	token, _ := askToken(t, on, "demo-bob")
+	bob, err := dial(t, on.ws(), token, "demo-bob", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p page
+	bob.do("subscribe", fields{"group": "demo-lobby", "after_seq": 0}, &p)
+	if len(p.Messages) != 1 || p.Messages[0].From != "demo-ann" {
+		t.Errorf("in the room: got %+v, want what demo-ann said", p.Messages)
+	}
+	if seqs := b.seqs(); !slices.Equal(seqs, []int64{1}) {
+		t.Errorf("seqs on the page: got %v, want 1", seqs)
+	}
+	for _, mistake := range b.errors() {
+		t.Errorf("on the console: %s", mistake)
+	}
+}
