@@ -39,7 +39,6 @@ export function Board({ chat, enter }: { chat: Chat; enter: Enter }) {
                   class="row quiet"
                   data-testid="quiet-row"
                   data-group={room}
-                  aria-label={`${room}: quiet, ${unreadOf(chat, room)} unread`}
                   aria-current={chat.current.value === room ? 'true' : undefined}
                   onClick={() => enter(room)}
                 >
@@ -60,7 +59,6 @@ export function Board({ chat, enter }: { chat: Chat; enter: Enter }) {
 function HotRow({ chat, room, top, enter }: { chat: Chat; room: HotGroup; top: number; enter: Enter }) {
   const { group, rank, heat, online } = room;
   const why = heatText(heat, chat.config.window_ms);
-  const label = `${group}: rank ${rank}, ${why}, ${online} here now, ${unreadOf(chat, group)} unread`;
   return (
     <li data-key={group}>
       <button
@@ -71,7 +69,6 @@ function HotRow({ chat, room, top, enter }: { chat: Chat; room: HotGroup; top: n
         data-rank={rank}
         data-heat={heat}
         aria-current={chat.current.value === group ? 'true' : undefined}
-        aria-label={label}
         title={`${why}; ${online} here now`}
         onClick={() => enter(group)}
       >
@@ -82,6 +79,7 @@ function HotRow({ chat, room, top, enter }: { chat: Chat; room: HotGroup; top: n
           {heat}
         </span>
         <span class="why">{why}</span>
+        <span class="hidden">{online} here now</span>
         <span class="bar" aria-hidden="true" style={{ '--part': String(heat / Math.max(1, top)) }} />
       </button>
     </li>
@@ -98,8 +96,11 @@ function Unread({ chat, group }: { chat: Chat; group: string }) {
   const unread = unreadOf(chat, group);
   if (unread === 0) return null;
   return (
-    <span class="unread" data-testid="unread" data-group={group}>
-      {unread > 99 ? '99+' : unread}
+    <span>
+      <span class="unread" data-testid="unread" data-group={group}>
+        {unread > 99 ? '99+' : unread}
+      </span>
+      <span class="hidden"> unread</span>
     </span>
   );
 }

@@ -44,6 +44,7 @@ export function MessageRow({ chat, room, message, missed, follows }: Props) {
               class="from"
               aria-label={mine ? name : `Mention ${name}`}
               disabled={mine}
+              tabIndex={-1} // by keyboard it is quicker to write @name
               onClick={() => room.mention(name)}
             >
               {name}

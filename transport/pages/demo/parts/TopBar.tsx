@@ -9,7 +9,10 @@ export function TopBar({ chat }: { chat: Chat }) {
   return (
     <header class="top">
       <h1>
-        <FlameIcon /> <span class="word">hearth</span> <small>demo</small>
+        <FlameIcon />{' '}
+        <span class="hidden-narrow">
+          hearth <small>demo</small>
+        </span>
       </h1>
       <State chat={chat} />
       <Who chat={chat} />
@@ -51,7 +54,9 @@ function Who({ chat }: { chat: Chat }) {
   };
   return (
     <form class="who" onSubmit={become}>
-      <label for="user">You are</label>
+      <label for="user" class="hidden-narrow">
+        You are
+      </label>
       <Avatar name={chat.name(chat.user.value)} />
       <input
         id="user"
