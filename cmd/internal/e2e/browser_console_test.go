@@ -53,7 +53,7 @@ func TestConsoleInTheBrowser(t *testing.T) {
 	w := openChrome(t).open("http://" + s.instances[0].internal + "/console")
 	w.write(testid("login-key"), "not the key")
 	w.awaitText("[role=alert]", "key")
-	w.forgive() // the refusal
+	w.forgive()                            // the refusal
 	w.write(testid("login-key"), adminKey) // it selects what was wrong
 
 	w.awaitNumber("messages a second", testid("totals-messages"), func(n float64) bool { return n > 0 })

@@ -145,7 +145,7 @@ func TestDemoOfDev(t *testing.T) {
 	ann.shows(2)
 	bob.click(testid("burst"))
 	ann.awaitText(testid("position"), "102")
-	c.open(d.urls[0] + "/demo").awaitAll("bots talk in two rooms", testid("hot-row"), "e.dataset.group", func(rows []string) bool { return len(rows) >= 2 })
+	c.open(d.urls[0]+"/demo").awaitAll("bots talk in two rooms", testid("hot-row"), "e.dataset.group", func(rows []string) bool { return len(rows) >= 2 })
 }
 
 // pictureFile is a file with a picture of 40 by 30.

@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -48,15 +47,10 @@ func TestDemoInServe(t *testing.T) {
 			t.Errorf("token for %s: got %d, want none", user, status)
 		}
 	}
-	b := openBrowser(t)
-	b.call("Page.navigate", fields{"url": "http://" + on.addr + "/demo?user=ann"})
-	b.awaitState("online")
-	b.awaitText("#room-name", "demo-lobby")
-	b.say(say("from the page"))
-	b.awaitText("[data-testid=message]", say("from the page"))
-	if got := b.eval(`document.querySelector("[data-testid=user]").value`); got != "ann" {
-		t.Errorf("the user's name: got %s, want ann, without the prefix", got)
-	}
+	w := openChrome(t).enter("http://"+on.addr, "ann", "demo-lobby")
+	w.write(testid("composer"), say("from the page"))
+	w.awaitText(testid("message"), say("from the page"))
+	w.awaitAll("the user's name, without the prefix", testid("user"), "e.value", is("ann"))
 	token, _ := askToken(t, on, "demo-bob")
 	bob, err := dial(t, on.ws(), token, "demo-bob", nil)
 	if err != nil {
@@ -67,10 +61,5 @@ func TestDemoInServe(t *testing.T) {
 	if len(p.Messages) != 1 || p.Messages[0].From != "demo-ann" {
 		t.Errorf("in the room: got %+v, want what demo-ann said", p.Messages)
 	}
-	if seqs := b.seqs(); !slices.Equal(seqs, []int64{1}) {
-		t.Errorf("seqs on the page: got %v, want 1", seqs)
-	}
-	for _, mistake := range b.errors() {
-		t.Errorf("on the console: %s", mistake)
-	}
+	w.shows(1)
 }
