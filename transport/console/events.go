@@ -22,8 +22,7 @@ type event struct {
 }
 
 // stream answers with server-sent events: what next returns, at once and then once a second, until the client, its session
-// or the console ends. An error of the first is the answer; later ones are passed over, for what next asks may be back in a
-// moment.
+// or the console ends. An error of the first is the answer; later ones are passed over if it may be well again in a moment.
 func (c *Console) stream(w http.ResponseWriter, r *http.Request, s session, next func(ctx context.Context) (event, error)) error {
 	select {
 	case c.streams <- struct{}{}:
@@ -56,8 +55,8 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request, s session, next
 		case <-tick.C:
 		}
 		e, err := next(ctx)
-		if err != nil {
-			e = event{}
+		if err != nil && !domain.CodeOf(err).Retryable() { // such as gone: who asks anew is told so
+			return nil
 		}
 		if err := out.write(e); err != nil {
 			return nil //nolint:nilerr // the client is gone

@@ -54,6 +54,34 @@ type Health interface {
 	CheckNow(name string) (ok bool, met time.Time, detail string)
 }
 
+// Inspector shows what there is of a group or a user.
+type Inspector interface {
+	Group(ctx context.Context, group string) (*domain.GroupInspection, error)
+	User(ctx context.Context, user, cursor string) (*domain.UserInspection, error)
+}
+
+// Letters lists dead letters and stores them after all.
+type Letters interface {
+	List(ctx context.Context, q domain.LetterQuery) ([]domain.DeadLetter, error)
+	Retry(ctx context.Context, letters []domain.LetterID, told func(domain.LetterResult)) error
+	RetryAll(ctx context.Context, group string, told func(domain.LetterResult)) error
+}
+
+// History answers pulls.
+type History interface {
+	Pull(ctx context.Context, actor domain.Actor, q domain.PullQuery) (*domain.Head, domain.Page, error)
+}
+
+// Sends is the path of a message.
+type Sends interface {
+	Send(d domain.Draft, reply func(domain.Receipt, error), durable func(domain.Accepted))
+}
+
+// Recalls is the path of a recall.
+type Recalls interface {
+	Recall(ctx context.Context, actor domain.Actor, group string, seq int64) error
+}
+
 // Config is what the console stands on.
 type Config struct {
 	// Keys are those of the admins: id → SHA-256 of the key.
@@ -71,11 +99,11 @@ type Config struct {
 	Health    Health
 	Clock     Clock
 	Ranking   Ranking
-	Inspector *domain.Inspector
-	Letters   *domain.Letters
-	History   *domain.History
-	Sends     *domain.Sends
-	Recalls   *domain.Recalls
+	Inspector Inspector
+	Letters   Letters
+	History   History
+	Sends     Sends
+	Recalls   Recalls
 	Log       zerolog.Logger
 }
 

@@ -13,6 +13,7 @@ import (
 const (
 	lookInterval = time.Second
 	hotRooms     = 20
+	awayTimeout  = lookInterval / 2 // for a Redis that is known to be away: who watches sees the rest go on
 )
 
 // Overview is the answer to GET /console/api/overview. What is not known is left out.
@@ -79,6 +80,11 @@ func (c *Console) look(ctx context.Context) []byte {
 	v := Overview{
 		TimeMS: now.UnixMilli(), Instance: c.Instance,
 		Stores: map[string]StoreState{"redis": c.store("redis"), "mysql": c.store("mysql")},
+	}
+	if !v.Stores["redis"].OK {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, awayTimeout)
+		defer cancel()
 	}
 	fleet, err := c.Redis.Fleet(ctx)
 	if err != nil && v.Stores["redis"].OK { // the check has not seen it yet

@@ -2,10 +2,11 @@ package console
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
+
+	strictjson "github.com/go-json-experiment/json"
 
 	"hearth/domain"
 	"hearth/transport/wire"
@@ -96,7 +97,7 @@ func (c *Console) send(w http.ResponseWriter, r *http.Request, s session) error 
 		Type string `json:"type"`
 		Text string `json:"text"`
 	}
-	raw, err := json.Marshal([]element{{"text", in.Text}})
+	raw, err := strictjson.Marshal([]element{{"text", in.Text}})
 	if err != nil {
 		return fmt.Errorf("body of a message to %s: %w", group, err)
 	}

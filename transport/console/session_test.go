@@ -1,0 +1,155 @@
+package console
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"hearth/domain"
+)
+
+func login(t testing.TB, c *Console, key string, change ...func(*http.Request)) *http.Response {
+	t.Helper()
+	return do(c, request("POST", "/console/api/login", fmt.Sprintf(`{"key":%q}`, key), change...))
+}
+
+func cookieOf(t testing.TB, response *http.Response) *http.Cookie {
+	t.Helper()
+	require.Equal(t, http.StatusNoContent, response.StatusCode, text(t, response))
+	require.Len(t, response.Cookies(), 1)
+	return response.Cookies()[0]
+}
+
+func TestLoginGivesASessionOfTwelveHours(t *testing.T) {
+	t.Parallel()
+	b := &backend{}
+	c := newConsole(t, b)
+	cookie := cookieOf(t, login(t, c, otherKey))
+	require.True(t, cookie.HttpOnly)
+	require.Equal(t, http.SameSiteStrictMode, cookie.SameSite)
+	require.Equal(t, "/console", cookie.Path)
+	require.False(t, cookie.Secure)
+	require.InDelta(t, 12*3600, cookie.MaxAge, 5)
+	response := do(c, request("GET", "/console/api/session", "", with(cookie)))
+	require.JSONEq(t, `{"key":"night.shift","instance":"a","version":"v1"}`, text(t, response))
+
+	secure := cookieOf(t, login(t, c, adminKey, func(r *http.Request) { r.Header.Set("X-Forwarded-Proto", "https") }))
+	require.True(t, secure.Secure)
+
+	gone := cookieOf(t, do(c, request("POST", "/console/api/logout", "{}", with(cookie))))
+	require.Empty(t, gone.Value)
+	require.Negative(t, gone.MaxAge)
+	require.Contains(t, b.logged(), `"key":"night.shift","address":"192.0.2.1:1234","message":"console login"`)
+	require.NotContains(t, b.logged(), otherKey)
+}
+
+func TestInstancesTakeEachOthersSessions(t *testing.T) {
+	t.Parallel()
+	cookie := cookieOf(t, login(t, newConsole(t, &backend{}), adminKey))
+	for name, c := range map[string]struct {
+		change func(*Config)
+		want   int
+	}{
+		"another instance":              {func(c *Config) { c.Instance = "b" }, http.StatusOK},
+		"the key is no longer there":    {func(c *Config) { delete(c.Keys, "ops") }, http.StatusUnauthorized},
+		"another key under the same id": {func(c *Config) { c.Keys = sums(map[string]string{"ops": "new"}) }, http.StatusUnauthorized},
+		"another secret":                {func(c *Config) { c.Secret = []byte("other") }, http.StatusUnauthorized},
+	} {
+		other := newConsole(t, &backend{}, c.change)
+		require.Equal(t, c.want, do(other, request("GET", "/console/api/session", "", with(cookie))).StatusCode, name)
+	}
+}
+
+func TestForgedSessionsAreRefused(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, &backend{})
+	good := cookieOf(t, login(t, c, adminKey)).Value
+	parts := strings.SplitN(good, ".", 3)
+	later := fmt.Sprint(time.Now().Add(1000 * time.Hour).Unix())
+	ended := c.keys.sign(session{key: "ops", ends: time.Now().Add(-time.Second)})
+	unknown := c.keys.sign(session{key: "nobody", ends: time.Now().Add(time.Hour)})
+	for name, value := range map[string]string{
+		"nothing": "", "no parts": "x", "two parts": parts[0] + "." + parts[1],
+		"a later end":  later + "." + parts[1] + "." + parts[2],
+		"another key":  parts[0] + "." + parts[1] + ".night.shift",
+		"no signature": parts[0] + ".." + parts[2], "not base64": parts[0] + ".!." + parts[2],
+		"ended": ended, "signed for nobody": unknown,
+	} {
+		requireRefused(t, do(c, request("GET", "/console/api/session", "", with(&http.Cookie{Name: cookieName, Value: value}))), domain.CodeUnauthorized)
+		_, ok := c.keys.open(value, time.Now())
+		require.False(t, ok, name)
+	}
+	_, ok := c.keys.open(good, time.Now().Add(sessionTTL-time.Minute))
+	require.True(t, ok)
+	_, ok = c.keys.open(good, time.Now().Add(sessionTTL+time.Second))
+	require.False(t, ok)
+}
+
+func TestKeysAreTakenAsBearerToo(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, &backend{})
+	for header, want := range map[string]int{
+		"Bearer " + adminKey: http.StatusOK, "bearer " + otherKey: http.StatusOK,
+		"Bearer wrong": http.StatusUnauthorized, "Basic " + adminKey: http.StatusUnauthorized, "Bearer": http.StatusUnauthorized,
+	} {
+		response := do(c, request("GET", "/console/api/session", "", func(r *http.Request) { r.Header.Set("Authorization", header) }))
+		require.Equal(t, want, response.StatusCode, header)
+	}
+}
+
+func TestWrongKeysAreFewASecond(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newConsole(t, &backend{})
+		cookie := cookieOf(t, login(t, c, adminKey))
+		for range 3 {
+			requireRefused(t, login(t, c, "wrong"), domain.CodeUnauthorized)
+		}
+		refused := login(t, c, adminKey)
+		require.Equal(t, http.StatusTooManyRequests, refused.StatusCode, "or guesses would be told from the key")
+		require.NotEmpty(t, refused.Header.Get("Retry-After"))
+		requireRefused(t, refused, domain.CodeRateLimited)
+		requireRefused(t, do(c, request("GET", "/console/api/session", "", asAdmin)), domain.CodeRateLimited)
+		require.Equal(t, http.StatusOK, do(c, request("GET", "/console/api/session", "", with(cookie))).StatusCode, "who is in stays in")
+		time.Sleep(time.Second)
+		for range 10 {
+			cookieOf(t, login(t, c, adminKey)) // right ones take no turn
+		}
+	})
+}
+
+func TestOnlyThePageItselfLogsInOrChangesAnything(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, &backend{})
+	cookie := cookieOf(t, login(t, c, adminKey))
+	for name, change := range map[string]func(*http.Request){
+		"another site":            func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") },
+		"a sister site":           func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-site") },
+		"an old browser":          func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") },
+		"another port's own page": func(r *http.Request) { r.Header.Set("Origin", "http://127.0.0.1:8080") },
+	} {
+		for _, path := range []string{"/console/api/login", "/console/api/groups/tea/messages", "/console/api/dead/retry"} {
+			response := do(c, request("POST", path, `{}`, change, with(cookie)))
+			require.Equal(t, http.StatusForbidden, response.StatusCode, name+path)
+			requireRefused(t, response, domain.CodeForbidden)
+		}
+	}
+	own := func(r *http.Request) {
+		r.Header.Set("Origin", home)
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+	}
+	cookieOf(t, login(t, c, adminKey, own))
+	for _, contentType := range []string{"text/plain", "application/x-www-form-urlencoded", ""} {
+		requireRefused(t, login(t, c, adminKey, func(r *http.Request) { r.Header.Set("Content-Type", contentType) }), domain.CodeBadRequest)
+	}
+	for _, body := range []string{"", "{", `{"Key":"x"}`, `{"key":"x","key":"y"}`, `{"key":"x","more":1}`, `{"key":7}`, `{"key":"x"} {}`, `[]`} {
+		response := do(c, request("POST", "/console/api/login", body, func(r *http.Request) { r.Header.Set("Content-Type", "application/json") }))
+		requireRefused(t, response, domain.CodeBadRequest)
+	}
+	requireRefused(t, login(t, c, strings.Repeat("x", maxRequestBytes)), domain.CodeTooLarge)
+}
