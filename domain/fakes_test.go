@@ -768,7 +768,7 @@ func (f *fakeRedis) SnapshotPage(_ context.Context, typ, id string, from, limit 
 		return domain.HotSnapshot{}, 0, false, err
 	}
 	s, total := kept.HotSnapshot, len(kept.Entries)
-	if from == 0 && limit < total {
+	if from == 0 {
 		kept.kept = time.Now().Add(paging)
 		f.snapshots[typ+"/"+id] = kept
 	}

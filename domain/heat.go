@@ -113,7 +113,7 @@ type HeatCache interface {
 	// NoSnapshot ends the turn without one.
 	NoSnapshot(ctx context.Context, typ, token string) error
 	// SnapshotPage reads lines from a snapshot, ok false when it is gone: their ranks, groups, heat and times. Reading its
-	// beginning and no more keeps it as long as paging.
+	// beginning keeps it as long as paging.
 	SnapshotPage(ctx context.Context, typ, id string, from, limit int, paging time.Duration) (s HotSnapshot, total int, ok bool, err error)
 	// Speakers are those who count in groups now, each group's latest first; of very many some are left out.
 	Speakers(ctx context.Context, groups []string) ([]Speaker, error)

@@ -1,10 +1,14 @@
 package redisrepo
 
 import (
+	"bytes"
+	"compress/flate"
 	"context"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"hearth/domain"
@@ -12,7 +16,7 @@ import (
 
 const (
 	pieceLines = 250 // of a snapshot in one field of its hash: what a page of 200 reads is at most two
-	savePieces = 20  // written in one command, some 100 kB
+	savePieces = 20  // written in one command, some 50 kB
 )
 
 // SnapshotTurn tells which snapshot serves everybody; see domain.HeatCache.
@@ -34,7 +38,7 @@ func (s *Store) SaveSnapshot(ctx context.Context, typ, token string, snapshot do
 	for n := 0; ; n++ {
 		from := n * pieceLines
 		if from < len(snapshot.Entries) {
-			fields = append(fields, n, piece(snapshot.Entries[from:min(from+pieceLines, len(snapshot.Entries))], snapshot.TimeMS))
+			fields = append(fields, n, packed(snapshot.Entries[from:min(from+pieceLines, len(snapshot.Entries))], snapshot.TimeMS))
 		}
 		last := from+pieceLines >= len(snapshot.Entries)
 		if last || n%savePieces == savePieces-1 {
@@ -70,11 +74,10 @@ func (s *Store) publish(ctx context.Context, typ, token, id string, fresh, kept 
 
 // SnapshotPage reads limit lines of a snapshot; see domain.HeatCache.
 func (s *Store) SnapshotPage(ctx context.Context, typ, id string, from, limit int, paging time.Duration) (page domain.HotSnapshot, total int, ok bool, err error) {
-	shown := 0
-	if from == 0 {
-		shown = limit
+	if from > 0 {
+		paging = 0
 	}
-	args := []any{shown, paging.Milliseconds()}
+	args := []any{paging.Milliseconds()}
 	first := from / pieceLines
 	for n := first; n*pieceLines < from+limit; n++ {
 		args = append(args, n)
@@ -96,7 +99,7 @@ func (s *Store) SnapshotPage(ctx context.Context, typ, id string, from, limit in
 	end := min(from+limit, total)
 	for i := range reply[2:] {
 		begin := (first + i) * pieceLines
-		entries, err := readPiece(field(reply, 2+i), begin, page.TimeMS)
+		entries, err := unpacked(field(reply, 2+i), begin, page.TimeMS)
 		if err != nil {
 			return page, 0, false, fmt.Errorf("line of snapshot: %w", err)
 		}
@@ -108,9 +111,9 @@ func (s *Store) SnapshotPage(ctx context.Context, typ, id string, from, limit in
 	return page, total, true, nil
 }
 
-// piece has a line a group: its id, its heat, and how long before the snapshot its last message was. All else is read when a
-// page is.
-func piece(entries []domain.HotEntry, nowMS int64) []byte {
+// packed is a piece: a line a group with its id, its heat, and how long before the snapshot its last message was, compressed. All
+// else is read when a page is.
+func packed(entries []domain.HotEntry, nowMS int64) []byte {
 	lines := make([]byte, 0, 32*len(entries))
 	for i := range entries {
 		e := &entries[i]
@@ -118,12 +121,31 @@ func piece(entries []domain.HotEntry, nowMS int64) []byte {
 		lines = strconv.AppendInt(lines, int64(e.Heat), 10)
 		lines = append(strconv.AppendInt(append(lines, ' '), nowMS-e.LastMS, 10), '\n')
 	}
-	return lines
+	var piece bytes.Buffer
+	w := packers.Get().(*flate.Writer)
+	defer packers.Put(w)
+	w.Reset(&piece)
+	_, _ = w.Write(lines) // a buffer takes everything
+	_ = w.Close()
+	return piece.Bytes()
 }
 
-// readPiece reads the lines behind the first so many.
-func readPiece(lines string, before int, nowMS int64) (entries []domain.HotEntry, err error) {
-	for line := range strings.Lines(lines) {
+// packers are kept: one takes a megabyte.
+var packers = sync.Pool{New: func() any {
+	w, _ := flate.NewWriter(nil, flate.BestSpeed) // fails for other levels only
+	return w
+}}
+
+// unpacked reads the lines of a piece, which stand behind so many; none of a piece that is missing.
+func unpacked(piece string, before int, nowMS int64) (entries []domain.HotEntry, err error) {
+	if piece == "" {
+		return nil, nil
+	}
+	lines, err := io.ReadAll(flate.NewReader(strings.NewReader(piece)))
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(lines)) {
 		words := strings.Fields(line)
 		if len(words) != 3 {
 			return nil, fmt.Errorf("%d words", len(words))
