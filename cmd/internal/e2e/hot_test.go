@@ -2,10 +2,13 @@ package e2e
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -366,4 +369,111 @@ func TestHotPages(t *testing.T) {
 	alice.get("/v1/groups/hot?type=direct").refused(400, "bad_request", "type")
 	alice.get("/v1/groups/hot?cursor="+quiet).refused(400, "bad_request", "cursor")
 	alice.get("/v1/groups/hot?cursor=zzz-1.5").refused(410, "gone", "")
+}
+
+// TestHotIsTakenOnceForAll: two instances that are asked all the time take a snapshot in turns, one in a TTL.
+func TestHotIsTakenOnceForAll(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, setup{instances: 2, env: map[string]string{"HEARTH_HEAT_SNAPSHOT_TTL": "300ms"}})
+	s.createGroup("room", "room")
+	s.user(0, "u").post("/v1/groups/room/messages", fields{"body": textBody("hello")}).ok(201, nil)
+	const enough = 8
+	seen := make([]map[string]int64, 2) // the snapshots' times, by instance
+	var asking errgroup.Group
+	for n := range seen {
+		seen[n] = make(map[string]int64)
+		alice := s.user(n, "alice")
+		asking.Go(func() error {
+			for begun := time.Now(); len(seen[n]) < enough; {
+				a, err := alice.try(http.MethodGet, "/v1/groups/hot", nil)
+				if err != nil || a.Status != http.StatusOK {
+					return fmt.Errorf("got %v, %w", a, err)
+				}
+				var p hotPage
+				if err := json.Unmarshal(a.Body, &p); err != nil {
+					return err
+				}
+				if seen[n][p.Snapshot] = p.TimeMS; time.Since(begun) > patience {
+					return fmt.Errorf("%d snapshots after %v", len(seen[n]), patience)
+				}
+			}
+			return nil
+		})
+	}
+	if err := asking.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(seen[0], seen[1])
+	times := slices.Sorted(maps.Values(seen[0]))
+	for i := 1; i < len(times); i++ {
+		if times[i]-times[i-1] < 300 {
+			t.Errorf("snapshots at %v: two within a TTL", times)
+		}
+	}
+	taken := 0
+	for n := range seen {
+		count, err := strconv.Atoi(s.metric(t, n, "hearth_heat_snapshot_duration_seconds_count"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken += count
+	}
+	if taken < len(times) { // more when an instance has lost its turn, because it stood still
+		t.Errorf("snapshots taken: %d, seen were %d", taken, len(times))
+	}
+}
+
+// TestHotWeighs: messages and viewers count, are explained, and are counted again when Redis has forgotten them.
+func TestHotWeighs(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, setup{instances: 2, env: map[string]string{
+		"HEARTH_HEAT_SNAPSHOT_TTL": "100ms", "HEARTH_HEAT_WEIGHTS_SPEAKERS": "100",
+		"HEARTH_HEAT_WEIGHTS_MESSAGES": "10", "HEARTH_HEAT_WEIGHTS_ONLINE": "1",
+	}})
+	type weighed struct {
+		Weights map[string]int `json:"weights"`
+		Groups  []struct {
+			hotEntry
+			Online   int   `json:"online"`
+			Messages int   `json:"messages"`
+			Speakers []any `json:"speakers"`
+		} `json:"groups"`
+	}
+	want := make(map[string]int)
+	for i, r := range names("room", 4) {
+		s.createGroup("room", r)
+		for m := range 2 * i {
+			s.user(m%2, fmt.Sprint("u", m%3)).post("/v1/groups/"+r+"/messages", fields{"body": textBody(say(r, m))}).ok(201, nil)
+		}
+		if i > 0 {
+			want[r] = 100*min(2*i, 3) + 10*2*i
+		}
+	}
+	s.connect(1, "viewer").do("subscribe", fields{"group": "room2"}, nil)
+	want["room2"]++
+	right := func(when string) {
+		t.Helper()
+		await(t, patience, when, func() (bool, any) {
+			a, err := s.server(1).try(http.MethodGet, "/v1/groups/hot?explain=1", nil)
+			if err != nil || a.Status != http.StatusOK {
+				return false, fmt.Sprint(a, err)
+			}
+			var p weighed
+			a.ok(http.StatusOK, &p)
+			got := make(map[string]int)
+			for _, g := range p.Groups {
+				got[g.Group] = g.Heat
+				if sum := 100*len(g.Speakers) + 10*g.Messages + g.Online; sum != g.Heat {
+					return false, fmt.Sprintf("%s: heat %d, explained by %d", g.Group, g.Heat, sum)
+				}
+			}
+			return maps.Equal(got, want) && p.Weights["messages"] == 10, fmt.Sprintf("%v, want %v", got, want)
+		})
+	}
+	right("all is weighed")
+	s.awaitPersisted(patience)
+	if err := s.rdb.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	right("all is back")
 }
