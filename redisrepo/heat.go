@@ -28,9 +28,10 @@ const (
 	readWhole    = 10_000 // groups in a partition that are read at once
 	readTogether = 5_000  // in several of them
 
-	// What one page is explained with is bounded, for Redis does nothing else meanwhile: the latest speakers of each
-	// partition are looked at, and the latest of each group are told.
-	explainLook = 10_000
+	// What one page is explained with is bounded: speakers that are looked at together, for Redis does nothing else
+	// meanwhile, and all in all in a partition, and those that are told of a group, the latest.
+	explainStep = 1_000
+	explainLook = 100_000
 	explainMost = 1_000
 )
 
@@ -233,35 +234,63 @@ func (s *Store) addNumbers(ctx context.Context, of [][]domain.GroupHeat) error {
 	}
 }
 
-// Speakers are those who count in the heat of groups now, the latest first, read in one round trip. Of a group with very
-// many, or in a partition with very many, they are not all.
-func (s *Store) Speakers(ctx context.Context, groups []string) ([]domain.Speaker, error) {
-	of := make(map[int][]any)
+// Speakers are those who count in the heat of groups now, the latest first. Of a group with very many, or in a partition with
+// very many, they are not all, and who speaks again while they are looked for may be left out.
+func (s *Store) Speakers(ctx context.Context, groups []string) (speakers []domain.Speaker, err error) {
+	of := make(map[int][]string)
 	for _, group := range groups {
 		p := s.cfg.Partitions.Of(group)
 		of[p] = append(of[p], group)
 	}
-	calls := make([]scriptCall, 0, len(of))
 	for p, groups := range of {
-		args := append([]any{s.cfg.HeatWindow.Milliseconds(), explainLook, explainMost}, groups...)
-		calls = append(calls, scriptCall{keys: []string{speakersKey(p)}, args: args})
-	}
-	cmds, err := s.runEach(ctx, spokeScript, calls)
-	if err != nil {
-		return nil, fmt.Errorf("speakers of %d groups: %w", len(groups), err)
-	}
-	var speakers []domain.Speaker
-	for _, c := range cmds {
-		told, err := c.StringSlice()
+		some, err := s.speakersIn(ctx, p, groups)
 		if err != nil {
 			return nil, fmt.Errorf("speakers of %d groups: %w", len(groups), err)
 		}
-		for ; len(told) >= 3; told = told[3:] {
-			ms, err := strconv.ParseFloat(told[2], 64)
-			if err != nil {
-				return nil, fmt.Errorf("time of a speaker of %s: %w", told[0], err)
+		speakers = append(speakers, some...)
+	}
+	return speakers, nil
+}
+
+// speakersIn looks at some of a partition's speakers at a time, until it has found as many as the groups' heat says.
+func (s *Store) speakersIn(ctx context.Context, p int, groups []string) (speakers []domain.Speaker, err error) {
+	heat, err := s.rdb.ZMScore(ctx, heatKey(p), groups...).Result()
+	if err != nil {
+		return nil, err
+	}
+	left, missing := make(map[string]int), 0
+	for i, group := range groups {
+		left[group] = min(int(heat[i]), explainMost)
+		missing += left[group]
+	}
+	seen := make(map[domain.GroupUser]bool) // who speaks meanwhile pushes others back
+	for from := 0; missing > 0 && from < explainLook; from += explainStep {
+		args := []any{s.cfg.HeatWindow.Milliseconds(), from, explainStep}
+		for group, n := range left {
+			if n > 0 {
+				args = append(args, group)
 			}
-			speakers = append(speakers, domain.Speaker{Group: told[0], User: told[1], TimeMS: int64(ms)})
+		}
+		told, err := s.run(ctx, spokeScript, []string{speakersKey(p)}, args...).StringSlice()
+		if err != nil {
+			return nil, err
+		}
+		for who := told[1:]; len(who) >= 3; who = who[3:] {
+			ms, err := strconv.ParseFloat(who[2], 64)
+			if err != nil {
+				return nil, fmt.Errorf("time of a speaker of %s: %w", who[0], err)
+			}
+			of := domain.GroupUser{Group: who[0], User: who[1]}
+			if left[of.Group] == 0 || seen[of] {
+				continue
+			}
+			seen[of] = true
+			left[of.Group]--
+			missing--
+			speakers = append(speakers, domain.Speaker{Group: of.Group, User: of.User, TimeMS: int64(ms)})
+		}
+		if told[0] == "END" {
+			break
 		}
 	}
 	return speakers, nil

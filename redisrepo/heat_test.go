@@ -423,17 +423,21 @@ func TestSpeakersAreBounded(t *testing.T) {
 			for chunk := range slices.Chunk(members, 1000) {
 				require.NoError(t, e.store.rdb.ZAdd(t.Context(), speakersKey(2), chunk...).Err())
 			}
+			require.NoError(t, e.store.rdb.ZIncrBy(t.Context(), heatKey(2), float64(n), group).Err())
 		}
+		add(g[0], 6, now-e.cfg.HeatWindow.Milliseconds()-100_000) // who are still to be taken out; all but one have spoken since
 		add(g[0], 5, now-100_000)
-		add(g[1], explainLook-2, now-50_000)
+		add(g[1], 2*explainStep, now-50_000)
+		add("nobody-asks", explainStep, now-45_000)
 		speakers, err := e.store.Speakers(t.Context(), g)
 		require.NoError(t, err)
 		told := make(map[string][]string)
 		for _, sp := range speakers {
 			told[sp.Group] = append(told[sp.Group], sp.User)
 		}
-		require.Equal(t, []string{"u4", "u3"}, told[g[0]], "the others lie behind what is looked at")
+		require.Len(t, told, 2)
+		require.Equal(t, []string{"u4", "u3", "u2", "u1", "u0"}, told[g[0]], "far behind the others")
 		require.Len(t, told[g[1]], explainMost)
-		require.Equal(t, fmt.Sprint("u", explainLook-3), told[g[1]][0], "the latest")
+		require.Equal(t, fmt.Sprint("u", 2*explainStep-1), told[g[1]][0], "the latest")
 	})
 }

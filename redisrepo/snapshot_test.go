@@ -38,8 +38,16 @@ func TestSnapshotIsReadInPages(t *testing.T) {
 		want := snapshot("s1", lines)
 		e.save(t, want, time.Minute, time.Minute)
 		for _, page := range []struct{ from, limit, got int }{
-			{0, 10, 10}, {10, 10, 10}, {lines - 5, 10, 5}, {lines, 10, 0}, {lines + 3*pieceLines, 10, 0}, {0, 200, 200}, {pieceLines - 1, 2, 2},
-			{pieceLines - 10, 200, 200}, {pieceLines, pieceLines, pieceLines}, {savePieces*pieceLines - 1, 200, 200},
+			{0, 10, 10},
+			{10, 10, 10},
+			{lines - 5, 10, 5},
+			{lines, 10, 0},
+			{lines + 3*pieceLines, 10, 0},
+			{0, 200, 200},
+			{pieceLines - 1, 2, 2},
+			{pieceLines - 10, 200, 200},
+			{pieceLines, pieceLines, pieceLines},
+			{savePieces*pieceLines - 1, 200, 200},
 		} {
 			got, total, ok, err := e.store.SnapshotPage(t.Context(), "room", "s1", page.from, page.limit, time.Minute)
 			require.NoError(t, err)
