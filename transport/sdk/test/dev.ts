@@ -10,18 +10,25 @@ const repository = fileURLToPath(new URL('../../../', import.meta.url));
 /** A `hearth dev` of its own. HEARTH_BIN names a binary; without it one is built. */
 export class Dev {
   readonly urls: string[];
+  /** What app servers call with. */
+  readonly key: string;
+  /** For another one. */
+  readonly binary: string;
   readonly #process: ChildProcess;
   readonly #folder: string;
 
-  private constructor(process: ChildProcess, folder: string, urls: string[]) {
+  private constructor(process: ChildProcess, binary: string, folder: string, printed: string) {
+    this.binary = binary;
     this.#process = process;
     this.#folder = folder;
-    this.urls = urls;
+    this.urls = [...printed.matchAll(/instance \d+ (\S+)/g)].map((match) => match[1]!);
+    this.key = printed.match(/API key +(\S+)/)?.[1] ?? '';
+    if (this.urls.length < 2 || !this.key) throw new Error(`hearth dev did not start: ${printed}`);
   }
 
-  static async start(): Promise<Dev> {
+  static async start(built = process.env.HEARTH_BIN): Promise<Dev> {
     const folder = mkdtempSync(join(tmpdir(), 'hearth-sdk-'));
-    let binary = process.env.HEARTH_BIN;
+    let binary = built;
     if (!binary) {
       binary = join(folder, 'hearth');
       execFileSync('go', ['build', '-o', binary, './cmd/hearth'], { cwd: repository });
@@ -38,9 +45,7 @@ export class Dev {
         if (text.includes('Ready in')) resolve();
       });
     });
-    const urls = [...text.matchAll(/instance \d+ (\S+)/g)].map((match) => match[1]!);
-    if (urls.length < 2) throw new Error(`hearth dev did not start: ${text}`);
-    return new Dev(child, folder, urls);
+    return new Dev(child, binary, folder, text);
   }
 
   async token(user: string): Promise<string> {
@@ -56,7 +61,7 @@ export class Dev {
 
   async stop(): Promise<void> {
     const ended = new Promise((resolve) => this.#process.once('exit', resolve));
-    if (this.#process.exitCode === null) {
+    if (this.#process.exitCode === null && this.#process.signalCode === null) {
       this.#process.kill('SIGTERM');
       await ended;
     }

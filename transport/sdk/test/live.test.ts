@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import WebSocket from 'ws';
 import {
   type Conversation,
@@ -216,15 +216,55 @@ test('recalls made while the client was away are told when it is back', async ()
     (done) => bob.group('away').follow({ after: 0, onMessage: done, onRecall: (r) => tell(r.seq) }) && (() => {}),
   );
   await shown;
-  const lost = next<State>(
-    (done) => bob.on('state', done),
-    (s) => s.state === 'waiting',
-  );
+  const lost = state(bob, 'waiting');
   bob.drop(Number.POSITIVE_INFINITY);
   await lost;
   await ann.group('away').recall(seq);
   bob.reconnect();
   expect(await recalled).toBe(seq);
+});
+
+/** What the client says next of its connection, in this state. */
+function state(hearth: Hearth, name: State['state']): Promise<State> {
+  return next<State>(
+    (done) => hearth.on('state', done),
+    (now) => now.state === name,
+  );
+}
+
+test('a token that is refused is asked for again', async () => {
+  const tokens = ['no.token.atall', await dev.token('ann-token')];
+  const webSocket = WebSocket as unknown as SocketConstructor;
+  const hearth = connect({ url: dev.urls[0]!, token: () => tokens.shift()!, webSocket });
+  open.push(hearth);
+  expect(await state(hearth, 'waiting')).toMatchObject({ code: 1006 });
+  await hearth.online();
+  expect([hearth.user, tokens]).toEqual(['ann-token', []]);
+});
+
+test('who is removed by an admin does not come back', async () => {
+  const hearth = user('ann-kicked');
+  await hearth.online();
+  const closed = state(hearth, 'closed');
+  const loop = take(hearth.group('kicked').messages(), 1);
+  await fetch(`${dev.urls[1]}/v1/users/ann-kicked/connections`, {
+    method: 'DELETE',
+    headers: { Authorization: `Bearer ${dev.key}` },
+  });
+  expect(await closed).toMatchObject({ code: 4503 });
+  await expect(loop).rejects.toMatchObject({ code: 'closed', closeCode: 4503 });
+});
+
+test('a server that ends says goodbye', async () => {
+  const other = await Dev.start(dev.binary);
+  onTestFinished(() => other.stop());
+  const webSocket = WebSocket as unknown as SocketConstructor;
+  const hearth = connect({ url: other.urls, token: () => other.token('ann'), webSocket });
+  open.push(hearth);
+  await hearth.online();
+  const waiting = state(hearth, 'waiting');
+  await other.stop();
+  expect((await waiting).code).toBe(4000);
 });
 
 test('a picture is uploaded, sent and there for the others', async () => {
