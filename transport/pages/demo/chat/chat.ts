@@ -143,7 +143,7 @@ export class Chat {
   #read(id: string): Room {
     let room = this.rooms.value.get(id);
     if (!room) {
-      room = new Room(id, this.user.value, this.hearth, () => this.saw('catchUp'));
+      room = new Room(id, this.user.value, this.instance.value, this.hearth, () => this.saw('catchUp'));
       room.slow(this.slow.value);
       this.rooms.value = new Map(this.rooms.value).set(id, room);
     }

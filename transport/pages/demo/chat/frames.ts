@@ -13,6 +13,8 @@ export interface Line {
   /** The seq or seqs that it is about, as shown. */
   seq?: string | undefined;
   meaning: string;
+  /** Where seq and catching up are to be seen: the meaning is shown unasked. */
+  lesson?: boolean;
 }
 
 type Json = Record<string, unknown>;
@@ -61,7 +63,13 @@ export function append(lines: readonly Line[], more: Line[]): Line[] {
   return [...lines, ...more].slice(-MAX_LINES);
 }
 
-type About = Pick<Line, 'label' | 'tone' | 'group' | 'seq' | 'meaning'>;
+/** Whether a line is about a room, or about the connection itself; the ranking and what is unread are of all rooms. */
+export function concerns({ group, label }: Line, room: string): boolean {
+  if (group !== undefined) return group === room;
+  return !['hot', 'ok hot', 'sync', 'ok sync'].includes(label);
+}
+
+type About = Pick<Line, 'label' | 'tone' | 'group' | 'seq' | 'meaning' | 'lesson'>;
 
 function aboutRequest(object: Json): About {
   const { op, group, seq, after_seq: after, before_seq: before } = object;
@@ -72,6 +80,7 @@ function aboutRequest(object: Json): About {
       return {
         ...about,
         seq: `>${after}`,
+        lesson: true,
         meaning: `I have everything of ${group} up to #${after}: give me what is behind it, and then what comes.`,
       };
     case 'unsubscribe':
@@ -154,8 +163,9 @@ function aboutReply(object: Json, asked: Json | undefined): About {
         meaning: `Kept as #${ok?.seq}${ok?.duplicate ? ', the first time already' : ''}.`,
       };
     case 'subscribe':
+      return { ...about, lesson: true, ...aboutPage(ok ?? {}, true) };
     case 'pull':
-      return { ...about, ...aboutPage(ok ?? {}, op === 'subscribe') };
+      return { ...about, ...aboutPage(ok ?? {}, false) };
     case 'read':
       return { ...about, seq: mark(ok?.read_seq), meaning: `${ok?.unread} unread.` };
     default:

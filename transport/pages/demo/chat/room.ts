@@ -46,7 +46,8 @@ export class Room {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #readTimer: ReturnType<typeof setTimeout> | undefined;
   #ends: (() => void)[] = [];
-  #away: { after: number; at: number; lost: number } | undefined;
+  #away: { after: number; at: number; lost: number; movedTo?: string } | undefined;
+  #instance = '';
   #arrived = 0; // the last seq that the SDK handed out
   #live = false;
   #joined = false;
@@ -57,10 +58,12 @@ export class Room {
   constructor(
     readonly id: string,
     private readonly me: string,
+    instance: string,
     private readonly hearth: Hearth,
     private readonly caughtUp: () => void,
   ) {
     this.group = hearth.group(id);
+    this.#instance = instance;
     void this.#open();
   }
 
@@ -97,6 +100,7 @@ export class Room {
         this.unread.value = unread;
         this.#readSoon();
       }),
+      this.hearth.on('welcome', ({ instance }) => this.#arrivedAt(instance)),
       this.hearth.on('resync', ({ groups }) => {
         if (groups.some(({ group }) => group === this.id)) this.lost();
       }),
@@ -112,6 +116,11 @@ export class Room {
     for (const end of this.#ends) end();
     clearTimeout(this.#timer);
     clearTimeout(this.#readTimer);
+  }
+
+  #arrivedAt(instance: string): void {
+    if (this.#away && this.#instance !== '' && instance !== this.#instance) this.#away.movedTo = instance;
+    this.#instance = instance;
   }
 
   /** The connection is gone, or the server has given up on pushing to it. */
@@ -226,9 +235,9 @@ export class Room {
     this.#arrived = Math.max(this.#arrived, page.max_seq);
     this.maxSeq.value = Math.max(this.maxSeq.value, page.max_seq);
     if (this.#away) {
-      const { after, at, lost } = this.#away;
+      const { at, ...away } = this.#away;
       this.#away = undefined;
-      const note = catchUpText({ after, ms: Date.now() - at, maxSeq: page.max_seq, lost });
+      const note = catchUpText({ ...away, ms: Date.now() - at, maxSeq: page.max_seq });
       this.#put({ note, behind: page.max_seq });
       this.caughtUp();
     }

@@ -40,11 +40,13 @@ export interface Absence {
   maxSeq: number;
   /** Seqs between that are holes. */
   lost: number;
+  /** The instance, if it is another one now. */
+  movedTo?: string | undefined;
 }
 
 /** What one subscribe brought after a time away. */
-export function catchUpText({ after, ms, maxSeq, lost }: Absence): string {
-  const away = `You were away for ${howLong(ms)}.`;
+export function catchUpText({ after, ms, maxSeq, lost, movedTo }: Absence): string {
+  const away = movedTo ? `You are at ${movedTo} now, with the same last seq.` : `You were away for ${howLong(ms)}.`;
   if (maxSeq <= after) return `${away} subscribe after_seq ${after} brought nothing: nobody spoke.`;
   const brought = `subscribe after_seq ${after} brought ${seqs(after + 1, maxSeq)}`;
   if (lost > 0) return `${away} ${brought}; ${messages(maxSeq - after - lost)}, and the hole is explained.`;

@@ -23,6 +23,7 @@ export function Experiments({ chat }: { chat: Chat }) {
           ref={drop}
           type="button"
           data-testid="drop"
+          title="As if the network were gone"
           disabled={place !== 'online'}
           onClick={() => {
             chat.drop();
@@ -36,6 +37,7 @@ export function Experiments({ chat }: { chat: Chat }) {
           type="button"
           class={down ? 'primary' : undefined}
           data-testid="reconnect"
+          title="With the last seq that you have"
           disabled={!down}
           onClick={() => {
             chat.reconnect();
@@ -56,6 +58,7 @@ export function Experiments({ chat }: { chat: Chat }) {
         <button
           type="button"
           data-testid="burst"
+          title="A hundred messages at once: more than a user may send"
           disabled={burst !== undefined && !burst.over}
           onClick={() => chat.sendBurst()}
         >
@@ -64,6 +67,7 @@ export function Experiments({ chat }: { chat: Chat }) {
         <button
           type="button"
           data-testid="slow-reader"
+          title="Take one message a second, whatever comes"
           aria-pressed={chat.slow.value}
           onClick={() => chat.readSlowly(!chat.slow.value)}
         >
@@ -91,5 +95,5 @@ function said(chat: Chat): string {
     return `You read one message a second; ${room?.waiting.value ?? 0} wait in order. Nobody else waits for you.`;
   }
   if (burst) return `Burst: ${burst.kept} of ${burst.sent} kept, each once. The heat rose by one person at most: you.`;
-  return '';
+  return 'Go on, break something: no message gets lost.';
 }

@@ -6,7 +6,7 @@ const SPOKEN = { in: 'received', out: 'sent', note: 'note' };
 
 export function FrameRow({ line }: { line: Line }) {
   const [open, setOpen] = useState(false);
-  const { direction, tone, label, seq, text, meaning } = line;
+  const { direction, tone, label, seq, text, meaning, lesson } = line;
   if (tone === 'note') return <li class="line note">{text}</li>;
   return (
     <li class={`line ${direction} ${tone}`}>
@@ -24,13 +24,10 @@ export function FrameRow({ line }: { line: Line }) {
           {seq !== undefined && <span class="seq">{seq}</span>}
           <code class="raw">{text}</code>
         </summary>
-        {open && (
-          <>
-            <p class="meaning">{meaning}</p>
-            <pre>{spread(text)}</pre>
-          </>
-        )}
+        {open && !lesson && <p class="meaning">{meaning}</p>}
+        {open && <pre>{spread(text)}</pre>}
       </details>
+      {lesson && <p class="meaning">{meaning}</p>}
     </li>
   );
 }

@@ -1,5 +1,6 @@
 import { useRef, useState } from 'preact/hooks';
 import type { Chat } from '../chat/chat';
+import { concerns } from '../chat/frames';
 import { FrameRow } from './FrameRow';
 import { useStickToEnd } from './stick';
 
@@ -8,7 +9,7 @@ export function Frames({ chat }: { chat: Chat }) {
   const list = useRef<HTMLElement>(null);
   const [onlyRoom, setOnlyRoom] = useState(true);
   const room = chat.current.value;
-  const lines = chat.lines.value.filter(({ group }) => !onlyRoom || group === undefined || group === room);
+  const lines = chat.lines.value.filter((line) => !onlyRoom || concerns(line, room));
   const { away, toEnd } = useStickToEnd(list, lines.at(-1)?.key);
   return (
     <aside class="pane frames" aria-labelledby="frames-title">
@@ -28,8 +29,8 @@ export function Frames({ chat }: { chat: Chat }) {
         </button>
       </div>
       <p class="caption">
-        This is the whole protocol: JSON over one WebSocket. <span class="out">→</span> you ask,{' '}
-        <span class="in">←</span> the server answers or tells. Open a line to see what it means.
+        The whole protocol: JSON over one WebSocket. <span class="out">→</span> you ask, <span class="in">←</span> the
+        server answers or tells. Open a line to see what it means.
       </p>
       <label class="only">
         <input type="checkbox" checked={onlyRoom} onChange={(event) => setOnlyRoom(event.currentTarget.checked)} />

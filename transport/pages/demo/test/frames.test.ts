@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { append, FrameLog, spread } from '../chat/frames';
+import { append, concerns, FrameLog, spread } from '../chat/frames';
 
 const short = (log: FrameLog, direction: 'in' | 'out', frame: object | string) =>
   log.frame(direction, typeof frame === 'string' ? frame : JSON.stringify(frame)).map(({ label, seq }) => [label, seq]);
@@ -22,7 +22,7 @@ test('a reply is told by what was asked', () => {
   expect(short(log, 'out', { id: 1, op: 'subscribe', group: 'tea', after_seq: 41 })).toEqual([['subscribe', '>41']]);
   const page = { max_seq: 57, messages: [{ seq: 42 }, { seq: 57 }], holes: [], more: false };
   const [line] = log.frame('in', JSON.stringify({ id: 1, ok: page }));
-  expect(line).toMatchObject({ label: 'ok subscribe', seq: '#42…57', group: 'tea', tone: 'reply' });
+  expect(line).toMatchObject({ label: 'ok subscribe', seq: '#42…57', group: 'tea', tone: 'reply', lesson: true });
   expect(line!.meaning).toBe('#42…57, in order, none missing. From here on they are pushed.');
 });
 
@@ -62,4 +62,13 @@ test('the newest lines are kept', () => {
 test('an object is spread out, anything else left', () => {
   expect(spread('{"a":1}')).toBe('{\n  "a": 1\n}');
   expect(spread('so')).toBe('so');
+});
+
+test('a line concerns its room, or the connection; the ranking concerns none', () => {
+  const log = new FrameLog();
+  const about = (object: object) => concerns(log.frame('in', JSON.stringify(object))[0]!, 'tea');
+  expect(about({ event: 'message', group: 'tea', seq: 1 })).toBe(true);
+  expect(about({ event: 'message', group: 'music', seq: 1 })).toBe(false);
+  expect(about({ event: 'welcome' })).toBe(true);
+  expect(about({ event: 'hot' })).toBe(false);
 });

@@ -14,6 +14,9 @@ test('a catch-up tells from where to where', () => {
   );
   expect(catchUpText({ ...absence, maxSeq: 42 })).toContain('brought #42: nothing missing');
   expect(catchUpText({ ...absence, maxSeq: 41 })).toContain('brought nothing: nobody spoke');
+  expect(catchUpText({ ...absence, movedTo: 'dev-2' })).toBe(
+    'You are at dev-2 now, with the same last seq. subscribe after_seq 41 brought #42…#57: nothing missing.',
+  );
   expect(catchUpText({ ...absence, lost: 10 })).toContain('brought #42…#57; 6 messages, and the hole is explained');
 });
 
