@@ -89,7 +89,8 @@ function said(chat: Chat): string {
   }
   if (chat.place.value === 'closed') return `The server does not want this connection back: ${chat.reason.value}`;
   if (burst && !burst.over) {
-    return `Burst: ${burst.kept} of ${burst.sent} kept; ${burst.refused} × “rate_limited”, sent again by itself.`;
+    const refused = burst.refused > 0 ? ` ${burst.refused} × “rate_limited”: the SDK waits and sends again.` : '';
+    return `Burst: ${burst.kept} of ${burst.sent} kept.${refused}`;
   }
   if (chat.slow.value) {
     return `You read one message a second; ${room?.waiting.value ?? 0} wait in order. Nobody else waits for you.`;

@@ -26,7 +26,7 @@ export function Lessons({ chat }: { chat: Chat }) {
   const count = LESSONS.filter(({ what }) => seen[what]).length;
   return (
     <details class="lessons" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
-      <summary>Three things to see{count > 0 && <span class="done"> · {count} seen</span>}</summary>
+      <summary>New here? Three things to see{count > 0 && <span class="done"> · {count} seen</span>}</summary>
       <ol>
         {LESSONS.map(({ what, title, text }) => (
           <li key={what} class={seen[what] ? 'seen' : undefined}>
