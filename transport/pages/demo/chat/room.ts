@@ -71,15 +71,13 @@ export class Room {
   async #open(): Promise<void> {
     let after = 0;
     try {
-      for await (const page of this.group.history({ limit: PAGE })) {
-        after = page.max_seq;
-        this.#arrived = after;
-        this.#show([...page.messages.map((m) => entryOf(m)), ...page.holes.map(entryOfHole)]);
-        this.position.value = after;
-        this.maxSeq.value = after;
-        this.more.value = page.more;
-        break;
-      }
+      const page = await this.group.page({ limit: PAGE });
+      after = page.max_seq;
+      this.#arrived = after;
+      this.#show([...page.messages.map((m) => entryOf(m)), ...page.holes.map(entryOfHole)]);
+      this.position.value = after;
+      this.maxSeq.value = after;
+      this.more.value = page.more;
     } catch {
       // It is not there yet: the first one to subscribe makes it, or is told why not.
     }
@@ -148,11 +146,9 @@ export class Room {
   async older(): Promise<void> {
     const before = lowest(this.entries.value);
     if (before === undefined) return;
-    for await (const page of this.group.history({ before, limit: PAGE })) {
-      this.#show([...page.messages.map((m) => entryOf(m)), ...page.holes.map(entryOfHole)]);
-      this.more.value = page.more;
-      break;
-    }
+    const page = await this.group.page({ before, limit: PAGE });
+    this.#show([...page.messages.map((m) => entryOf(m)), ...page.holes.map(entryOfHole)]);
+    this.more.value = page.more;
   }
 
   send(body: Body, mentions: string[] = []): Promise<number | undefined> {
@@ -320,7 +316,9 @@ export class Room {
   /** Whoever writes has read what is before it: that is how the server sees it. */
   #show(entries: Entry[]): void {
     if (entries.length === 0) return;
+    const before = lowest(this.entries.value);
     this.entries.value = merge(this.entries.value, entries);
+    if (before !== undefined && lowest(this.entries.value)! > before) this.more.value = true; // the oldest gave way
     for (const entry of entries) if (entry.kind === 'message') this.#marked(entry.message.from, entry.message.seq);
   }
 

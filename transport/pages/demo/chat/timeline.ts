@@ -25,7 +25,7 @@ export interface NoteEntry {
 
 export type Entry = MessageEntry | HoleEntry | NoteEntry;
 
-const MAX_ENTRIES = 600;
+const MAX_ENTRIES = 1000;
 
 /** Puts entries in their places; what is there already stays as it is. The oldest give way. */
 export function merge(entries: readonly Entry[], more: Entry[]): Entry[] {
