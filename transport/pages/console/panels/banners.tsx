@@ -5,54 +5,46 @@ import { age, link, old, overview, pageNow, serverNow } from '../state';
 import { standing } from '../write-behind';
 
 export function Banners() {
-  return (
-    <div class="banners">
-      <Old />
-      <Stores />
-    </div>
-  );
+  const all = [outdated(), redis(), mysql()].filter((b) => b !== null);
+  if (!all.length) return null;
+  return <section aria-label="Warnings">{all}</section>;
 }
 
-function Old() {
-  const waiting = link.value.state === 'waiting' ? link.value.retryAt - pageNow.value : 0;
-  const next = waiting > 0 ? `Trying again in ${duration(waiting + 999)}.` : 'Trying again …';
-  if (!overview.value) {
-    return link.value.state === 'waiting' ? (
-      <p class="banner bad" data-testid="link-banner">
-        <strong>hearth does not answer.</strong> {next}
-      </p>
-    ) : null;
-  }
-  if (!old.value) return null;
+function outdated() {
+  if (overview.value && !old.value) return null;
+  const waiting = link.value.state === 'waiting' ? link.value.retryAt - pageNow.value : undefined;
+  if (!overview.value && waiting === undefined) return null;
   return (
-    <p class="banner bad" data-testid="link-banner">
-      <strong>These numbers are {duration(age.value)} old.</strong> hearth does not answer. {next}
+    <p class="banner bad" key="link" data-testid="link-banner">
+      {overview.value && <strong>These numbers are {duration(age.value)} old. </strong>}
+      hearth does not answer.{' '}
+      {waiting !== undefined && waiting > 0 ? `Trying again in ${duration(waiting + 999)}.` : 'Trying again …'}
     </p>
   );
 }
 
-function Stores() {
+function redis() {
   const o = overview.value;
-  if (!o) return null;
-  const { redis, mysql } = o.stores;
-  const now = serverNow.value;
+  if (!o || o.stores.redis.ok) return null;
+  const { since_ms, hint } = o.stores.redis;
   return (
-    <>
-      {!redis.ok && (
-        <p class="banner bad" data-testid="redis-banner">
-          <strong>Redis away{redis.since_ms === undefined ? '' : ` for ${duration(now - redis.since_ms)}`}.</strong>{' '}
-          Nothing can be sent until it is back; clients are told to try again. The numbers are of the instance{' '}
-          {o.instance} alone.
-          <Hint text={redis.hint} />
-        </p>
-      )}
-      {!mysql.ok && redis.ok && (
-        <p class="banner warn" data-testid="mysql-banner">
-          <strong>{standing(o, now).title}.</strong> {standing(o, now).text}
-          <Hint text={mysql.hint} />
-        </p>
-      )}
-    </>
+    <p class="banner bad" key="redis" data-testid="redis-banner">
+      <strong>Redis away{since_ms === undefined ? '' : ` for ${duration(serverNow.value - since_ms)}`}.</strong> Nothing
+      can be sent until it is back; clients are told to try again. The numbers are of the instance {o.instance} alone.
+      <Hint text={hint} />
+    </p>
+  );
+}
+
+function mysql() {
+  const o = overview.value;
+  if (!o || o.stores.mysql.ok || !o.stores.redis.ok) return null;
+  const { title, text } = standing(o, serverNow.value);
+  return (
+    <p class="banner warn" key="mysql" data-testid="mysql-banner">
+      <strong>{title}.</strong> {text}
+      <Hint text={o.stores.mysql.hint} />
+    </p>
   );
 }
 

@@ -95,7 +95,7 @@ function Letter({ letter: l, say, done }: { letter: DeadLetter; say: (text: stri
           onClick={() => retry()}
           aria-label={`Retry all of ${l.group}`}
         >
-          All of this group
+          Retry all
         </button>
       </p>
     </li>

@@ -5,12 +5,16 @@ import { ruler } from '../ruler';
 import type { GroupReport } from '../types';
 import { Figure } from './panel';
 
-export function Group({ report: g }: { report: GroupReport }) {
+const mostHoles = 200;
+
+export function Group({ report }: { report: GroupReport }) {
+  const all = report.holes ?? [];
+  const g = { ...report, holes: all.slice(-mostHoles) };
   return (
     <div data-testid="inspect-result" data-group={g.group}>
       <dl class="figures">
         <Figure name="Type">{g.type ?? unknown}</Figure>
-        <Figure name="Owner">
+        <Figure name="Owner" broad>
           {g.owner ? <a href={format({ view: 'inspect', kind: 'user', id: g.owner })}>{g.owner}</a> : unknown}
         </Figure>
         <Figure name="Members">{count(g.members)}</Figure>
@@ -26,7 +30,7 @@ export function Group({ report: g }: { report: GroupReport }) {
         <MySQL mysql={g.mysql} />
         <Unwritten unwritten={g.unwritten} />
       </div>
-      <Holes holes={g.holes ?? []} known={g.mysql !== null} />
+      <Holes holes={g.holes} of={all.length} known={g.mysql !== null} />
     </div>
   );
 }
@@ -116,10 +120,18 @@ function Unwritten({ unwritten }: { unwritten: GroupReport['unwritten'] }) {
   );
 }
 
-function Holes({ holes, known }: { holes: Hole[]; known: boolean }) {
+interface HolesProps {
+  holes: Hole[];
+  /** How many there are; the newest are shown. */
+  of: number;
+  /** Holes are told by MySQL. */
+  known: boolean;
+}
+
+function Holes({ holes, of, known }: HolesProps) {
   return (
     <section>
-      <h3>Holes</h3>
+      <h3>Holes{of > holes.length && `, the newest ${exact(holes.length)} of ${exact(of)}`}</h3>
       {holes.length === 0 ? (
         <p class="soft">{known ? 'None: every seq has its message.' : 'Not known while MySQL is away.'}</p>
       ) : (
@@ -134,7 +146,7 @@ function Holes({ holes, known }: { holes: Hole[]; known: boolean }) {
             </tr>
           </thead>
           <tbody>
-            {holes.map((h) => (
+            {holes.toReversed().map((h) => (
               <tr key={h.from} data-testid="inspect-hole">
                 <th scope="row" class="plain">
                   {range(h.from, h.to)}

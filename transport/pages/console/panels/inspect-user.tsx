@@ -84,14 +84,14 @@ function Groups({ report: u }: { report: UserReport }) {
       {groups.length === 0 ? (
         <p class="soft">Belongs to none.</p>
       ) : (
-        <table>
+        <table class="marks">
           <thead>
             <tr>
               <th scope="col">Group</th>
               <th scope="col" class="wide-only">
                 Role
               </th>
-              <th scope="col" class="number">
+              <th scope="col" class="number wide-only">
                 Max seq
               </th>
               <th scope="col" class="number">
@@ -109,7 +109,7 @@ function Groups({ report: u }: { report: UserReport }) {
                   <a href={format({ view: 'inspect', kind: 'group', id: g.group })}>{g.group}</a>
                 </th>
                 <td class="wide-only">{g.role ?? unknown}</td>
-                <td class="number">{exact(g.max_seq)}</td>
+                <td class="number wide-only">{exact(g.max_seq)}</td>
                 <td class="number">{exact(g.read_seq)}</td>
                 <td class="number strong">{exact(g.unread)}</td>
               </tr>

@@ -19,13 +19,12 @@ export function Instances() {
   );
 }
 
-/** Some are the first to go where there is no room. */
-const columns: [string, (i: Instance) => string, least?: 'least'][] = [
+const columns: [string, (i: Instance) => string][] = [
   ['Connections', (i) => count(i.connections)],
   ['Messages/s', (i) => rate(i.messages_per_s)],
   ['Deliveries/s', (i) => rate(i.deliveries_per_s)],
-  ['p99', (i) => latency(i.p99_ms), 'least'],
-  ['Canary', (i) => latency(i.canary_age_ms), 'least'],
+  ['p99', (i) => latency(i.p99_ms)],
+  ['Canary', (i) => latency(i.canary_age_ms)],
   ['Backlog', (i) => count(i.backlog)],
 ];
 
@@ -40,8 +39,8 @@ function Table({ instances, now }: { instances: Instance[]; now: number }) {
           <th scope="col" class="number">
             Up
           </th>
-          {columns.map(([name, , least]) => (
-            <th scope="col" class={`number ${least ?? ''}`} key={name}>
+          {columns.map(([name]) => (
+            <th scope="col" class="number" key={name}>
               {name}
             </th>
           ))}
@@ -64,8 +63,8 @@ function Table({ instances, now }: { instances: Instance[]; now: number }) {
             >
               {i.started_ms === undefined ? unknown : duration(now - i.started_ms)}
             </td>
-            {columns.map(([name, value, least]) => (
-              <td class={`number ${least ?? ''}`} data-label={name} key={name}>
+            {columns.map(([name, value]) => (
+              <td class="number" data-label={name} key={name}>
                 {value(i)}
               </td>
             ))}

@@ -24,10 +24,18 @@ export function Panel({ title, aside, name, children }: PanelProps) {
   );
 }
 
+interface FigureProps {
+  name: string;
+  testid?: string;
+  /** For what is longer than a number. */
+  broad?: boolean;
+  children: ComponentChildren;
+}
+
 /** One number with its name. */
-export function Figure({ name, testid, children }: { name: string; testid?: string; children: ComponentChildren }) {
+export function Figure({ name, testid, broad, children }: FigureProps) {
   return (
-    <div class="figure">
+    <div class={broad ? 'figure broad' : 'figure'}>
       <dt>{name}</dt>
       <dd data-testid={testid}>{children}</dd>
     </div>

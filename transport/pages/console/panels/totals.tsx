@@ -63,8 +63,8 @@ function perMessage({ messages_per_s: sent, deliveries_per_s: delivered }: Numbe
   return sent && delivered !== undefined ? `${rate(delivered / sent)} a message` : '';
 }
 
-/** "14 ms" as number and unit. */
+/** "14 ms" as number and unit; "2 min 3 s" stays as it is. */
 function split(text: string): { value: string; unit?: string } {
-  const at = text.lastIndexOf(' ');
-  return at < 0 ? { value: text } : { value: text.slice(0, at), unit: text.slice(at) };
+  const [value = '', unit, ...more] = text.split(' ');
+  return unit && !more.length ? { value, unit: ` ${unit}` } : { value: text };
 }
