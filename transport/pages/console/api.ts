@@ -19,6 +19,11 @@ export class ApiError extends Error {
   }
 }
 
+/** What was asked for does not exist, or no longer. */
+export function isGone(e: ApiError): boolean {
+  return e.status === 404 || e.status === 410;
+}
+
 export function get<T>(path: string): Promise<T> {
   return call<T>('GET', path);
 }

@@ -14,7 +14,7 @@ export interface Stream {
   /** Asked at each attempt: a room goes on from its last seq. */
   path: () => string;
   on: (data: unknown) => void;
-  link?: (link: Link) => void;
+  link?: (link: Link) => unknown;
   /** Without an event for so long the connection counts as dead. 0: it may be quiet. */
   quietMS?: number;
 }

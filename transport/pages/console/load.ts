@@ -2,7 +2,7 @@
 
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
-import { ApiError } from './api';
+import { ApiError, isGone } from './api';
 
 export interface Loaded<T> {
   data?: T;
@@ -10,26 +10,26 @@ export interface Loaded<T> {
   error?: ApiError;
 }
 
-/** Loads on each change of the key, then every so often (0: once), not while the page is hidden. */
+/** Loads on each change of the key, then every so often (0: once); repeats only while the page is seen. */
 export function useLoaded<T>(key: string | undefined, load: () => Promise<T>, everyMS = 0) {
   const loaded = useSignal<Loaded<T>>({});
   const again = useSignal(0);
   useEffect(() => {
     let live = true;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    async function ask() {
-      if (!document.hidden) {
+    async function ask(repeated = true) {
+      if (!(repeated && document.hidden)) {
         try {
           const data = await load();
           if (live) loaded.value = { data };
         } catch (e) {
           const error = e instanceof ApiError ? e : new ApiError(0, 'internal', String(e));
-          if (live) loaded.value = error.status === 404 ? { error } : { ...loaded.peek(), error };
+          if (live) loaded.value = isGone(error) ? { error } : { ...loaded.peek(), error };
         }
       }
       if (live && everyMS) timer = setTimeout(ask, everyMS);
     }
-    if (key !== undefined) ask();
+    if (key !== undefined) ask(false);
     return () => {
       live = false;
       clearTimeout(timer);

@@ -3,7 +3,7 @@
 import { useSignal } from '@preact/signals';
 import type { TargetedSubmitEvent } from 'preact';
 import { useEffect } from 'preact/hooks';
-import { get, post, says } from '../api';
+import { get, isGone, post, says } from '../api';
 import { count, exact } from '../format';
 import { follow } from '../live';
 import { useLoaded } from '../load';
@@ -81,9 +81,12 @@ function Suggestions() {
 function OpenRoom({ group }: { group: string }) {
   const log = useSignal<RoomLog>(empty);
   const page = useSignal<RoomPage | null>(null);
-  const report = useLoaded(group, () => get<GroupReport>(`/groups/${encodeURIComponent(group)}`)).loaded.value;
-  // Away is not unknown: the stream says when it is back.
-  const known = report.data !== undefined || (report.error !== undefined && report.error.status !== 404);
+  const url = `/groups/${encodeURIComponent(group)}`;
+  const { loaded, reload } = useLoaded(group, () => get<GroupReport>(url));
+  const report = loaded.value;
+  // Away is not gone: the stream says when it is back.
+  const gone = report.error !== undefined && isGone(report.error);
+  const known = report.data !== undefined || (report.error !== undefined && !gone);
 
   useEffect(() => {
     if (!known) return;
@@ -91,17 +94,19 @@ function OpenRoom({ group }: { group: string }) {
       event: 'page',
       path: () => {
         const after = end(log.peek());
-        return `/groups/${encodeURIComponent(group)}/events${after === undefined ? '' : `?after_seq=${after}`}`;
+        return `${url}/events${after === undefined ? '' : `?after_seq=${after}`}`;
       },
       on: (data) => {
         page.value = data as RoomPage;
         log.value = merge(log.peek(), page.value);
       },
+      // A stream also ends when its group is gone: then it is not to be asked for again.
+      link: (l) => l.state === 'waiting' && reload(),
     });
-  }, [group, known]);
+  }, [url, known]);
 
   async function take(seq: number) {
-    await post(`/groups/${encodeURIComponent(group)}/recall`, { seqs: [seq] });
+    await post(`${url}/recall`, { seqs: [seq] });
     log.value = recall(log.value, [seq], session.value?.key ?? '', serverNow.value);
     announce(`Message ${seq} recalled`);
   }
@@ -115,7 +120,7 @@ function OpenRoom({ group }: { group: string }) {
   const name = report.data?.name || group;
   return (
     <Panel name="open-room" title={name} aside={links}>
-      {report.error && !known ? (
+      {report.error && (gone || !page.value) ? (
         <Failure>{report.error.status === 404 ? `There is no group “${group}”.` : report.error.message}</Failure>
       ) : !page.value ? (
         <Loading />

@@ -242,6 +242,19 @@ test('a room that breaks off goes on from its last seq', async () => {
   await sees(() => FakeSource.to('/groups/tea/events')?.url, '/console/api/groups/tea/events?after_seq=64');
 });
 
+test('a room that is dismissed is said to be, and asked for no more', async () => {
+  await open('#/room/tea');
+  await until(() => FakeSource.to('/groups/tea/events'));
+  const source = FakeSource.to('/groups/tea/events')!;
+  source.tell('page', world.page('tea'));
+  await until(() => all('room-message').length);
+  world.rooms.shift();
+  source.onerror?.();
+  await sees(() => document.querySelector('[role="alert"]')?.textContent, 'There is no group “tea”.');
+  expect(all('room-message')).toEqual([]);
+  await sees(() => FakeSource.to('/groups/tea/events') === undefined, true);
+});
+
 test('another room is another stream, by the address', async () => {
   await open('#/room/tea');
   await until(() => FakeSource.to('/groups/tea/events'));
