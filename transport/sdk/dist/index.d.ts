@@ -547,7 +547,7 @@ interface ReaderHooks {
   onRepair?(message: Message): void;
   /** Caught up: after every connect and every repair. */
   onLive?(page: SubscribedPage): void;
-  /** The group is not followed any more. */
+  /** The group is not followed any more. Nobody is told without it. */
   onError?(error: Error): void;
 }
 //#endregion

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import WebSocket from 'ws';
 import {
   type Conversation,
@@ -36,7 +36,7 @@ afterEach(async () => {
 });
 
 function user(name: string, url: string | string[] = dev.urls): Hearth {
-  const webSocket = WebSocket as unknown as SocketConstructor;
+  const webSocket: SocketConstructor = WebSocket;
   const hearth = connect({ url, token: () => dev.token(name), webSocket });
   open.push(hearth);
   return hearth;
@@ -203,6 +203,47 @@ test('unread and receipts are counted as the server counts them', async () => {
   expect(await ann.group(group).readers(3)).toEqual({ seq: 3, read_count: 1, users: ['bob-unread'] });
 });
 
+test("the list of conversations is the server's, whatever is sent, read, recalled and cut", async () => {
+  const random = randomOf(7);
+  const pick = (n: number) => Math.floor(random() * n);
+  const cutting = await CuttingProxy.to(dev.urls[0]!, random);
+  proxies.push(cutting);
+  const names = ['ann-list', 'bob-list', 'cy-list'];
+  const [ann, bob, cy] = [user(names[0]!), user(names[1]!, cutting.url), user(names[2]!, dev.urls[1]!)] as const;
+  const groups: string[] = [];
+  for (const name of ['one', 'two', 'three']) {
+    const made = await ann.http<{ group: string }>('POST', '/groups', { type: 'group', name, members: names.slice(1) });
+    groups.push(made.group);
+  }
+  let seen: Conversation[] = [];
+  bob.watchConversations((list) => {
+    seen = list;
+  });
+  const other = user('bob-list', dev.urls[1]!); // another device
+  cutting.cutting = true;
+  for (let step = 0; step < 120; step++) {
+    const group = groups[pick(groups.length)]!;
+    const by = [ann, bob, cy, other][pick(4)]!;
+    switch (pick(6)) {
+      case 0:
+        await by.group(group).markRead(1 + pick(40));
+        break;
+      case 1:
+        await by
+          .group(group)
+          .recall(1 + pick(40))
+          .catch(() => {}); // another's, or not there
+        break;
+      default:
+        await by.group(group).send(`${step}`, { mentions: pick(3) === 0 ? ['bob-list'] : [] });
+    }
+  }
+  cutting.cutting = false;
+  expect(cutting.cuts).toBeGreaterThan(3);
+  const expected = await other.conversations();
+  await vi.waitFor(() => expect(seen).toEqual(expected), { timeout: 60_000, interval: 50 });
+});
+
 test('recalls made while the client was away are told when it is back', async () => {
   const ann = user('ann-away');
   const bob = user('bob-away');
@@ -234,7 +275,7 @@ function state(hearth: Hearth, name: State['state']): Promise<State> {
 
 test('a token that is refused is asked for again', async () => {
   const tokens = ['no.token.atall', await dev.token('ann-token')];
-  const webSocket = WebSocket as unknown as SocketConstructor;
+  const webSocket: SocketConstructor = WebSocket;
   const hearth = connect({ url: dev.urls[0]!, token: () => tokens.shift()!, webSocket });
   open.push(hearth);
   expect(await state(hearth, 'waiting')).toMatchObject({ code: 1006 });
@@ -258,7 +299,7 @@ test('who is removed by an admin does not come back', async () => {
 test('a server that ends says goodbye', async () => {
   const other = await Dev.start(dev.binary);
   onTestFinished(() => other.stop());
-  const webSocket = WebSocket as unknown as SocketConstructor;
+  const webSocket: SocketConstructor = WebSocket;
   const hearth = connect({ url: other.urls, token: () => other.token('ann'), webSocket });
   open.push(hearth);
   await hearth.online();
