@@ -1640,6 +1640,7 @@ var Link = class {
 		const backoff = new Backoff();
 		for (let turn = 0; !this.#ended; turn++) {
 			const url = this.#urls[turn % this.#urls.length];
+			this.#wake = new AbortController();
 			this.#become({
 				state: "connecting",
 				url
@@ -1652,7 +1653,6 @@ var Link = class {
 			}
 			if (welcomed) backoff.reset();
 			const retryInMs = loss.afterMs || backoff.next();
-			this.#wake = new AbortController();
 			this.#become({
 				state: "waiting",
 				url,
@@ -1775,8 +1775,8 @@ var Link = class {
 		for (const tell of waiting) tell(outcome);
 	}
 	reconnect() {
-		this.#wake.abort();
-		this.#connection?.check();
+		if (this.#connection) this.#connection.check();
+		else this.#wake.abort();
 	}
 	drop(retryInMs) {
 		this.#socket?.end({

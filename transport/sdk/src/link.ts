@@ -40,7 +40,7 @@ export class Link {
   readonly #newToken: () => string | Promise<string>;
   readonly #hooks: LinkHooks;
   readonly #leave = new AbortController();
-  #wake = new AbortController();
+  #wake = new AbortController(); // ends the wait behind the connection, or attempt, that there is
   #state: State = { state: 'connecting' };
   #connection: Connection | undefined; // while online
   #socket: Connection | undefined; // while there is one
@@ -83,6 +83,7 @@ export class Link {
     const backoff = new Backoff();
     for (let turn = 0; !this.#ended; turn++) {
       const url = this.#urls[turn % this.#urls.length]!;
+      this.#wake = new AbortController();
       this.#become({ state: 'connecting', url });
       const { loss, welcomed, fatal } = await this.#session(socket, url);
       if (this.#ended) return;
@@ -92,7 +93,6 @@ export class Link {
       }
       if (welcomed) backoff.reset();
       const retryInMs = loss.afterMs || backoff.next();
-      this.#wake = new AbortController();
       this.#become({ state: 'waiting', url, code: loss.code, reason: loss.reason, retryInMs });
       await pause(retryInMs, this.#wake.signal, this.left);
     }
@@ -195,8 +195,8 @@ export class Link {
   }
 
   reconnect(): void {
-    this.#wake.abort();
-    this.#connection?.check();
+    if (this.#connection) this.#connection.check();
+    else this.#wake.abort();
   }
 
   drop(retryInMs?: number): void {

@@ -96,6 +96,10 @@ describe('a connection', () => {
     hearth.reconnect();
     await later(100);
     expect([server.sockets.length, hearth.state]).toEqual([3, 'online']);
+    hearth.drop(Number.POSITIVE_INFINITY);
+    hearth.reconnect(); // before anybody was told
+    await later(100);
+    expect([server.sockets.length, hearth.state]).toEqual([4, 'online']);
   });
 
   test('that may be dead is made sure of by reconnect', async () => {
