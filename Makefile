@@ -99,22 +99,25 @@ bench: ## Go benchmarks with allocations (for load on a running system: hearth b
 
 # A package may start its service when it is installed; the tests start their own on free ports. So a policy says no
 # for as long as apt runs, unless the machine has one already. Failing is left to CI: without the servers the tests that
-# need them skip.
+# need them skip. One after the other: some nodejs brings npm along, and is in the way of the package npm.
 .PHONY: servers
-servers: ## Install the servers that the tests start, where missing
-	@missing=; \
-	for pair in $(SERVERS); do command -v $${pair%%:*} >/dev/null 2>&1 || missing="$$missing $${pair##*:}"; done; \
-	[ -n "$$missing" ] || exit 0; \
+servers: ## Install the servers that the tests start, and Node.js, where missing
+	@missing() { for pair in $(SERVERS); do command -v $${pair%%:*} >/dev/null 2>&1 || echo "$${pair##*:}"; done; }; \
+	[ -n "$$(missing)" ] || exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
-		echo "Missing for the tests, installing with apt-get:$$missing"; \
+		echo "Missing for the tests, installing with apt-get:" $$(missing); \
 		policy=/usr/sbin/policy-rc.d; \
 		if [ ! -e $$policy ]; then \
 			trap "rm -f $$policy" EXIT INT TERM; \
 			printf '#!/bin/sh\nexit 101\n' >$$policy && chmod 755 $$policy; \
 		fi; \
 		export DEBIAN_FRONTEND=noninteractive; \
-		if apt-get update -qq && apt-get install -qq -y --no-install-recommends $$missing >/dev/null; then exit 0; fi; \
+		apt-get update -qq; \
+		for pair in $(SERVERS); do \
+			command -v $${pair%%:*} >/dev/null 2>&1 || apt-get install -qq -y --no-install-recommends $${pair##*:} >/dev/null; \
+		done; \
+		[ -n "$$(missing)" ] || exit 0; \
 	fi; \
-	echo "Missing for the tests:$$missing (packages of Debian and Ubuntu)."; \
+	echo "Missing for the tests:" $$(missing) "(packages of Debian and Ubuntu)."; \
 	if [ "$$CI" = true ]; then echo "CI=true: not going on without them."; exit 1; fi; \
 	echo "Install them to run every test; going on with the rest."
