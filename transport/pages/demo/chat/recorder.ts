@@ -1,6 +1,7 @@
 // Voice notes from the microphone.
 
 const MAX_MS = 60_000;
+const ENOUGH_MS = 1000; // who stops sooner would send nothing that can be heard
 const TYPES = ['audio/webm', 'audio/mp4', 'audio/ogg'];
 
 export interface Recording {
@@ -19,29 +20,36 @@ export async function record(): Promise<Recording> {
   const mimeType = TYPES.find((type) => MediaRecorder.isTypeSupported(type)) ?? '';
   const recorder = new MediaRecorder(stream, { mimeType });
   const parts: Blob[] = [];
-  const from = performance.now();
-  let thrownAway = false;
-  const over = new Promise<{ file: Blob; ms: number } | undefined>((resolve) => {
-    recorder.ondataavailable = ({ data }) => parts.push(data);
-    recorder.onstop = () => {
-      for (const track of stream.getTracks()) track.stop();
-      const ms = Math.round(performance.now() - from);
-      const file = new Blob(parts, { type: mimeType });
-      resolve(thrownAway || file.size === 0 ? undefined : { file, ms });
-    };
-  });
-  recorder.start();
+  let from = performance.now();
+  let wanted = true;
   const stop = () => {
     if (recorder.state !== 'inactive') recorder.stop();
   };
-  setTimeout(stop, MAX_MS);
+  const started = new Promise<void>((resolve) => {
+    recorder.onstart = () => {
+      from = performance.now(); // microphones take a while
+      resolve();
+    };
+  });
+  const over = new Promise<{ file: Blob; ms: number } | undefined>((resolve) => {
+    recorder.ondataavailable = ({ data }) => parts.push(data);
+    recorder.onstop = () => {
+      clearTimeout(longest);
+      for (const track of stream.getTracks()) track.stop();
+      const file = new Blob(parts, { type: mimeType });
+      resolve(wanted && file.size > 0 ? { file, ms: Math.round(performance.now() - from) } : undefined);
+    };
+  });
+  const longest = setTimeout(stop, MAX_MS);
+  recorder.start();
   return {
-    stop: () => {
-      stop();
+    stop: async () => {
+      await started;
+      setTimeout(stop, ENOUGH_MS - (performance.now() - from));
       return over;
     },
     cancel: () => {
-      thrownAway = true;
+      wanted = false;
       stop();
     },
   };
