@@ -34,6 +34,8 @@ type Config struct {
 	Rooms []string
 	// Window is that of the heat. Zero: 5 minutes.
 	Window time.Duration
+	// Weighed says that heat is not the number of people who spoke: the page must not call it that.
+	Weighed bool
 }
 
 // page is the handler's state; nothing in it changes.
@@ -123,8 +125,9 @@ func (p *page) serveConfig(w http.ResponseWriter, r *http.Request) {
 		Instances  []string `json:"instances"`
 		Rooms      []string `json:"rooms"`
 		WindowMS   int64    `json:"window_ms"`
+		Weighed    bool     `json:"weighed"`
 		UserPrefix string   `json:"user_prefix"`
-	}{append([]string{}, p.origins...), append([]string{}, p.cfg.Rooms...), p.cfg.Window.Milliseconds(), p.cfg.UserPrefix})
+	}{append([]string{}, p.origins...), append([]string{}, p.cfg.Rooms...), p.cfg.Window.Milliseconds(), p.cfg.Weighed, p.cfg.UserPrefix})
 }
 
 func (p *page) serveToken(w http.ResponseWriter, r *http.Request) {

@@ -141,10 +141,12 @@ func TestConfigTellsInstancesRoomsAndWindow(t *testing.T) {
 	resp := do(handler(t, nil), "GET", home+"/demo/config.json", nil)
 	require.Equal(t, "application/json", resp.Header.Get("Content-Type"))
 	require.JSONEq(t, `{"instances":["http://127.0.0.1:8080","http://127.0.0.1:8081"],
-		"rooms":["tea","music"],"window_ms":300000,"user_prefix":""}`, text(t, resp))
+		"rooms":["tea","music"],"window_ms":300000,"weighed":false,"user_prefix":""}`, text(t, resp))
 
-	empty := handler(t, func(c *demo.Config) { c.Instances, c.Rooms, c.Window, c.UserPrefix = nil, nil, time.Minute, "demo-" })
-	require.JSONEq(t, `{"instances":[],"rooms":[],"window_ms":60000,"user_prefix":"demo-"}`,
+	empty := handler(t, func(c *demo.Config) {
+		c.Instances, c.Rooms, c.Window, c.UserPrefix, c.Weighed = nil, nil, time.Minute, "demo-", true
+	})
+	require.JSONEq(t, `{"instances":[],"rooms":[],"window_ms":60000,"weighed":true,"user_prefix":"demo-"}`,
 		text(t, do(empty, "GET", home+"/demo/config.json", nil)))
 }
 

@@ -40,6 +40,7 @@ func mountDemo(router chi.Router, cfg demo.Config) {
 func (i *Instance) mountDemo(router chi.Router) {
 	mountDemo(router.With(i.limit), demo.Config{
 		Sign: signer(i.cfg, demoTokenTTL), UserPrefix: demoPrefix, Rooms: demoRooms, Window: i.cfg.Heat.Window.D(),
+		Weighed: i.cfg.Heat.Weights != configs.Default().Heat.Weights,
 	})
 }
 

@@ -8,6 +8,8 @@ export interface DemoConfig {
   /** Offered also while they are not hot. */
   rooms: string[];
   window_ms: number;
+  /** Heat is not the number of people who spoke, but weighed of that and more. */
+  weighed: boolean;
   /** What the users' ids begin with. */
   user_prefix: string;
 }

@@ -20,8 +20,16 @@ export function Board({ chat, enter }: { chat: Chat; enter: Enter }) {
     <nav class="pane board" aria-labelledby="board-title">
       <h2 id="board-title">Hot rooms</h2>
       <p class="caption">
-        <b>Heat</b> is how many different people spoke in the last {minutes(chat.config.window_ms)}. Whoever says a
-        hundred things counts once.
+        {chat.config.weighed ? (
+          <>
+            <b>Heat</b> is made of who speaks, what is said and who is here, within {minutes(chat.config.window_ms)}.
+          </>
+        ) : (
+          <>
+            <b>Heat</b> is how many different people spoke in the last {minutes(chat.config.window_ms)}. Whoever says a
+            hundred things counts once.
+          </>
+        )}
       </p>
       <ol ref={list} class="rows">
         {hot.map((room) => (
@@ -58,7 +66,7 @@ export function Board({ chat, enter }: { chat: Chat; enter: Enter }) {
 
 function HotRow({ chat, room, top, enter }: { chat: Chat; room: HotGroup; top: number; enter: Enter }) {
   const { group, rank, heat, online } = room;
-  const why = heatText(heat, chat.config.window_ms);
+  const why = chat.config.weighed ? `heat ${heat}` : heatText(heat, chat.config.window_ms);
   return (
     <li data-key={group}>
       <button

@@ -95,6 +95,9 @@ function said(chat: Chat): string {
   if (chat.slow.value) {
     return `You read one message a second; ${room?.waiting.value ?? 0} wait in order. Nobody else waits for you.`;
   }
-  if (burst) return `Burst: ${burst.kept} of ${burst.sent} kept, each once. The heat rose by one person at most: you.`;
+  if (burst) {
+    const heat = chat.config.weighed ? '' : ' The heat rose by one person at most: you.';
+    return `Burst: ${burst.kept} of ${burst.sent} kept, each once.${heat}`;
+  }
   return 'Go on, break something: no message gets lost.';
 }

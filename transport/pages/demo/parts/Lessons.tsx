@@ -15,7 +15,7 @@ const LESSONS: { what: keyof Seen; title: string; text: string }[] = [
   {
     what: 'heat',
     title: 'heat',
-    text: 'Rooms are ranked by how many people talk. Watch the board: it moves by itself.',
+    text: 'The hottest room is on top. Watch the board: it moves as people talk.',
   },
 ];
 
