@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"regexp"
 	"slices"
@@ -11,8 +10,6 @@ import (
 
 	"github.com/chromedp/chromedp"
 )
-
-const adminKey = "the key of who runs this"
 
 var leadingNumber = regexp.MustCompile(`^[0-9,]+(\.[0-9]+)?`)
 
@@ -40,9 +37,7 @@ func (w *window) awaitNumber(what string, selector chromedp.CSS, met func(n floa
 // MariaDB is stopped; looks into a room and speaks and recalls there; asks for a group and a user; logs out.
 func TestConsoleInTheBrowser(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, setup{instances: 2, ownMySQL: true, env: map[string]string{
-		"HEARTH_CONSOLE_KEYS": fmt.Sprintf("ops:%x", sha256.Sum256([]byte(adminKey))), "HEARTH_HEAT_SNAPSHOT_TTL": "500ms",
-	}})
+	s := newStack(t, setup{instances: 2, ownMySQL: true, env: withConsole()})
 	users, groups := names("u", 5), names("tea", 3)
 	for _, g := range groups {
 		s.createGroup("room", g, users...)
@@ -53,8 +48,8 @@ func TestConsoleInTheBrowser(t *testing.T) {
 	w := openChrome(t).open("http://" + s.instances[0].internal + "/console")
 	w.write(testid("login-key"), "not the key")
 	w.awaitText("[role=alert]", "key")
-	w.forgive()                            // the refusal
-	w.write(testid("login-key"), adminKey) // it selects what was wrong
+	w.forgive()
+	w.write(testid("login-key"), adminKey) // in the place of the wrong one
 
 	w.awaitNumber("messages a second", testid("totals-messages"), func(n float64) bool { return n > 0 })
 	w.awaitAll("two instances", testid("instance-row"), "e.innerText", func(rows []string) bool { return len(rows) == 2 })

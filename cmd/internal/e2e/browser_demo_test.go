@@ -36,8 +36,8 @@ func (w *window) shows(top int) {
 	w.awaitAll(fmt.Sprintf("messages 1…%d", top), testid("message"), "e.dataset.seq", func(seqs []string) bool { return slices.Equal(seqs, want) })
 }
 
-// is wants one value, of one element.
-func is(want string) func([]string) bool {
+// just wants one value, of one element.
+func just(want string) func([]string) bool {
 	return func(values []string) bool { return slices.Equal(values, []string{want}) }
 }
 
@@ -67,17 +67,17 @@ func TestTwoWindowsInTheDemo(t *testing.T) {
 
 	ann.choose(testid("attach-image"), pictureFile(t))
 	for _, w := range windows {
-		w.awaitAll("the picture", part(3, "image", "img"), "e.complete && e.naturalWidth", is("40"))
+		w.awaitAll("the picture", part(3, "image", "img"), "e.complete && e.naturalWidth", just("40"))
 	}
 	bob.choose(testid("attach-voice"), hum(t))
 	for _, w := range windows {
-		w.awaitAll("the sound", part(4, "voice", "audio"), "e.readyState > 0 && e.duration", is("1"))
+		w.awaitAll("the sound", part(4, "voice", "audio"), "e.readyState > 0 && e.duration", just("1"))
 	}
 	ann.click(testid("record-voice"))
 	ann.see(testid("record-voice") + "[aria-pressed=true]")
 	ann.click(testid("record-voice"))
 	for _, w := range windows {
-		w.awaitAll("the recording", part(5, "voice", "audio"), "e.readyState > 0", is("true"))
+		w.awaitAll("the recording", part(5, "voice", "audio"), "e.readyState > 0", just("true"))
 	}
 	bob.click(testid("sticker"))
 	bob.click(testid("sticker-choice", "index", "2"))
@@ -112,10 +112,10 @@ func TestTwoWindowsInTheDemo(t *testing.T) {
 	for n := range 3 {
 		ann.write(testid("composer"), say("are you there", n))
 	}
-	bob.awaitAll("three unread", testid("unread", "group", "demo-lobby"), "e.innerText", is("3"))
+	bob.awaitAll("three unread", testid("unread", "group", "demo-lobby"), "e.innerText", just("3"))
 	bob.click(testid("hot-row", "group", "demo-lobby"))
 	bob.awaitAll("none unread", testid("unread", "group", "demo-lobby"), "e.innerText", func(badges []string) bool { return len(badges) == 0 })
-	ann.awaitAll("read by bob", part(160, "text", testid("receipt")), "e.dataset.readers", is("1"))
+	ann.awaitAll("read by bob", part(160, "text", testid("receipt")), "e.dataset.readers", just("1"))
 
 	await(t, patience, "the board is in the order of the API", func() (bool, any) {
 		var ranking struct{ Groups []hotEntry }

@@ -50,7 +50,7 @@ func TestDemoInServe(t *testing.T) {
 	w := openChrome(t).enter("http://"+on.addr, "ann", "demo-lobby")
 	w.write(testid("composer"), say("from the page"))
 	w.awaitText(testid("message"), say("from the page"))
-	w.awaitAll("the user's name, without the prefix", testid("user"), "e.value", is("ann"))
+	w.awaitAll("the user's name, without the prefix", testid("user"), "e.value", just("ann"))
 	token, _ := askToken(t, on, "demo-bob")
 	bob, err := dial(t, on.ws(), token, "demo-bob", nil)
 	if err != nil {
