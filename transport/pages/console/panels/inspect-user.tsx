@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { get, says } from '../api';
-import { ago, dateTime, exact, unknown } from '../format';
+import { dateTime, duration, exact, unknown } from '../format';
 import { format } from '../route';
 import { serverNow } from '../state';
 import type { UserReport } from '../types';
@@ -33,7 +33,7 @@ function Connections({ connections }: { connections: NonNullable<UserReport['con
               <th scope="col">Device</th>
               <th scope="col">Platform</th>
               <th scope="col" class="number">
-                Since
+                For
               </th>
             </tr>
           </thead>
@@ -46,8 +46,8 @@ function Connections({ connections }: { connections: NonNullable<UserReport['con
                 <td data-label="Instance">{c.instance || unknown}</td>
                 <td data-label="Device">{c.device || unknown}</td>
                 <td data-label="Platform">{c.platform || unknown}</td>
-                <td data-label="Since" class="number" title={dateTime(c.since_ms)}>
-                  {ago(c.since_ms, serverNow.value)}
+                <td data-label="For" class="number" title={dateTime(c.since_ms)}>
+                  {c.since_ms === undefined ? unknown : duration(serverNow.value - c.since_ms)}
                 </td>
               </tr>
             ))}
