@@ -157,7 +157,7 @@ type Heat struct {
 type HeatWeights struct {
 	// Different people who spoke.
 	Speakers int `yaml:"speakers" validate:"min=0,max=1000"`
-	// Messages. Above 0, Redis notes each message for the length of the window, some 100 bytes; at 0 it counts none. Once it was
+	// Messages. Above 0, Redis notes each message for the length of the window, some 120 bytes; at 0 it counts none. Once it was
 	// raised from 0 on all instances it is right after one window.
 	Messages int `yaml:"messages" validate:"min=0,max=1000"`
 	// Viewers: people who have the group open. Above 0, those of all groups in the ranking are read for each snapshot.

@@ -329,11 +329,6 @@ func TestTheRankingIsAWeighedCountOfAllMessages(t *testing.T) {
 	countTheTown(t, domain.HeatWeights{Speakers: 3, Messages: 2, Online: 5})
 }
 
-func TestTheRankingMayLeaveSpeakersOut(t *testing.T) {
-	t.Parallel()
-	byTheMillisecond(t, domain.HeatWeights{Online: 1})
-}
-
 func countTheTown(t *testing.T, weights domain.HeatWeights) {
 	t.Helper()
 	t.Run("miniredis, to the millisecond", func(t *testing.T) {
@@ -486,6 +481,9 @@ func (i *instance) err() error {
 
 func (i *instance) Heat(ctx context.Context) ([]domain.GroupHeat, int64, error) {
 	groups, now, err := i.Store.Heat(ctx)
+	if err != nil { // at the end of the test
+		return nil, 0, err
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.begun = append(i.begun, now)
@@ -514,7 +512,7 @@ func (i *instance) NoSnapshot(ctx context.Context, typ, token string) error {
 	return i.Store.NoSnapshot(ctx, typ, token)
 }
 
-// ask has six instances ask all the time, each for three users, until the snapshots they have seen are enough.
+// ask has six instances ask all the time, each for two users, until the snapshots they have seen are enough.
 func (f *fleet) ask(t *testing.T, e *env, ttl time.Duration, enough func() bool) {
 	t.Helper()
 	s := e.sender(t, e.recovery(group("a", domain.Room)), AppendConfig{})
@@ -526,7 +524,7 @@ func (f *fleet) ask(t *testing.T, e *env, ttl time.Duration, enough func() bool)
 	for range 6 {
 		i := &instance{Store: e.open(t, e.addr), fleet: f}
 		ranking := domain.NewRanking(i, domain.NewHeads(i, noStore{}), domain.RankingConfig{SnapshotTTL: ttl})
-		for range 3 {
+		for range 2 {
 			asking.Go(func() {
 				for {
 					page, err := ranking.Page(ctx, domain.Actor{User: "u"}, domain.HotQuery{})
