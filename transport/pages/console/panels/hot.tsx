@@ -8,7 +8,7 @@ import { SparkLine } from './spark-line';
 
 export function Hot() {
   const hot = overview.value?.hot;
-  const aside = hot && <span class="soft">people who spoke in the last {duration(hot.window_ms)}</span>;
+  const aside = hot && <span class="soft">heat of the last {duration(hot.window_ms)}</span>;
   return (
     <Panel name="hot" title="Hot rooms" aside={aside}>
       {!overview.value ? (
@@ -38,7 +38,7 @@ function Ranking({ groups }: { groups: HotGroup[] }) {
           </th>
           <th scope="col">Room</th>
           <th scope="col" class="number">
-            People
+            Heat
           </th>
           <th scope="col">
             <span class="hidden">Trend</span>
