@@ -59,7 +59,8 @@ export function holeText({ from, to, reason }: Hole): string {
   const what = n === 1 ? `${range} is no message` : `${range}: ${n.toLocaleString('en')} seqs without a message`;
   switch (reason) {
     case 'lost':
-      return `${what}. Redis was restarted: hearth skips ahead rather than give a seq twice.`;
+      if (n === 1) return `${what}: it was lost, and its number is not given again.`;
+      return `${what}. Redis lost its numbers: hearth skips ahead rather than give a seq twice.`;
     case 'expired':
       return `${what}. They grew old and were deleted (retention).`;
     default:

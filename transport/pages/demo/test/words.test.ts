@@ -22,7 +22,10 @@ test('a catch-up tells from where to where', () => {
 
 test('a hole has its reason', () => {
   expect(holeText({ from: 42, to: 1_000_041, reason: 'lost' })).toBe(
-    '#42…#1000041: 1,000,000 seqs without a message. Redis was restarted: hearth skips ahead rather than give a seq twice.',
+    '#42…#1000041: 1,000,000 seqs without a message. Redis lost its numbers: hearth skips ahead rather than give a seq twice.',
+  );
+  expect(holeText({ from: 7, to: 7, reason: 'lost' })).toBe(
+    '#7 is no message: it was lost, and its number is not given again.',
   );
   expect(holeText({ from: 1, to: 1, reason: 'expired' })).toContain('#1 is no message. They grew old');
   expect(holeText({ from: 2, to: 3 })).toBe('#2…#3: 2 seqs without a message.');
