@@ -38,6 +38,7 @@ type dialect struct {
 	raiseHeartbeat string // behind an INSERT into instance: the higher time wins
 	raiseFlushed   string // behind an INSERT into instance_flushed: the higher generation wins
 	byKey          string // behind group_msg: by its primary key, whatever statistics say; a walk would wait for rows of others that are locked
+	byGroupTime    string // behind FROM group_msg: by the index of group and time, which has no bodies to be read
 	byTime         string // behind FROM group_msg: by the index of its time, whatever statistics say; never a walk over the whole table
 
 	maxInsert int // bytes of values in one INSERT
@@ -73,6 +74,7 @@ var mysqlDialect = dialect{
 	raiseHeartbeat: " ON DUPLICATE KEY UPDATE heartbeat_time=GREATEST(heartbeat_time,VALUES(heartbeat_time))",
 	raiseFlushed:   " ON DUPLICATE KEY UPDATE gen=GREATEST(gen,VALUES(gen))",
 	byKey:          " FORCE INDEX (PRIMARY)",
+	byGroupTime:    " FORCE INDEX (group_time)",
 	byTime:         " FORCE INDEX (msg_time)",
 
 	maxInsert: 4 << 20, // MySQL's smallest max_allowed_packet in use is 16 MiB
@@ -111,6 +113,7 @@ var sqliteDialect = dialect{
 	nowMS:          "CAST((julianday('now')-2440587.5)*86400000 AS INTEGER)",
 	raiseHeartbeat: " ON CONFLICT (instance_id) DO UPDATE SET heartbeat_time=MAX(heartbeat_time,excluded.heartbeat_time)",
 	raiseFlushed:   " ON CONFLICT (instance_id, partition_id) DO UPDATE SET gen=MAX(gen,excluded.gen)",
+	byGroupTime:    " INDEXED BY group_msg_group_time",
 	byTime:         " INDEXED BY group_msg_msg_time",
 
 	maxInsert: 4 << 20,

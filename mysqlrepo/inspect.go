@@ -24,7 +24,7 @@ func (d *DB) InspectGroup(ctx context.Context, group string) (*domain.StoredGrou
 		return nil, fmt.Errorf("first and last message of %s: %w", group, err)
 	}
 	s.MinSeq, s.MaxSeq = lowest.Int64, highest.Int64
-	count := "SELECT COUNT(*) FROM (SELECT 1 FROM group_msg WHERE group_id=? LIMIT ?) counted"
+	count := "SELECT COUNT(*) FROM (SELECT 1 FROM group_msg" + d.dialect.byGroupTime + " WHERE group_id=? LIMIT ?) counted"
 	if err := d.sql.QueryRowContext(ctx, count, group, domain.InspectRows+1).Scan(&s.Count); err != nil {
 		return nil, fmt.Errorf("count messages of %s: %w", group, err)
 	}
@@ -34,7 +34,8 @@ func (d *DB) InspectGroup(ctx context.Context, group string) (*domain.StoredGrou
 // MessageCounts goes by the key on group and time, which has the seqs as well.
 func (d *DB) MessageCounts(ctx context.Context, group string, sinceMS, stepMS, upTo int64) (map[int64]int64, error) {
 	counts := make(map[int64]int64)
-	query := "SELECT msg_time - msg_time % ?, COUNT(*) FROM group_msg WHERE group_id=? AND msg_time>=? AND msg_seq<=? GROUP BY 1"
+	query := "SELECT msg_time - msg_time % ?, COUNT(*) FROM group_msg" + d.dialect.byGroupTime +
+		" WHERE group_id=? AND msg_time>=? AND msg_seq<=? GROUP BY 1"
 	err := each(ctx, d.sql, query, []any{stepMS, group, sinceMS, upTo}, func(rows *sql.Rows) error {
 		var start, n int64
 		err := rows.Scan(&start, &n)

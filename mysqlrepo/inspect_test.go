@@ -1,6 +1,7 @@
 package mysqlrepo
 
 import (
+	"database/sql"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -44,5 +45,33 @@ func TestMessageCountsAreByStep(t *testing.T) {
 		got, err = db.MessageCounts(t.Context(), "board", 0, 5000, 17)
 		require.NoError(t, err)
 		require.Empty(t, got)
+	})
+}
+
+// A group of a million messages is counted in its index: their bodies would take minutes to read.
+func TestCountingReadsNoBodies(t *testing.T) {
+	onEach(t, func(t *testing.T, db *DB) {
+		if db.dialect.name != "mysql" { // others tell otherwise what they read
+			return
+		}
+		insert(t, db, messages("room", 1, 100, raise(t, db, db.partitions.Of("room")))...)
+		for _, query := range []string{
+			"SELECT 1 FROM group_msg" + db.dialect.byGroupTime + " WHERE group_id='room' LIMIT 1000",
+			"SELECT msg_time - msg_time % 5000, COUNT(*) FROM group_msg" + db.dialect.byGroupTime +
+				" WHERE group_id='room' AND msg_time>=5 AND msg_seq<=99 GROUP BY 1",
+		} {
+			rows, err := db.sql.QueryContext(t.Context(), "EXPLAIN "+query)
+			require.NoError(t, err)
+			columns, err := rows.Columns()
+			require.NoError(t, err)
+			require.True(t, rows.Next())
+			values, into := make([]sql.NullString, len(columns)), make([]any, len(columns))
+			for i := range values {
+				into[i] = &values[i]
+			}
+			require.NoError(t, rows.Scan(into...))
+			require.NoError(t, rows.Close())
+			require.Contains(t, values[len(values)-1].String, "Using index", query)
+		}
 	})
 }
