@@ -56,10 +56,18 @@ func (s *Store) ForgetMine(ctx context.Context, group string, users []string) er
 
 // ForgetGroup deletes what there is of a dismissed group. done is false while messages of it are on their way to MySQL.
 func (s *Store) ForgetGroup(ctx context.Context, group string) (done bool, err error) {
-	if err := s.forgetSpeakers(ctx, group); err != nil {
+	p, gen := s.of(group)
+	if err := s.forgetMembers(ctx, speakersKey(p), group); err != nil {
 		return false, err
 	}
-	p, gen := s.of(group)
+	if s.cfg.CountMessages {
+		if err := s.forgetMembers(ctx, messagesKey(p), group); err != nil {
+			return false, err
+		}
+		if err := s.rdb.ZRem(ctx, trafficKey(p), group).Err(); err != nil {
+			return false, fmt.Errorf("forget messages of %s: %w", group, err)
+		}
+	}
 	keys := []string{
 		genKey(p), dismissedKey(p), seqKey(p, gen), persistedKey(p, gen), holesKey(p, gen), floorKey(p, gen), heatKey(p), expiringKey(p),
 		recentKey(p, gen, group), readKey(p, gen, group), onlineKey(p, group), groupRateKey(p, group),
@@ -72,21 +80,20 @@ func (s *Store) ForgetGroup(ctx context.Context, group string) (done bool, err e
 	return word == "OK", nil
 }
 
-// forgetSpeakers goes through all speakers of the partition: nobody else asks for those of one group.
-func (s *Store) forgetSpeakers(ctx context.Context, group string) error {
-	key := speakersKey(s.cfg.Partitions.Of(group))
+// forgetMembers goes through all speakers of a partition, or all messages: nobody else asks for those of one group.
+func (s *Store) forgetMembers(ctx context.Context, key, group string) error {
 	for cursor := uint64(0); ; {
 		found, next, err := s.rdb.ZScan(ctx, key, cursor, group+"|*", scanCount).Result() // an id has no sign of a pattern
 		if err != nil {
-			return fmt.Errorf("speakers of %s: %w", group, err)
+			return fmt.Errorf("what the ranking counts in %s: %w", group, err)
 		}
-		speakers := make([]any, 0, len(found)/2)
+		members := make([]any, 0, len(found)/2)
 		for i := 0; i < len(found); i += 2 { // each with its score
-			speakers = append(speakers, found[i])
+			members = append(members, found[i])
 		}
-		if len(speakers) > 0 {
-			if err := s.rdb.ZRem(ctx, key, speakers...).Err(); err != nil {
-				return fmt.Errorf("forget speakers of %s: %w", group, err)
+		if len(members) > 0 {
+			if err := s.rdb.ZRem(ctx, key, members...).Err(); err != nil {
+				return fmt.Errorf("forget what the ranking counts in %s: %w", group, err)
 			}
 		}
 		if cursor = next; cursor == 0 {

@@ -54,6 +54,7 @@ func (e *env) dismissed(t *testing.T, g *domain.GroupSnapshot, told bool) *domai
 func TestADismissedGroupIsForgotten(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
 		ctx := t.Context()
+		e.store.cfg.CountMessages = true
 		groups := groupsIn(3, 2) // their names begin alike, or not: nothing of the other one goes
 		a, b := group(groups[0], domain.Room, "u1"), group(groups[1], domain.Room, "u1")
 		p := e.cfg.Partitions.Of(a.ID)
