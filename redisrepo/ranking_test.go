@@ -311,7 +311,7 @@ func (w *town) check(pass func(rt *rapid.T)) {
 	often := append(slices.Sorted(maps.Keys(things)), "send", "send", "send", "send", "send", "send", "pass")
 	rapid.Check(w.t, func(rt *rapid.T) {
 		w.begin(rt)
-		for range rapid.IntRange(1, 20).Draw(rt, "steps") {
+		for range rapid.IntRange(1, 12).Draw(rt, "steps") {
 			things[rapid.SampledFrom(often).Draw(rt, "what")](rt)
 			w.same(rt)
 		}
