@@ -36,6 +36,17 @@ func TestFullRedisIsOverloaded(t *testing.T) {
 			_, err := e.store.MarkRead(ctx, "a", "u", 5, 0, nil)
 			return err
 		},
+		"turn to take a snapshot": func(ctx context.Context) error {
+			_, err := e.store.SnapshotTurn(ctx, "room", "me", time.Second)
+			return err
+		},
+		"snapshot": func(ctx context.Context) error {
+			_, err := e.store.SaveSnapshot(ctx, "room", "me", snapshot("s", 3), time.Second, time.Minute)
+			return err
+		},
+		"heat that is brought back": func(ctx context.Context) error {
+			return e.store.AddHeat(ctx, e.log("a"), []domain.Speaker{{Group: "a", User: "u", TimeMS: recent.TimeMS}})
+		},
 	} {
 		require.Equal(t, domain.CodeOverloaded, domain.CodeOf(do(t.Context())), name)
 	}

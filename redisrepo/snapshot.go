@@ -2,6 +2,7 @@ package redisrepo
 
 import (
 	"bytes"
+	"cmp"
 	"compress/flate"
 	"context"
 	"fmt"
@@ -43,9 +44,10 @@ func (s *Store) SaveSnapshot(ctx context.Context, typ, token string, snapshot do
 		last := from+pieceLines >= len(snapshot.Entries)
 		if last || n%savePieces == savePieces-1 {
 			pipe := s.rdb.TxPipeline() // as one, or it might be left without an end
-			pipe.HSet(ctx, key, fields...)
+			set := pipe.HSet(ctx, key, fields...)
 			pipe.PExpire(ctx, key, kept)
 			if _, err := pipe.Exec(ctx); err != nil {
+				err = cmp.Or(set.Err(), err) // Exec says that it was refused, the command why
 				return "", fmt.Errorf("save snapshot of %d groups: %w", len(snapshot.Entries), orFull(err))
 			}
 			fields = nil
