@@ -769,7 +769,9 @@ func (f *fakeRedis) SnapshotPage(_ context.Context, typ, id string, from, limit 
 	}
 	s, total := kept.HotSnapshot, len(kept.Entries)
 	if from == 0 {
-		kept.kept = time.Now().Add(paging)
+		if until := time.Now().Add(paging); until.After(kept.kept) {
+			kept.kept = until
+		}
 		f.snapshots[typ+"/"+id] = kept
 	}
 	from = min(from, total)

@@ -91,6 +91,8 @@ func TestSnapshotIsKeptForThoseWhoPage(t *testing.T) {
 		require.Greater(t, read(0, 2), kept)
 		e.save(t, snapshot("s", 3), 0, kept)
 		require.Greater(t, read(0, 3), kept, "others show a part of what they have read as a whole")
+		e.save(t, snapshot("s", 3), time.Minute, 2*paging)
+		require.Greater(t, read(0, 2), paging, "who pages does not take it from the others")
 	})
 }
 
