@@ -103,7 +103,7 @@ type HeatCache interface {
 	// NoSnapshot ends the turn without one.
 	NoSnapshot(ctx context.Context, typ, token string) error
 	// SnapshotPage reads lines from a snapshot, ok false when it is gone: their ranks, groups, heat and times. Reading its
-	// beginning keeps it as long as paging.
+	// beginning keeps it at least as long as paging.
 	SnapshotPage(ctx context.Context, typ, id string, from, limit int, paging time.Duration) (s HotSnapshot, total int, ok bool, err error)
 	// Speakers are those who count in groups now, each group's latest first; of very many some are left out.
 	Speakers(ctx context.Context, groups []string) ([]Speaker, error)
@@ -282,7 +282,7 @@ func parseHotCursor(cursor string) (id string, from int, err error) {
 	}
 	id, offset, ok := strings.Cut(cursor, ".")
 	from, err = strconv.Atoi(offset)
-	if !ok || err != nil || from < 0 || !ValidID(id) {
+	if !ok || err != nil || from < 1 || !ValidID(id) { // from 0 would keep a snapshot for as long as somebody likes
 		return "", 0, BadField("cursor", "is not one that this server gave")
 	}
 	return id, from, nil

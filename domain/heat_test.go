@@ -118,6 +118,7 @@ func TestRankingRefuses(t *testing.T) {
 		"a cursor without a snapshot":    {user("ann"), domain.HotQuery{Cursor: ".3"}, domain.CodeBadRequest, "cursor"},
 		"a cursor whose place is none":   {user("ann"), domain.HotQuery{Cursor: "abc-3.x"}, domain.CodeBadRequest, "cursor"},
 		"a cursor from before the start": {user("ann"), domain.HotQuery{Cursor: "abc-3.-1"}, domain.CodeBadRequest, "cursor"},
+		"a cursor to the start":          {user("ann"), domain.HotQuery{Cursor: "abc-3.0"}, domain.CodeBadRequest, "cursor"},
 		"a cursor with a wild id":        {user("ann"), domain.HotQuery{Cursor: "a*b.1"}, domain.CodeBadRequest, "cursor"},
 		"a cursor of a snapshot gone":    {user("ann"), domain.HotQuery{Cursor: "abc-3.1"}, domain.CodeGone, ""},
 	} {
