@@ -187,50 +187,67 @@ func (s *Store) scanHeat(ctx context.Context, p int) (groups []domain.GroupHeat,
 	}
 }
 
-// addNumbers adds the numbers of messages, where they are counted, and the times of the last ones, as far as the generations that this instance believes in know them: who
-// asks for the heads of the other groups finds the next generation.
+// addNumbers adds the numbers of messages, where they are counted, and the times of the last ones, as far as the generations
+// that this instance believes in know them: who asks for the heads of the other groups finds the next generation.
 func (s *Store) addNumbers(ctx context.Context, of [][]domain.GroupHeat) error {
 	for from := 0; ; from += heatStep {
 		pipe := s.rdb.Pipeline()
 		vouch := s.newVouch()
-		last, traffic := make(map[int]*redis.SliceCmd), make(map[int]*redis.FloatSliceCmd)
-		standing := make(map[int]*generationCheck)
+		var asked []*heatNumbers
 		for p, groups := range of {
-			if from >= len(groups) {
-				continue
+			if from < len(groups) {
+				asked = append(asked, s.askNumbers(ctx, pipe, vouch, p, groups[from:min(from+heatStep, len(groups))]))
 			}
-			var ids []string
-			for _, g := range groups[from:min(from+heatStep, len(groups))] {
-				ids = append(ids, g.Group)
-			}
-			last[p] = pipe.HMGet(ctx, seqKey(p, s.gens(p)), ids...)
-			if s.cfg.CountMessages {
-				traffic[p] = pipe.ZMScore(ctx, trafficKey(p), ids...)
-			}
-			standing[p] = vouch.check(ctx, pipe, p)
 		}
-		if len(last) == 0 {
+		if len(asked) == 0 {
 			return nil
 		}
 		if err := execIgnoringNil(ctx, pipe); err != nil {
 			return fmt.Errorf("messages of groups with heat: %w", err)
 		}
-		for p, c := range traffic {
-			for i, n := range c.Val() {
-				of[p][from+i].Messages = int(n)
-			}
+		for _, n := range asked {
+			n.add(s.journal)
 		}
-		for p, c := range last {
-			groups := of[p][from:]
-			if gen := s.gens(p); !standing[p].is(gen) || s.journal.Over(groups[0].Group, gen) {
-				continue
-			}
-			for i, value := range c.Val() {
-				known, _ := value.(string)
-				_, ms, _ := strings.Cut(known, " ")
-				groups[i].LastMS, _ = strconv.ParseInt(ms, 10, 64) // 0 means unknown
-			}
+	}
+}
+
+// heatNumbers is what is asked of some groups of a partition.
+type heatNumbers struct {
+	groups   []domain.GroupHeat
+	gen      int64
+	last     *redis.SliceCmd
+	traffic  *redis.FloatSliceCmd // nil: messages are not counted
+	standing *generationCheck
+}
+
+func (s *Store) askNumbers(ctx context.Context, pipe redis.Pipeliner, vouch *vouch, p int, groups []domain.GroupHeat) *heatNumbers {
+	ids := make([]string, len(groups))
+	for i := range groups {
+		ids[i] = groups[i].Group
+	}
+	n := &heatNumbers{groups: groups, gen: s.gens(p)}
+	n.last = pipe.HMGet(ctx, seqKey(p, n.gen), ids...)
+	if s.cfg.CountMessages {
+		n.traffic = pipe.ZMScore(ctx, trafficKey(p), ids...)
+	}
+	n.standing = vouch.check(ctx, pipe, p)
+	return n
+}
+
+// add puts the answers into the groups.
+func (n *heatNumbers) add(journal *domain.Journal) {
+	if n.traffic != nil {
+		for i, messages := range n.traffic.Val() {
+			n.groups[i].Messages = int(messages)
 		}
+	}
+	if !n.standing.is(n.gen) || journal.Over(n.groups[0].Group, n.gen) {
+		return
+	}
+	for i, value := range n.last.Val() {
+		known, _ := value.(string)
+		_, ms, _ := strings.Cut(known, " ")
+		n.groups[i].LastMS, _ = strconv.ParseInt(ms, 10, 64) // 0 means unknown
 	}
 }
 

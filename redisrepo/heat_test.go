@@ -305,6 +305,25 @@ func TestExpiryNeedsNobodyWhoSpeaksOrAsks(t *testing.T) {
 	require.Zero(t, n)
 }
 
+// What was asked of one generation is not believed because Redis is in the next one meanwhile, and the instance has learned so.
+func TestTimesOfLastMessagesAreOfTheGenerationThatWasAsked(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		p := e.cfg.Partitions.Of("a")
+		store := e.open(t, e.addr)
+		require.NoError(t, e.store.SetSeeds(t.Context(), p, 1, map[string]domain.Seed{"a": {Start: 1, LastMS: 1111}}))
+		of := make([][]domain.GroupHeat, testPartitions)
+		of[p] = []domain.GroupHeat{{Group: "a"}}
+		require.NoError(t, store.addNumbers(t.Context(), of))
+		require.Equal(t, int64(1111), of[p][0].LastMS)
+		of[p][0].LastMS = 0
+		raised := false
+		store.rdb.AddHook(flushAmong{0, func() { e.raise(t, 2) }, &raised})
+		require.NoError(t, store.addNumbers(t.Context(), of))
+		require.True(t, raised)
+		require.Zero(t, of[p][0].LastMS)
+	})
+}
+
 // Partitions are read whole, some together, or a step at a time: each group is there once whatever their sizes are.
 func TestHeatIsReadOfPartitionsOfAllSizes(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
