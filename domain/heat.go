@@ -78,6 +78,13 @@ type HeatWeights struct {
 // speakersAlone are the weights when nobody has set any.
 var speakersAlone = HeatWeights{Speakers: 1}
 
+func (w HeatWeights) orSpeakersAlone() HeatWeights {
+	if w == (HeatWeights{}) {
+		return speakersAlone
+	}
+	return w
+}
+
 func (w HeatWeights) heat(g GroupHeat, online int) int {
 	return w.Speakers*g.Speakers + w.Messages*g.Messages + w.Online*online
 }
@@ -164,9 +171,7 @@ type Ranking struct {
 
 // NewRanking wires the ranking.
 func NewRanking(cache HeatCache, heads *Heads, cfg RankingConfig) *Ranking {
-	if cfg.Weights == (HeatWeights{}) {
-		cfg.Weights = speakersAlone
-	}
+	cfg.Weights = cfg.Weights.orSpeakersAlone()
 	r := &Ranking{cache: cache, heads: heads, cfg: cfg, turns: make(map[string]chan struct{}), types: make(map[string]GroupType)}
 	for _, typ := range []string{string(Room), string(Private), AllTypes} {
 		r.turns[typ] = make(chan struct{}, 1)

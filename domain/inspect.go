@@ -22,7 +22,8 @@ type CachedGroup struct {
 	Partition                         int   // where it lies
 	Gen                               int64 // of that partition
 	RecentFrom, RecentTo, RecentCount int64 // 0: there is no recent message
-	Heat, Online                      int
+	Heat                              GroupHeat
+	Online                            int
 }
 
 // StoredGroup is what MySQL has of a group.
@@ -124,11 +125,12 @@ type Inspector struct {
 	store      InspectStore
 	heads      *Heads
 	partitions Partitions
+	weights    HeatWeights
 }
 
-// NewInspector puts the two sides together.
-func NewInspector(cache InspectCache, store InspectStore, heads *Heads, partitions Partitions) *Inspector {
-	return &Inspector{cache: cache, store: store, heads: heads, partitions: partitions}
+// NewInspector puts the two sides together. The weights are the ranking's.
+func NewInspector(cache InspectCache, store InspectStore, heads *Heads, partitions Partitions, weights HeatWeights) *Inspector {
+	return &Inspector{cache: cache, store: store, heads: heads, partitions: partitions, weights: weights.orSpeakersAlone()}
 }
 
 // Group shows one, also when one of the stores is away.
@@ -142,6 +144,10 @@ func (i *Inspector) Group(ctx context.Context, group string) (*GroupInspection, 
 	inspected := &GroupInspection{Group: group, Partition: i.partitions.Of(group), Holes: Holes{}}
 	if cacheErr == nil {
 		inspected.takeCached(cached)
+		inspected.Heat = new(int)
+		if cached.Heat.Speakers > 0 { // others are not ranked
+			*inspected.Heat = i.weights.heat(cached.Heat, cached.Online)
+		}
 	}
 	if storeErr == nil {
 		inspected.takeStored(stored)
@@ -170,7 +176,7 @@ func within[T any](ctx context.Context, ask func(context.Context) (T, error)) (T
 
 func (g *GroupInspection) takeCached(c *CachedGroup) {
 	g.Name, g.Type, g.Dismissed, g.Version = c.Name, c.Type, c.Dismissed, c.Version
-	g.Generation, g.Heat, g.Online = c.Gen, &c.Heat, &c.Online
+	g.Generation, g.Online = c.Gen, &c.Online
 	if !c.Seeded && c.RecentCount == 0 {
 		return
 	}

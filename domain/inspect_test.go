@@ -51,14 +51,15 @@ func (i inspectedRows) GroupsOf(_ context.Context, _, after string, limit int) (
 }
 
 func (i *inspected) inspector(w *world) *domain.Inspector {
-	return domain.NewInspector(i, inspectedRows{i}, w.heads, domain.Partitions(16))
+	return domain.NewInspector(i, inspectedRows{i}, w.heads, domain.Partitions(16), domain.HeatWeights{})
 }
 
 func tea() *inspected {
 	holes := domain.Holes{{From: 5, To: 5, Reason: domain.HoleLost}, {From: 119, To: 119, Reason: domain.HoleLost}}
 	i := &inspected{
 		cached: domain.CachedGroup{
-			Partition: 7, Gen: 3, RecentFrom: 21, RecentTo: 120, RecentCount: 99, Heat: 3, Online: 2,
+			Partition: 7, Gen: 3, RecentFrom: 21, RecentTo: 120, RecentCount: 99, Online: 2,
+			Heat: domain.GroupHeat{Speakers: 3, Messages: 11},
 			CachedHead: domain.CachedHead{GroupLoaded: true, Seeded: true, Head: domain.Head{
 				Name: "Tee", Type: domain.Room, Version: 8, MaxSeq: 120, PersistedSeq: 117, Holes: holes,
 			}},
@@ -76,6 +77,21 @@ func asJSON(t *testing.T, v any) string {
 	data, err := json.Marshal(v)
 	require.NoError(t, err)
 	return string(data)
+}
+
+// Heat is what the ranking says.
+func TestInspectedHeatIsWeighed(t *testing.T) {
+	t.Parallel()
+	i, w := tea(), newWorld()
+	weights := domain.HeatWeights{Speakers: 10, Messages: 2, Online: 5}
+	inspector := domain.NewInspector(i, inspectedRows{i}, w.heads, domain.Partitions(16), weights)
+	got, err := inspector.Group(t.Context(), "tea")
+	require.NoError(t, err)
+	require.Equal(t, 10*3+2*11+5*2, *got.Heat)
+	i.cached.Heat = domain.GroupHeat{}
+	got, err = inspector.Group(t.Context(), "tea")
+	require.NoError(t, err)
+	require.Zero(t, *got.Heat, "a group that is only looked at is not ranked")
 }
 
 func TestInspectionShowsBothStoresSideBySide(t *testing.T) {

@@ -27,11 +27,13 @@ func (s *Store) InspectGroup(ctx context.Context, group string) (*domain.CachedG
 	length := pipe.XLen(ctx, recent)
 	first := pipe.XRangeN(ctx, recent, "-", "+", 1)
 	last := pipe.XRevRangeN(ctx, recent, "+", "-", 1)
-	heat := pipe.ZScore(ctx, heatKey(p), group)
+	speakers := pipe.ZScore(ctx, heatKey(p), group)
+	messages := pipe.ZScore(ctx, trafficKey(p), group)
 	if err := execIgnoringNil(ctx, pipe); err != nil {
 		return nil, fmt.Errorf("inspect %s: %w", group, err)
 	}
-	c := &domain.CachedGroup{Partition: p, Gen: gen, RecentCount: length.Val(), Heat: int(heat.Val())}
+	c := &domain.CachedGroup{Partition: p, Gen: gen, RecentCount: length.Val()}
+	c.Heat = domain.GroupHeat{Speakers: int(speakers.Val()), Messages: int(messages.Val())}
 	c.Group = group
 	if err := head.into(&c.CachedHead); err != nil {
 		return nil, fmt.Errorf("inspect %s: %w", group, err)

@@ -22,6 +22,7 @@ func TestInspectionOfWhatRedisHasOfAGroup(t *testing.T) {
 		require.Equal(t, &domain.CachedGroup{Partition: p, Gen: 1, CachedHead: domain.CachedHead{Head: domain.Head{Group: "g"}}},
 			e.inspected(t, "g"), "nothing is known, and nothing is filled in")
 
+		e.store.cfg.CountMessages = true
 		e.talk(t, e.recovery(group("g", domain.Room)), "g", "ann", "bob", "ann")
 		e.announce(t, "i1", map[string]int{"g": 4})
 		entries := e.logged(t, "g")
@@ -32,7 +33,7 @@ func TestInspectionOfWhatRedisHasOfAGroup(t *testing.T) {
 		require.Equal(t, "name of g", c.Name)
 		require.Equal(t, []int64{3, 2}, []int64{c.MaxSeq, c.PersistedSeq})
 		require.Equal(t, []int64{1, 3, 3}, []int64{c.RecentFrom, c.RecentTo, c.RecentCount})
-		require.Equal(t, []int{2, 4}, []int{c.Heat, c.Online})
+		require.Equal(t, []int{2, 3, 4}, []int{c.Heat.Speakers, c.Heat.Messages, c.Online})
 		require.Equal(t, domain.Holes{{From: 2, To: 2, Reason: domain.HoleLost}}, c.Holes)
 		e.raise(t, 2)
 		c = e.inspected(t, "g")

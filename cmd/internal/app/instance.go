@@ -191,7 +191,7 @@ func NewInstance(
 	}, log)
 	operators, err := newConsole(cfg, version, console.Config{
 		Redis: redis, MySQL: sql, Own: status.Own, Health: health, Clock: clock, Ranking: ranking, Limits: limits, Log: log,
-		Inspector: domain.NewInspector(redis, sql, heads, partitions), Letters: domain.NewLetters(sql, redis),
+		Inspector: domain.NewInspector(redis, sql, heads, partitions, domain.HeatWeights(cfg.Heat.Weights)), Letters: domain.NewLetters(sql, redis),
 		History: history, Sends: sends, Recalls: recalls,
 	})
 	if err != nil {
