@@ -84,6 +84,21 @@ func (f *fakeMySQL) Snapshot(_ context.Context, group string) (*domain.GroupSnap
 	return &domain.GroupSnapshot{Group: *g, Members: f.sortedMembers(group)}, nil
 }
 
+func (f *fakeMySQL) LiveTypes(_ context.Context, groups []string) (map[string]domain.GroupType, error) {
+	unlock, err := f.enter("LiveTypes")
+	defer unlock()
+	if err != nil {
+		return nil, err
+	}
+	types := map[string]domain.GroupType{}
+	for _, group := range groups {
+		if g, err := f.group(group); err == nil && !g.Dismissed {
+			types[group] = g.Type
+		}
+	}
+	return types, nil
+}
+
 func (f *fakeMySQL) Floors(_ context.Context, groups []string) (map[string]domain.Floor, error) {
 	unlock, err := f.enter("Floors")
 	defer unlock()

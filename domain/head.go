@@ -67,6 +67,8 @@ type HeadCache interface {
 type HeadStore interface {
 	// Snapshot reads a group and its members at one version; not_found when there is none.
 	Snapshot(ctx context.Context, group string) (*GroupSnapshot, error)
+	// LiveTypes has those of the groups that there are and that were not dismissed.
+	LiveTypes(ctx context.Context, groups []string) (map[string]GroupType, error)
 	// Floors has an entry for every group asked for.
 	Floors(ctx context.Context, groups []string) (map[string]Floor, error)
 	// ReadMarks has 0 for marks that were never set.
@@ -118,6 +120,54 @@ func (h *Heads) Get(ctx context.Context, user string, groups []string) ([]HeadRe
 		results[i].Head = cached[i].Head
 	}
 	return results, nil
+}
+
+// Brief is Get for the ranking, which asks of very many groups: what their types are, and when the last message was. MySQL is
+// asked of all together that Redis does not know, and no group is loaded with its members.
+func (h *Heads) Brief(ctx context.Context, groups []string) ([]HeadResult, error) {
+	cached, err := h.cache.Heads(ctx, "", groups)
+	if err != nil {
+		return nil, Unavailable(fmt.Errorf("heads of %d groups: %w", len(groups), err), "Redis")
+	}
+	if err := h.fillTypes(ctx, cached); err != nil {
+		return nil, err
+	}
+	results := make([]HeadResult, len(cached))
+	for i := range cached {
+		if cached[i].Dismissed || cached[i].Type == "" {
+			results[i].Err = Errorf(CodeGone, "there is no such group any more")
+		}
+	}
+	if err := h.fillSeqs(ctx, cached, results); err != nil {
+		return nil, err
+	}
+	for i := range cached {
+		results[i].Head = cached[i].Head
+	}
+	return results, nil
+}
+
+// fillTypes leaves the types of groups empty that are not there, or were dismissed.
+func (h *Heads) fillTypes(ctx context.Context, cached []CachedHead) error {
+	var groups []string
+	for i := range cached {
+		if !cached[i].GroupLoaded {
+			groups = append(groups, cached[i].Group)
+		}
+	}
+	if len(groups) == 0 {
+		return nil
+	}
+	types, err := h.store.LiveTypes(ctx, groups)
+	if err != nil {
+		return Unavailable(fmt.Errorf("types of %d groups: %w", len(groups), err), "MySQL")
+	}
+	for i := range cached {
+		if !cached[i].GroupLoaded {
+			cached[i].Type = types[cached[i].Group]
+		}
+	}
+	return nil
 }
 
 // One is Get for one group.

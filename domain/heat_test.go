@@ -184,6 +184,18 @@ func TestRankingIsSharedWhileItIsFresh(t *testing.T) {
 	require.Equal(t, 2, w.redis.calls["Heat"])
 }
 
+// When Redis has lost everything, the groups of a page are loaded with their members, and no others of the ranking.
+func TestRankingLoadsTheGroupsThatItShows(t *testing.T) {
+	t.Parallel()
+	w, want := manyRooms(450)
+	clear(w.redis.groups)
+	page, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{Limit: 10})
+	require.NoError(t, err)
+	require.Equal(t, want[:10], page.Entries)
+	require.Equal(t, 10, w.mysql.calls["Snapshot"])
+	require.Equal(t, 3, w.mysql.calls["LiveTypes"], "of up to 200 at a time")
+}
+
 func TestRankingClampsItsLimit(t *testing.T) {
 	t.Parallel()
 	w, _ := manyRooms(250)

@@ -191,7 +191,7 @@ func (r *Ranking) complete(ctx context.Context, groups []GroupHeat) (types []Gro
 		for n, i := range chunk {
 			ids[n] = groups[i].Group
 		}
-		heads, err := r.heads.Get(ctx, "", ids)
+		heads, err := r.heads.Brief(ctx, ids)
 		if err != nil {
 			return nil, err
 		}

@@ -265,9 +265,18 @@ func (d *DB) Dismiss(ctx context.Context, group string, tell domain.Tell) (*doma
 
 // GroupTypes tells the types of groups; those that are not there are left out.
 func (d *DB) GroupTypes(ctx context.Context, groups []string) (map[string]domain.GroupType, error) {
+	return d.groupTypes(ctx, groups, "")
+}
+
+// LiveTypes is GroupTypes without those that were dismissed.
+func (d *DB) LiveTypes(ctx context.Context, groups []string) (map[string]domain.GroupType, error) {
+	return d.groupTypes(ctx, groups, " AND NOT dismissed")
+}
+
+func (d *DB) groupTypes(ctx context.Context, groups []string, and string) (map[string]domain.GroupType, error) {
 	types := make(map[string]domain.GroupType, len(groups))
 	for chunk := range slices.Chunk(groups, groupsAQuery) {
-		query := "SELECT group_id, type FROM chat_group WHERE group_id IN (" + marksOf(len(chunk)) + ")"
+		query := "SELECT group_id, type FROM chat_group WHERE group_id IN (" + marksOf(len(chunk)) + ")" + and
 		err := each(ctx, d.sql, query, anys(chunk), func(rows *sql.Rows) error {
 			var group string
 			var typ domain.GroupType

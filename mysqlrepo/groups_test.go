@@ -354,6 +354,13 @@ func TestTypesOfGroupsAreTold(t *testing.T) {
 		if !maps.Equal(got, want) {
 			t.Errorf("types of %d groups, one of them dismissed: got %v, want %v", len(ids), got, want)
 		}
+		if got, err = db.LiveTypes(t.Context(), ids); err != nil {
+			t.Fatal(err)
+		}
+		delete(want, "g7")
+		if !maps.Equal(got, want) {
+			t.Errorf("types of %d groups without the one that was dismissed: got %v, want %v", len(ids), got, want)
+		}
 		if got, err = db.GroupTypes(t.Context(), nil); err != nil || len(got) > 0 {
 			t.Errorf("types of no groups: got %v, %v", got, err)
 		}

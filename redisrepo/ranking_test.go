@@ -114,6 +114,18 @@ func (w *town) Snapshot(_ context.Context, id string) (*domain.GroupSnapshot, er
 	return w.r.groups[id], nil
 }
 
+func (w *town) LiveTypes(_ context.Context, groups []string) (map[string]domain.GroupType, error) {
+	w.r.mu.Lock()
+	defer w.r.mu.Unlock()
+	types := make(map[string]domain.GroupType)
+	for _, g := range groups {
+		if !w.r.groups[g].Dismissed {
+			types[g] = w.r.groups[g].Type
+		}
+	}
+	return types, nil
+}
+
 func (w *town) Floors(_ context.Context, groups []string) (map[string]domain.Floor, error) {
 	floors := make(map[string]domain.Floor)
 	for _, g := range groups {

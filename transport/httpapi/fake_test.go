@@ -232,6 +232,10 @@ func (f *fake) Snapshot(context.Context, string) (*domain.GroupSnapshot, error) 
 	return nil, domain.Errorf(domain.CodeNotFound, "there is no such group")
 }
 
+func (f *fake) LiveTypes(context.Context, []string) (map[string]domain.GroupType, error) {
+	return nil, nil
+}
+
 func (f *fake) Floors(context.Context, []string) (map[string]domain.Floor, error) { return nil, nil }
 
 func (f *fake) ReadMarks(context.Context, []domain.GroupUser) (map[domain.GroupUser]int64, error) {
