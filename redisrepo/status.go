@@ -33,12 +33,15 @@ func (s *Store) PostStatus(ctx context.Context, instance string, status domain.I
 		Stream: statusKey(instance), MaxLen: statusKept, Approx: true, Values: []string{statusField, string(told)},
 	})
 	pipe.Expire(ctx, statusKey(instance), statusTTL)
-	pipe.SAdd(ctx, statusesKey(), instance)
+	added := pipe.SAdd(ctx, statusesKey(), instance)
 	pipe.Expire(ctx, statusesKey(), statusTTL)
 	if _, err := pipe.Exec(ctx); err != nil {
 		return fmt.Errorf("tell the status of %s: %w", instance, err)
 	}
-	return nil
+	if added.Val() == 0 {
+		return nil
+	}
+	return s.forgetStatuses(ctx)
 }
 
 // Fleet is what the living instances said last, by name. Of a name that is started again soon after its death it is the new
@@ -73,13 +76,9 @@ func (s *Store) FleetSince(ctx context.Context, sinceMS int64) ([][]domain.Insta
 		return nil, fmt.Errorf("list instances: %w", err)
 	}
 	slices.Sort(lives)
-	told, err := s.readStatuses(ctx, lives, func(pipe redis.Pipeliner, key string) *redis.XMessageSliceCmd {
+	return s.readStatuses(ctx, lives, func(pipe redis.Pipeliner, key string) *redis.XMessageSliceCmd {
 		return pipe.XRangeN(ctx, key, strconv.FormatInt(sinceMS, 10), "+", 2*statusKept)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return told, s.forgetStatuses(ctx, lives)
 }
 
 // readStatuses reads of each instance what read asks for, in one round trip.
@@ -120,10 +119,12 @@ func statusOf(entry redis.XMessage) (status domain.InstanceStatus, err error) {
 	return status, err
 }
 
-// forgetStatuses takes those off the list that have nothing there any more; one that lives is back with its next word.
-func (s *Store) forgetStatuses(ctx context.Context, lives []string) error {
-	if len(lives) == 0 {
-		return nil
+// forgetStatuses takes those off the list that have nothing there any more; one that lives is back with its next word. Who
+// is new on the list does it: otherwise it would grow with each start of an instance, for good.
+func (s *Store) forgetStatuses(ctx context.Context) error {
+	lives, err := s.rdb.SMembers(ctx, statusesKey()).Result()
+	if err != nil {
+		return fmt.Errorf("list instances: %w", err)
 	}
 	pipe := s.rdb.Pipeline()
 	left := make([]*redis.IntCmd, len(lives))

@@ -82,10 +82,18 @@ func TestStatusesAreKeptForTheChart(t *testing.T) {
 
 		ttl := e.store.rdb.PTTL(ctx, statusKey("a#1")).Val()
 		require.Greater(t, ttl, domain.StatusKept)
+	})
+}
+
+func TestTheListOfStatusesDoesNotGrowWithEachStart(t *testing.T) {
+	eachRedis(t, func(t *testing.T, e *env) {
+		ctx := t.Context()
+		e.post(t, "a#1", "a", 1)
+		e.post(t, "b#1", "b", 1)
 		require.NoError(t, e.store.rdb.Del(ctx, statusKey("b#1")).Err(), "as its TTL does")
-		_, err = e.store.FleetSince(ctx, 0)
-		require.NoError(t, err)
-		require.Equal(t, []string{"a#1"}, e.store.rdb.SMembers(ctx, statusesKey()).Val())
+		e.post(t, "a#1", "a", 2)
+		e.post(t, "b#2", "b", 3) // started again, and nobody has asked for a chart meanwhile
+		require.ElementsMatch(t, []string{"a#1", "b#2"}, e.store.rdb.SMembers(ctx, statusesKey()).Val())
 	})
 }
 
