@@ -24,11 +24,15 @@ type Readiness interface {
 	IsLeaving() bool
 }
 
+// Clock tells Redis' time.
+type Clock interface{ NowMS() int64 }
+
 // Status is the job that tells what this instance does, for the consoles of all.
 type Status struct {
 	board    StatusBoard
 	metrics  prometheus.Gatherer
 	health   Readiness
+	clock    Clock
 	instance string
 	log      zerolog.Logger
 	meter    meter // of Run alone
@@ -38,8 +42,10 @@ type Status struct {
 }
 
 // NewStatus makes the job. about is what stays the same: name, version, start.
-func NewStatus(board StatusBoard, metrics prometheus.Gatherer, health Readiness, instance string, about domain.InstanceStatus, log zerolog.Logger) *Status {
-	return &Status{board: board, metrics: metrics, health: health, instance: instance, last: about, log: log}
+func NewStatus(
+	board StatusBoard, metrics prometheus.Gatherer, health Readiness, clock Clock, instance string, about domain.InstanceStatus, log zerolog.Logger,
+) *Status {
+	return &Status{board: board, metrics: metrics, health: health, clock: clock, instance: instance, last: about, log: log}
 }
 
 // Own is what this instance has last said, whether it could be told or not.
@@ -68,14 +74,13 @@ func (s *Status) Run(ctx context.Context) error {
 }
 
 func (s *Status) tell(ctx context.Context) error {
-	now := time.Now()
-	r, err := read(s.metrics, now)
+	r, err := read(s.metrics, time.Now())
 	if err != nil {
 		return err
 	}
 	s.meter.take(r)
 	status := s.meter.status(s.Own())
-	status.Ready, status.Draining, status.SeenMS = s.health.IsReady(), s.health.IsLeaving(), now.UnixMilli()
+	status.Ready, status.Draining, status.SeenMS = s.health.IsReady(), s.health.IsLeaving(), s.clock.NowMS()
 	s.mu.Lock()
 	s.last = status
 	s.mu.Unlock()

@@ -47,6 +47,11 @@ type readiness struct{ unready, leaving atomic.Bool }
 func (r *readiness) IsReady() bool   { return !r.unready.Load() }
 func (r *readiness) IsLeaving() bool { return r.leaving.Load() }
 
+// hourAhead is the clock of a Redis that is an hour ahead.
+type hourAhead struct{}
+
+func (hourAhead) NowMS() int64 { return time.Now().Add(time.Hour).UnixMilli() }
+
 // ownMetrics are those that a status is made of, as the packages register them.
 type ownMetrics struct {
 	*prometheus.Registry
@@ -81,7 +86,7 @@ func TestStatusIsMadeOfTheMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, board, health := newOwnMetrics(), &statusBoard{}, &readiness{}
 		about := domain.InstanceStatus{Name: "a", Version: "v1", StartedMS: 7}
-		job := jobs.NewStatus(board, m, health, "a#1", about, zerolog.Nop())
+		job := jobs.NewStatus(board, m, health, hourAhead{}, "a#1", about, zerolog.Nop())
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- job.Run(ctx) }()
@@ -109,7 +114,7 @@ func TestStatusIsMadeOfTheMetrics(t *testing.T) {
 		health.unready.Store(true)
 		after(2 * time.Second)
 		got := board.last()
-		require.Equal(t, time.Now().UnixMilli(), got.SeenMS)
+		require.Equal(t, time.Now().Add(time.Hour).UnixMilli(), got.SeenMS, "by Redis' clock, as all others' are")
 		require.InDelta(t, 19.9, *got.P99MS, 0.001)
 		got.SeenMS, got.P99MS = 0, nil
 		require.Equal(t, domain.InstanceStatus{

@@ -115,7 +115,7 @@ func (b *backend) CheckNow(name string) (bool, time.Time, string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if name == "mysql" && b.mysqlErr != nil {
-		return false, time.UnixMilli(1000), "does not answer"
+		return false, time.Now().Add(-5 * time.Second), "does not answer"
 	}
 	return true, time.Now(), ""
 }

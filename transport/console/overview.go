@@ -76,9 +76,9 @@ func (b *board) get(ctx context.Context) []byte {
 
 // look makes the overview. What a store does not tell is missing in it; it has no error.
 func (c *Console) look(ctx context.Context) []byte {
-	now := time.Now()
+	now := c.Clock.NowMS() // the ages of what it shows are told from it
 	v := Overview{
-		TimeMS: now.UnixMilli(), Instance: c.Instance,
+		TimeMS: now, Instance: c.Instance,
 		Stores: map[string]StoreState{"redis": c.store("redis"), "mysql": c.store("mysql")},
 	}
 	if !v.Stores["redis"].OK {
@@ -88,7 +88,7 @@ func (c *Console) look(ctx context.Context) []byte {
 	}
 	fleet, err := c.Redis.Fleet(ctx)
 	if err != nil && v.Stores["redis"].OK { // the check has not seen it yet
-		v.Stores["redis"] = StoreState{SinceMS: now.UnixMilli(), Hint: "does not answer"}
+		v.Stores["redis"] = StoreState{SinceMS: now, Hint: "does not answer"}
 	}
 	own := c.Own()
 	if !slices.ContainsFunc(fleet, func(s domain.InstanceStatus) bool { return s.Name == own.Name }) {
@@ -113,7 +113,7 @@ func (c *Console) store(name string) StoreState {
 	}
 	v := StoreState{Hint: detail}
 	if !met.IsZero() {
-		v.SinceMS = met.UnixMilli()
+		v.SinceMS = c.Clock.NowMS() - time.Since(met).Milliseconds()
 	}
 	return v
 }

@@ -186,7 +186,7 @@ func NewInstance(
 		transport.Check{Name: "fanout", Test: subscriber.Check, AtOnce: true},
 		transport.Check{Name: "mysql", Test: sql.Ping, Degrades: true},
 	)
-	status := jobs.NewStatus(redis, reg, health, life, domain.InstanceStatus{
+	status := jobs.NewStatus(redis, reg, health, clock, life, domain.InstanceStatus{
 		Name: cfg.Node.Name, Version: version, StartedMS: time.Now().UnixMilli(),
 	}, log)
 	operators, err := newConsole(cfg, version, console.Config{
