@@ -79,7 +79,7 @@ func StartDev(ctx context.Context, c DevConfig) (d *Dev, err error) {
 		return d, err
 	}
 	for _, ln := range listeners {
-		d.URLs = append(d.URLs, "http://"+ln.Addr().String())
+		d.URLs = append(d.URLs, urlOf(ln))
 	}
 	cfg.HTTP.AllowedOrigins = d.URLs
 	for n, ln := range listeners {
@@ -240,13 +240,34 @@ func (d *Dev) startInstance(
 	}
 	d.stops = append(d.stops, stop)
 	router := instance.Public()
-	mountDemo(router, demo.Config{Sign: signer(cfg, devTokenTTL), Instances: d.URLs, Rooms: devRooms, Window: cfg.Heat.Window.D()})
 	router.Get("/", http.RedirectHandler("/demo", http.StatusFound).ServeHTTP)
-	l := newListener(ln, onlyHost(ln.Addr().String(), router), c.Log)
+	page := demo.Config{Sign: signer(cfg, devTokenTTL), Instances: d.URLs, Rooms: devRooms, Window: cfg.Heat.Window.D()}
+	handler := onlyHost(ln.Addr().String(), router)
+	if everywhere(ln) { // under names that are not known here: each page keeps to the instance it was opened at
+		page.Instances, handler = nil, router
+	}
+	mountDemo(router, page)
+	l := newListener(ln, handler, c.Log)
 	instance.endStreams(l)
 	l.serve()
 	d.stops = append(d.stops, l.shutdown)
 	return nil
+}
+
+// everywhere tells whether it listens on every interface.
+func everywhere(ln net.Listener) bool {
+	addr, ok := ln.Addr().(*net.TCPAddr)
+	return ok && addr.IP.IsUnspecified()
+}
+
+// urlOf is what can be typed on this machine.
+func urlOf(ln net.Listener) string {
+	addr := ln.Addr().String()
+	if everywhere(ln) {
+		_, port, _ := net.SplitHostPort(addr) // of a listener: it has one
+		addr = net.JoinHostPort("127.0.0.1", port)
+	}
+	return "http://" + addr
 }
 
 // onlyHost refuses requests whose Host is not this machine's: a page elsewhere that had its name point to 127.0.0.1
