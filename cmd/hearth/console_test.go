@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -100,11 +102,65 @@ func TestTopOnATerminalIsDrawnAnewAndRestoresIt(t *testing.T) {
 		defer out.mu.Unlock()
 		return out.String()
 	}
-	require.Eventually(t, func() bool { return strings.Count(text(), home) >= 2 }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Count(text(), "rank   heat  online  room") >= 2 }, 30*time.Second, 10*time.Millisecond)
 	interrupt()
 	require.Zero(t, <-ended)
 	require.True(t, strings.HasPrefix(text(), enterScreen), "its own screen")
 	require.True(t, strings.HasSuffix(text(), leaveScreen), "the shell's screen and its cursor are back")
+}
+
+// terminal shows what drawn writes, as one of a size does.
+type terminal struct {
+	rows               []string
+	width, row, column int
+}
+
+func newTerminal(height, width int) *terminal {
+	return &terminal{rows: make([]string, height), width: width}
+}
+
+var control = regexp.MustCompile(`^\x1b\[(\d*)(?:;1)?([HKJ])`)
+
+func (s *terminal) write(t *testing.T, text string) {
+	t.Helper()
+	for text != "" {
+		if c := control.FindStringSubmatch(text); c != nil {
+			text = text[len(c[0]):]
+			switch c[2] {
+			case "H":
+				row, err := strconv.Atoi(c[1])
+				require.NoError(t, err)
+				s.row, s.column = min(row, len(s.rows))-1, 0
+			case "K":
+				s.rows[s.row] = s.rows[s.row][:s.column]
+			case "J":
+				s.rows[s.row] = s.rows[s.row][:s.column]
+				clear(s.rows[s.row+1:])
+			}
+			continue
+		}
+		require.True(t, text[0] >= ' ' && text[0] < 0x7f, "%q would move all other lines", text)
+		if s.column < s.width {
+			row := []byte(s.rows[s.row])
+			s.rows[s.row] = string(append(row[:s.column], append([]byte{text[0]}, row[min(s.column+1, len(row)):]...)...))
+			s.column++
+		}
+		text = text[1:]
+	}
+}
+
+func TestTopShowsAsMuchAsTheTerminalHasRoomFor(t *testing.T) {
+	t.Parallel()
+	small := newTerminal(3, 8)
+	small.write(t, drawn("first\nsecond line\nthird\nfourth\nfifth\n"))
+	require.Equal(t, []string{"first", "second l", "third"}, small.rows)
+	large := newTerminal(4, 20)
+	large.write(t, drawn("first\nsecond line\nthird\n"))
+	require.Equal(t, []string{"first", "second line", "third", ""}, large.rows)
+	large.write(t, drawn("1\n2\n"))
+	require.Equal(t, []string{"1", "2", "", ""}, large.rows, "nothing of before is left")
+	require.True(t, strings.HasSuffix(enterScreen, "\x1b[?7l"), "it does not wrap")
+	require.True(t, strings.HasPrefix(leaveScreen, "\x1b[?7h"), "as the shell expects it to")
 }
 
 func TestTopGoesOnWhileItsInstanceIsAwayAndEndsWithoutItsKey(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,20 +84,26 @@ func (c *TopCmd) look(ctx context.Context, t *top) error {
 	return nil
 }
 
-// Sequences of a terminal. Its own screen comes back when the other one is left.
+// Sequences of a terminal. Its own screen comes back when the other one is left. What is wider than the terminal is cut off:
+// wrapped lines would move all others.
 const (
-	enterScreen = "\x1b[?1049h\x1b[?25l"
-	leaveScreen = "\x1b[?25h\x1b[?1049l"
-	home        = "\x1b[H"
+	enterScreen = "\x1b[?1049h\x1b[?25l\x1b[?7l"
+	leaveScreen = "\x1b[?7h\x1b[?25h\x1b[?1049l"
+	startOfLine = "\x1b[%d;1H" // of the last one, for a number below the terminal
 	restOfLine  = "\x1b[K"
 	restOfAll   = "\x1b[J"
 )
 
-// drawn puts a text over what stands on the screen, without clearing it first, which flickers. Behind the last line there is
-// no line feed: on the last of the terminal it would scroll.
+// drawn puts a text over what stands on the screen, without clearing it first, which flickers. It goes from the last line to
+// the first: those that the terminal has no room for fall on its last one, and the one that belongs there comes after them.
 func drawn(text string) string {
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
-	return home + strings.Join(lines, restOfLine+"\n") + restOfLine + restOfAll
+	var b strings.Builder
+	fmt.Fprintf(&b, startOfLine+restOfAll, len(lines)+1)
+	for i, line := range slices.Backward(lines) {
+		fmt.Fprintf(&b, startOfLine+"%s"+restOfLine, i+1, line)
+	}
+	return b.String()
 }
 
 // top is what was seen so far.
