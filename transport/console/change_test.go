@@ -52,6 +52,23 @@ func TestASendWhoseRequestEndsIsNotKnown(t *testing.T) {
 	})
 }
 
+// Who hangs up at once must not write without a trace.
+func TestWhatMayHaveBeenDoneIsNotedToo(t *testing.T) {
+	t.Parallel()
+	b := &backend{silent: true}
+	c := newConsole(t, b)
+	hungUp, hangUp := context.WithCancel(t.Context())
+	hangUp()
+	do(c, request("POST", "/console/api/groups/tea/messages", `{"text":"noon"}`, asAdmin).WithContext(hungUp))
+	require.Len(t, b.drafts, 1)
+	require.Contains(t, b.logged(), `"key":"ops","group":"tea","message":"console sent a message, whether it is stored is not known"`)
+	require.NotContains(t, b.logged(), "noon")
+
+	b.redisErr = errDown
+	requireRefused(t, do(c, request("POST", "/console/api/groups/tea/recall", `{"seqs":[3]}`, asAdmin)), domain.CodeUnavailable)
+	require.Contains(t, b.logged(), `"key":"ops","group":"tea","seq":3,"message":"console recalled a message, whether it is gone is not known"`)
+}
+
 func TestRecallsAreOneByOneAndNoted(t *testing.T) {
 	t.Parallel()
 	b := &backend{}

@@ -178,6 +178,9 @@ func (b *backend) Recall(_ context.Context, actor domain.Actor, _ string, seq in
 		return domain.Errorf(domain.CodeNotFound, "there is no message with this seq")
 	}
 	b.recalled = append(b.recalled, seq)
+	if b.redisErr != nil {
+		return domain.Unavailable(b.redisErr, "Redis")
+	}
 	return nil
 }
 

@@ -106,6 +106,9 @@ func (c *Console) send(w http.ResponseWriter, r *http.Request, s session) error 
 		return err
 	}
 	receipt, err := c.deliver(r.Context(), domain.Draft{Group: group, From: domain.SystemUser, Operator: s.key, Body: body})
+	if domain.CodeOf(err) == domain.CodeUnavailable {
+		c.audit(s).Str("group", group).Msg("console sent a message, whether it is stored is not known")
+	}
 	if err != nil {
 		return err
 	}
@@ -149,7 +152,11 @@ func (c *Console) recall(w http.ResponseWriter, r *http.Request, s session) erro
 	}
 	group := r.PathValue("group")
 	for _, seq := range in.Seqs {
-		if err := c.Recalls.Recall(r.Context(), domain.Actor{Key: s.key}, group, seq); err != nil {
+		err := c.Recalls.Recall(r.Context(), domain.Actor{Key: s.key}, group, seq)
+		if domain.CodeOf(err) == domain.CodeUnavailable {
+			c.audit(s).Str("group", group).Int64("seq", seq).Msg("console recalled a message, whether it is gone is not known")
+		}
+		if err != nil {
 			return err
 		}
 		c.audit(s).Str("group", group).Int64("seq", seq).Msg("console recalled a message")
