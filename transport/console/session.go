@@ -99,19 +99,16 @@ func (k *keyring) open(value string, now time.Time) (s session, ok bool) {
 	return session{key: id, ends: time.Unix(seconds, 0)}, true
 }
 
-// authenticate finds out who asks: by a key in the header, which programs send, or by the cookie.
+// authenticate finds out who asks: by a key in the header, which programs send, or by the cookie. What a browser sends beside
+// it may be a password for a proxy in front.
 func (k *keyring) authenticate(r *http.Request) (session, error) {
-	if header := r.Header.Get("Authorization"); header != "" {
-		scheme, key, _ := strings.Cut(header, " ")
-		if !strings.EqualFold(scheme, "Bearer") {
-			return session{}, domain.Errorf(domain.CodeUnauthorized, "Authorization must be Bearer and a key of the console")
-		}
+	if scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
 		id, err := k.find(strings.TrimSpace(key))
 		return session{key: id}, err
 	}
 	cookie, err := r.Cookie(cookieName)
 	if err != nil {
-		return session{}, domain.Errorf(domain.CodeUnauthorized, "log in first")
+		return session{}, domain.Errorf(domain.CodeUnauthorized, "log in first, or send Authorization: Bearer and a key of the console")
 	}
 	s, ok := k.open(cookie.Value, time.Now())
 	if !ok {

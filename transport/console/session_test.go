@@ -102,6 +102,18 @@ func TestKeysAreTakenAsBearerToo(t *testing.T) {
 	}
 }
 
+func TestASessionHoldsBehindAProxyThatAsksForAPassword(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, &backend{})
+	cookie := cookieOf(t, login(t, c, adminKey))
+	throughProxy := func(r *http.Request) { r.SetBasicAuth("anybody", "the proxy's password") }
+	require.Equal(t, http.StatusOK, do(c, request("GET", "/console/api/session", "", throughProxy, with(cookie))).StatusCode)
+	requireRefused(t, do(c, request("GET", "/console/api/session", "", throughProxy)), domain.CodeUnauthorized)
+	requireRefused(t, do(c, request("GET", "/console/api/session", "", with(cookie), func(r *http.Request) {
+		r.Header.Set("Authorization", "Bearer wrong")
+	})), domain.CodeUnauthorized)
+}
+
 func TestWrongKeysAreFewASecond(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
