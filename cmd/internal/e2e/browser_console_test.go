@@ -33,6 +33,12 @@ func (w *window) awaitNumber(what string, selector chromedp.CSS, met func(n floa
 	})
 }
 
+// turnTo opens a view of the console by its address.
+func (w *window) turnTo(view string) {
+	w.t.Helper()
+	do(w, chromedp.Evaluate[string](fmt.Sprintf("location.hash = %q", "#/"+view)))
+}
+
 // TestConsoleInTheBrowser: an operator logs in, sees the load and the ranking of two instances, and the backlog while
 // MariaDB is stopped; looks into a room and speaks and recalls there; asks for a group and a user; logs out.
 func TestConsoleInTheBrowser(t *testing.T) {
@@ -80,4 +86,40 @@ func TestConsoleInTheBrowser(t *testing.T) {
 	l.stop()
 	w.awaitNumber("the backlog is written", testid("totals-backlog"), func(n float64) bool { return n == 0 })
 	w.awaitAll("MySQL is back", testid("mysql-banner"), "e.innerText", func(values []string) bool { return len(values) == 0 })
+
+	w.writesAndRecalls(s, groups[0])
+	w.turnTo("inspect/group/" + groups[0])
+	w.see(testid("inspect-result", "group", groups[0]))
+	w.awaitText(testid("inspect-result"), "Persisted")
+	w.turnTo("inspect/user/" + users[0])
+	w.awaitText(testid("inspect-user-group"), groups[1])
+	w.click(".who button")
+	w.see(testid("login-key"))
+	w.forgive() // the streams of who has left are refused
+}
+
+// writesAndRecalls: what an operator writes in a room stands there, with his key's id, until he takes it back.
+func (w *window) writesAndRecalls(s *stack, group string) {
+	w.t.Helper()
+	w.turnTo("room/" + group)
+	w.write(testid("room-text"), say("closed at noon"))
+	w.awaitText(testid("room-message"), "closed at noon")
+	var newest page
+	s.server(1).get("/v1/groups/"+group+"/messages?limit=1").ok(200, &newest)
+	m := newest.Messages[0]
+	if m.From != "system" || m.Operator != adminKeyID {
+		w.t.Errorf("what the operator wrote: got %+v", m)
+	}
+	seq := strconv.FormatInt(m.Seq, 10)
+	line := testid("room-message", "seq", seq)
+	w.click(line + " " + testid("recall"))
+	w.click(line + " " + testid("recall-yes"))
+	w.see(line + "[data-recalled]")
+	var tombstone struct {
+		RecalledBy string `json:"recalled_by"`
+	}
+	s.server(0).get("/v1/groups/"+group+"/messages/"+seq).ok(200, &tombstone)
+	if tombstone.RecalledBy != adminKeyID {
+		w.t.Errorf("recalled by: got %q, want %s", tombstone.RecalledBy, adminKeyID)
+	}
 }
