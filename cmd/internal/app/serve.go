@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -21,6 +24,9 @@ func Serve(ctx context.Context, cfg configs.Config, version string, log zerolog.
 	if cfg.Node.Name == "" {
 		cfg.Node.Name = configs.NewNodeName()
 	}
+	hangups := make(chan os.Signal, 1) // uncaught, the first would end the process at once
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	starting, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	sql, err := openMySQL(starting, cfg)
@@ -70,11 +76,22 @@ func Serve(ctx context.Context, cfg configs.Config, version string, log zerolog.
 		l.serve()
 	}
 	log.Info().Str("instance", cfg.Node.Name).Str("addr", public.addr()).Msg("serving")
-	select {
-	case err = <-public.failed:
-	case <-ctx.Done():
-	}
+	err = untilEnd(ctx, public, hangups, log)
 	return errors.Join(err, leave(context.WithoutCancel(ctx), cfg, instance, listeners, stop))
+}
+
+// untilEnd waits until ctx is done, or the public listener has failed.
+func untilEnd(ctx context.Context, public *listener, hangups <-chan os.Signal, log zerolog.Logger) error {
+	for {
+		select {
+		case err := <-public.failed:
+			return err
+		case <-ctx.Done():
+			return nil
+		case <-hangups:
+			log.Info().Msg("SIGHUP: a word list is read again, any other setting needs a restart")
+		}
+	}
 }
 
 // leave is the way out of §8 of the design: unready, no new requests, connections, sends, jobs.
