@@ -1818,9 +1818,12 @@ const REMEMBERED_MS = 9 * 6e4;
 /** Sends, one after the other in each group: what was refused and is repeated is not overtaken. */
 var Sender = class {
 	#connected;
+	#left;
 	#lanes = /* @__PURE__ */ new Map();
-	constructor(connected) {
+	/** `left` fires when the client ends. */
+	constructor(connected, left) {
 		this.#connected = connected;
+		this.#left = left;
 	}
 	/** `ids` are those of the group and the user, as far as they are known. */
 	send(target, body, options, ids) {
@@ -1843,7 +1846,7 @@ var Sender = class {
 			if (this.#lanes.get(lane) === settled) this.#lanes.delete(lane);
 		});
 		const { mentions, reply_to } = fields;
-		return Object.assign(sent, {
+		return Object.assign(abortable(sent, options.signal), {
 			clientId,
 			message: {
 				...ids,
@@ -1869,7 +1872,7 @@ var Sender = class {
 			} catch (error) {
 				if (!isRetryable(error)) throw error;
 				if (error.code === "unavailable") uncertainSince ??= asked;
-				if (!connection.over) await pause(error.retryAfterMs ?? backoff.next(), signal);
+				if (!connection.over) await pause(error.retryAfterMs ?? backoff.next(), signal, this.#left);
 			}
 		}
 	}
@@ -1954,7 +1957,7 @@ var Hearth = class {
 				this.#cursors?.flush();
 			}
 		});
-		this.#sender = new Sender((signal) => this.#link.connected(signal));
+		this.#sender = new Sender((signal) => this.#link.connected(signal), this.#link.left);
 		this.#http = new Http(this.#link);
 		this.#hot = new Hot(this.#link);
 		this.#conversations = new Conversations(this);

@@ -88,7 +88,7 @@ export class Hearth {
         this.#cursors?.flush();
       },
     });
-    this.#sender = new Sender((signal) => this.#link.connected(signal));
+    this.#sender = new Sender((signal) => this.#link.connected(signal), this.#link.left);
     this.#http = new Http(this.#link);
     this.#hot = new Hot(this.#link);
     this.#conversations = new Conversations(this);

@@ -32,10 +32,13 @@ const REMEMBERED_MS = 9 * 60_000;
 /** Sends, one after the other in each group: what was refused and is repeated is not overtaken. */
 export class Sender {
   readonly #connected: (signal?: AbortSignal) => Promise<Connection>;
+  readonly #left: AbortSignal;
   readonly #lanes = new Map<string, Promise<unknown>>();
 
-  constructor(connected: (signal?: AbortSignal) => Promise<Connection>) {
+  /** `left` fires when the client ends. */
+  constructor(connected: (signal?: AbortSignal) => Promise<Connection>, left: AbortSignal) {
     this.#connected = connected;
+    this.#left = left;
   }
 
   /** `ids` are those of the group and the user, as far as they are known. */
@@ -63,7 +66,8 @@ export class Sender {
       if (this.#lanes.get(lane) === settled) this.#lanes.delete(lane);
     });
     const { mentions, reply_to } = fields;
-    return Object.assign(sent, {
+    // Who gives up while others are before him is told at once; his place in the lane stays.
+    return Object.assign(abortable(sent, options.signal), {
       clientId,
       message: { ...ids, time_ms: Date.now(), client_id: clientId, body, mentions, reply_to },
     });
@@ -84,7 +88,7 @@ export class Sender {
         if (!isRetryable(error)) throw error;
         if (error.code === 'unavailable') uncertainSince ??= asked;
         // Without a connection the wait is for the next one.
-        if (!connection.over) await pause(error.retryAfterMs ?? backoff.next(), signal);
+        if (!connection.over) await pause(error.retryAfterMs ?? backoff.next(), signal, this.#left);
       }
     }
   }

@@ -359,6 +359,42 @@ describe('a send', () => {
     await later(60_000);
     expect(server.log('tea')).toHaveLength(0);
   });
+
+  test('can be given up while it waits behind another, and what comes behind it still waits its turn', async () => {
+    server.welcomes = false;
+    hearth = server.connect();
+    const room = hearth.group('tea');
+    const first = room.send('1');
+    const controller = new AbortController();
+    let failure: Error | undefined;
+    room.send('2', { signal: controller.signal }).catch((error) => {
+      failure = error;
+    });
+    const third = room.send('3');
+    controller.abort(new Error('enough'));
+    await later(100);
+    expect(failure?.message).toBe('enough');
+    server.welcomes = true;
+    await later(60_000);
+    expect([(await first).seq, (await third).seq]).toEqual([1, 2]);
+    expect(server.requests.filter((r) => r.op === 'send').map((r) => r.body[0].text)).toEqual(['1', '3']);
+  });
+
+  test('that is to be repeated later fails at once when the client ends', async () => {
+    hearth = server.connect();
+    server.handlers.set('send', () => refused('rate_limited', true, { retry_after_ms: 30_000 }));
+    let failure: Obj | undefined;
+    hearth
+      .group('tea')
+      .send('x')
+      .catch((error) => {
+        failure = error;
+      });
+    await later(100);
+    hearth.close();
+    await later(100);
+    expect(failure).toMatchObject({ code: 'closed' });
+  });
 });
 
 test('cut behind any object, nothing is missing, twice or out of order', async () => {
