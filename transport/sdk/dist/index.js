@@ -1991,13 +1991,17 @@ var Hearth = class {
 	}
 	/** The user's conversations, most recent first, with unread and mentions. */
 	async conversations() {
-		const list = [];
+		const pages = [];
 		for (let cursor;;) {
 			const page = await this.call("sync", { cursor });
-			list.push(...page.results);
+			pages.push(page.results);
 			cursor = page.cursor;
-			if (!cursor) return list;
+			if (!cursor) break;
 		}
+		if (pages.length > 1) pages.unshift((await this.call("sync", {})).results);
+		const list = /* @__PURE__ */ new Map();
+		for (const conversation of pages.flat()) if (!list.has(conversation.group)) list.set(conversation.group, conversation);
+		return [...list.values()];
 	}
 	/**
 	* Calls with the conversations as they change, most recent first. Rooms that the user has joined are up to date while

@@ -130,13 +130,20 @@ export class Hearth {
 
   /** The user's conversations, most recent first, with unread and mentions. */
   async conversations(): Promise<Conversation[]> {
-    const list: Conversation[] = [];
+    const pages: Conversation[][] = [];
     for (let cursor: string | undefined; ; ) {
       const page = await this.call('sync', { cursor });
-      list.push(...(page.results as Conversation[]));
+      pages.push(page.results as Conversation[]);
       cursor = page.cursor;
-      if (!cursor) return list;
+      if (!cursor) break;
     }
+    // Whoever spoke meanwhile in a conversation of a later page moved it to the first one, which was read before.
+    if (pages.length > 1) pages.unshift((await this.call('sync', {})).results as Conversation[]);
+    const list = new Map<string, Conversation>();
+    for (const conversation of pages.flat()) {
+      if (!list.has(conversation.group)) list.set(conversation.group, conversation);
+    }
+    return [...list.values()];
   }
 
   /**

@@ -525,4 +525,18 @@ describe('around a group', () => {
     await later();
     expect((await list).map((c) => c.group)).toEqual(['a', 'b']);
   });
+
+  test('a conversation that moves to the top while the pages are asked for is in the list, and once', async () => {
+    const times = new Map(range(1, 9).map((n) => [`g${n}`, n]));
+    server.handlers.set('sync', ({ cursor = 100 }) => {
+      const all = [...times].sort(([, a], [, b]) => b - a).filter(([, at]) => at < cursor);
+      const results = all.slice(0, 3).map(([group]) => ({ group }));
+      if (cursor === 100 && times.get('g2') === 2) times.set('g2', 50); // somebody speaks there now
+      return { ok: { results, ...(all.length > 3 && { cursor: all[2]![1] }) } };
+    });
+    hearth = server.connect();
+    const list = hearth.conversations();
+    await later();
+    expect((await list).map((c) => c.group)).toEqual(['g2', 'g9', 'g8', 'g7', 'g6', 'g5', 'g4', 'g3', 'g1']);
+  });
 });
