@@ -1285,7 +1285,7 @@ var Hot = class {
 		connection?.ask("hot", fields, (error) => {
 			if (!error || connection.over || this.#asked !== asked) return;
 			if (!error.retryable) {
-				for (const { onError } of [...this.#watchers]) onError?.(error);
+				for (const { onError } of [...this.#watchers]) safely(() => onError?.(error));
 				return;
 			}
 			pause(error.retryAfterMs ?? AGAIN_MS, this.#link.left).then(() => {

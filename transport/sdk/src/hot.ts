@@ -2,6 +2,7 @@ import { pause } from './abort';
 import type { Connection } from './connection';
 import type { HearthError } from './error';
 import type { Link } from './link';
+import { safely } from './reader';
 
 export interface HotOptions {
   /** Rooms an event, at most 50. With several watchers all get as many as the one that wants most. */
@@ -44,7 +45,7 @@ export class Hot {
     connection?.ask('hot', fields, (error) => {
       if (!error || connection.over || this.#asked !== asked) return;
       if (!error.retryable) {
-        for (const { onError } of [...this.#watchers]) onError?.(error);
+        for (const { onError } of [...this.#watchers]) safely(() => onError?.(error));
         return;
       }
       void pause(error.retryAfterMs ?? AGAIN_MS, this.#link.left).then(() => {

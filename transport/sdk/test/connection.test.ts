@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ClosedError, type Hearth, HearthError, type State } from '../src/index';
-import { FakeServer, type Obj, range, refused } from './fake';
+import { FakeServer, type Obj, range, refused, thrownDuring } from './fake';
 
 let server: FakeServer;
 let hearth: Hearth;
@@ -514,6 +514,24 @@ describe('around a group', () => {
       [true, 10],
       [false, undefined],
     ]);
+  });
+
+  test('a watcher of the hot rooms that throws takes nothing from what is behind it in the frame', async () => {
+    hearth = server.connect();
+    server.handlers.set('hot', ({ id }, socket) => {
+      socket.write({ id, ...refused('forbidden') }, { event: 'durable', group: 'tea', seq: 7 });
+      return undefined;
+    });
+    const durable: number[] = [];
+    hearth.on('durable', ({ seq }) => durable.push(seq));
+    hearth.watchHot(() => {}, {
+      onError: () => {
+        throw new Error('mine');
+      },
+    });
+    const thrown = await thrownDuring(() => later(100));
+    expect(durable).toEqual([7]);
+    expect(thrown).toHaveLength(1);
   });
 
   test('conversations come whole, over all pages', async () => {

@@ -234,3 +234,19 @@ export function refused(code: string, retryable = false, more: Obj = {}): Obj {
 export function range(from: number, to: number): number[] {
   return Array.from({ length: to - from + 1 }, (_, i) => from + i);
 }
+
+/** What is thrown meanwhile where nobody catches it. */
+export async function thrownDuring(run: () => Promise<unknown>): Promise<unknown[]> {
+  const thrown: unknown[] = [];
+  const note = (e: unknown) => thrown.push(e);
+  const usual = process.listeners('uncaughtException');
+  process.removeAllListeners('uncaughtException');
+  process.on('uncaughtException', note);
+  try {
+    await run();
+  } finally {
+    process.off('uncaughtException', note);
+    for (const listener of usual) process.on('uncaughtException', listener);
+  }
+  return thrown;
+}

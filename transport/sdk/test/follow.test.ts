@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ClosedError, type Hearth, HearthError, type Hole, type Message, type Recall } from '../src/index';
 import { randomOf } from './dev';
-import { FakeServer, type Obj, range, refused } from './fake';
+import { FakeServer, type Obj, range, refused, thrownDuring } from './fake';
 
 let server: FakeServer;
 let hearth: Hearth;
@@ -259,11 +259,6 @@ describe('a reader', () => {
   });
 
   test('a hook that throws takes nothing from the others', async () => {
-    const thrown: unknown[] = [];
-    const note = (e: unknown) => thrown.push(e);
-    const usual = process.listeners('uncaughtException');
-    process.removeAllListeners('uncaughtException');
-    process.on('uncaughtException', note);
     fill('tea', 3);
     hearth = server.connect();
     const r = reader('tea', 0, {
@@ -273,9 +268,7 @@ describe('a reader', () => {
       },
     });
     const other = reader('tea', 0);
-    await later();
-    process.off('uncaughtException', note);
-    for (const listener of usual) process.on('uncaughtException', listener);
+    const thrown = await thrownDuring(() => later());
     expect(other.seqs).toEqual([1, 2, 3]);
     expect(r.error).toBeUndefined();
     expect(thrown).toHaveLength(3);
