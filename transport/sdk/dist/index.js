@@ -39,6 +39,9 @@ function unanswered(message) {
 function isRetryable(error) {
 	return error instanceof HearthError && error.retryable;
 }
+function messageOf(error) {
+	return error instanceof Error ? error.message : String(error);
+}
 /** One reader of a group: every seq up to its cursor was handed out, or is a hole. */
 var Reader = class {
 	/** Pushes were dropped because the reader was full. */
@@ -1308,7 +1311,7 @@ var Http = class {
 	}
 	/** Asks once; only a token that is refused is replaced. */
 	async request(method, path, body, signal) {
-		let token = await abortable(this.#link.token(), signal);
+		let token = await this.#token(void 0, signal);
 		for (let first = true;; first = false) {
 			const headers = { Authorization: `Bearer ${token}` };
 			if (body !== void 0) headers["Content-Type"] = "application/json";
@@ -1320,7 +1323,16 @@ var Http = class {
 			const { status, answer } = await this.#fetch(this.absolute(`/v1${path}`), init, ANSWER_MS$1, signal);
 			if (status < 400) return answer;
 			if (status !== 401 || !first) throw problem(status, answer);
-			token = await abortable(this.#link.token(token), signal);
+			token = await this.#token(token, signal);
+		}
+	}
+	/** The app's no stays; whatever else keeps it from giving a token is no answer. */
+	async #token(stale, signal) {
+		try {
+			return await abortable(this.#link.token(stale), signal);
+		} catch (error) {
+			if (signal?.aborted || error instanceof HearthError) throw error;
+			throw this.left.aborted ? closed() : unanswered(`no token: ${messageOf(error)}`);
 		}
 	}
 	/** Sends bytes to a URL that needs no token. */
@@ -1808,9 +1820,6 @@ var Link = class {
 };
 function socketUrl(base) {
 	return `${base.replace(/^http/, "ws")}/v1/ws`;
-}
-function messageOf(error) {
-	return error instanceof Error ? error.message : String(error);
 }
 //#endregion
 //#region src/sender.ts

@@ -37,3 +37,7 @@ export function unanswered(message: string): HearthError {
 export function isRetryable(error: unknown): error is HearthError & { retryable: true } {
   return error instanceof HearthError && error.retryable;
 }
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

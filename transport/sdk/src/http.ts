@@ -1,5 +1,5 @@
 import { abortable } from './abort';
-import { HearthError, unanswered } from './error';
+import { HearthError, messageOf, unanswered } from './error';
 import type { Link } from './link';
 import type { ErrorCode, ErrorReply } from './types';
 
@@ -19,7 +19,7 @@ export class Http {
 
   /** Asks once; only a token that is refused is replaced. */
   async request(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<unknown> {
-    let token = await abortable(this.#link.token(), signal);
+    let token = await this.#token(undefined, signal);
     for (let first = true; ; first = false) {
       const headers: Record<string, string> = { Authorization: `Bearer ${token}` };
       if (body !== undefined) headers['Content-Type'] = 'application/json';
@@ -27,7 +27,17 @@ export class Http {
       const { status, answer } = await this.#fetch(this.absolute(`/v1${path}`), init, ANSWER_MS, signal);
       if (status < 400) return answer;
       if (status !== 401 || !first) throw problem(status, answer);
-      token = await abortable(this.#link.token(token), signal);
+      token = await this.#token(token, signal);
+    }
+  }
+
+  /** The app's no stays; whatever else keeps it from giving a token is no answer. */
+  async #token(stale: string | undefined, signal?: AbortSignal): Promise<string> {
+    try {
+      return await abortable(this.#link.token(stale), signal);
+    } catch (error) {
+      if (signal?.aborted || error instanceof HearthError) throw error;
+      throw this.left.aborted ? closed() : unanswered(`no token: ${messageOf(error)}`);
     }
   }
 

@@ -1,7 +1,7 @@
 import { abortable, pause } from './abort';
 import { Backoff } from './backoff';
 import { Connection, type Direction, type Loss, type SocketConstructor } from './connection';
-import { ClosedError, HearthError } from './error';
+import { ClosedError, HearthError, messageOf } from './error';
 import type { Events, ServerEvent } from './types';
 
 /**
@@ -221,8 +221,4 @@ export class Link {
 
 function socketUrl(base: string): string {
   return `${base.replace(/^http/, 'ws')}/v1/ws`;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { Hearth } from '../src/index';
+import { type Hearth, HearthError } from '../src/index';
 import { FakeServer, type Obj } from './fake';
 
 interface Asked {
@@ -83,6 +83,25 @@ describe('a request', () => {
     },
   );
 
+  test('without a token fails as without an answer, or as the app says', async () => {
+    let token = () => 'old';
+    const own = new FakeServer().connect({ token: () => token() });
+    answers = [() => json(401, { code: 'unauthorized', detail: '', retryable: false })];
+    await later(100);
+    token = () => {
+      throw new TypeError('failed to fetch');
+    };
+    await expect(own.http('GET', '/x')).rejects.toMatchObject({ code: 'unavailable', retryable: true });
+    token = () => {
+      throw new HearthError({ code: 'forbidden', message: 'logged out', retryable: false });
+    };
+    await expect(own.http('GET', '/x')).rejects.toMatchObject({ code: 'forbidden' });
+    own.close();
+    const ended = new FakeServer().connect({ token: () => new Promise(() => {}) });
+    ended.close();
+    await expect(ended.http('GET', '/x')).rejects.toMatchObject({ code: 'closed' });
+  });
+
   test('that has no answer fails, and so it does when the client ends', async () => {
     answers = [() => Promise.reject(new TypeError('failed to fetch'))];
     await expect(hearth.http('GET', '/x')).rejects.toMatchObject({ code: 'unavailable', retryable: true });
@@ -148,6 +167,27 @@ describe('an upload', () => {
     expect((await uploaded).url).toBe('/second');
     answers = [() => json(400, { code: 'bad_request', detail: 'content_type', retryable: false })];
     await expect(hearth.upload(new Blob(['x']))).rejects.toMatchObject({ code: 'bad_request' });
+  });
+
+  test('is repeated when there is no token for the moment', async () => {
+    let fails = 0;
+    const own = new FakeServer().connect({
+      token: () => {
+        if (fails-- === 1) throw new TypeError('failed to fetch');
+        return 'token';
+      },
+    });
+    await later(100);
+    fails = 1;
+    answers = [
+      () => json(401, { code: 'unauthorized', detail: '', retryable: false }),
+      () => json(201, slot),
+      () => new Response(null, { status: 204 }),
+    ];
+    const uploaded = own.upload(new Blob(['x']));
+    await later();
+    own.close();
+    expect((await uploaded).url).toBe(slot.url);
   });
 
   test('can be given up, also between attempts', async () => {
