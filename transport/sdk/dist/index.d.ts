@@ -346,7 +346,7 @@ type ServerEvent = { [N in EventName]: {
 type ServerFrame = ServerEvent | Reply;
 /** The texts of a body, line by line: what a plain text client would show. */
 declare function textOf(message: {
-  body?: Body;
+  body?: Body | undefined;
 }): string;
 //#endregion
 //#region src/error.d.ts

@@ -296,7 +296,7 @@ export type ServerEvent = { [N in EventName]: { event: N } & Events[N] }[EventNa
 export type ServerFrame = ServerEvent | Reply;
 
 /** The texts of a body, line by line: what a plain text client would show. */
-export function textOf(message: { body?: Body }): string {
+export function textOf(message: { body?: Body | undefined }): string {
   const texts = (message.body ?? []).flatMap((e) => (e.type === 'text' ? [e.text] : []));
   return texts.join('\n');
 }

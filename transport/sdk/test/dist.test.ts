@@ -14,12 +14,23 @@ test('the bundle costs a page 11 KB at most', () => {
   expect(gzipSync(dist('hearth.min.js'), { level: 9 }).length).toBeLessThan(11 * 1024);
 });
 
+test('who does not read exports finds the same: React Native before 0.79', () => {
+  const { main, types, exports } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+  expect({ types, default: main }).toEqual(exports['.']);
+});
+
 test('whatever the README calls is there', () => {
   const block = readFileSync(new URL('../README.md', import.meta.url), 'utf8').match(/```ts\n([\s\S]*?)```/)![1]!;
   const around =
     'declare const url: string, me: string, file: File, token: () => string, show: (...things: unknown[]) => void;';
   expect(mistakes(`${block}${around}`)).toEqual([]);
   expect(mistakes(`${block.replace('markRead', 'markAsRead')}${around}`)).toHaveLength(1);
+});
+
+test('what is handed out may be handed in again, where undefined is no missing field either', () => {
+  expect(mistakes("import { type Message, textOf } from 'hearth-chat'; declare const m: Message; textOf(m);")).toEqual(
+    [],
+  );
 });
 
 /**

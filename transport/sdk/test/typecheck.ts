@@ -6,6 +6,7 @@ export function mistakes(source: string): string[] {
   const path = fileURLToPath(new URL('./generated.ts', import.meta.url));
   const options: ts.CompilerOptions = {
     strict: true,
+    exactOptionalPropertyTypes: true,
     noEmit: true,
     skipLibCheck: true,
     types: [],
