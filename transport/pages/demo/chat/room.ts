@@ -2,7 +2,7 @@
 
 import { signal } from '@preact/signals';
 import type { Body, Group, Hearth, Hole, Message, SubscribedPage } from 'hearth-chat';
-import { type Entry, entryOf, entryOfHole, explain, lowest, merge, noteBehind, recall } from './timeline';
+import { type Entry, entryOf, entryOfHole, explain, lowest, MAX_ENTRIES, merge, noteBehind, recall } from './timeline';
 import { catchUpText } from './words';
 
 const PAGE = 50;
@@ -53,6 +53,7 @@ export class Room {
   #joined = false;
   #markSent = 0;
   #notes = 0;
+  #most = MAX_ENTRIES; // and whatever older ones were asked for
   #over = false;
 
   constructor(
@@ -147,6 +148,7 @@ export class Room {
     const before = lowest(this.entries.value);
     if (before === undefined) return;
     const page = await this.group.page({ before, limit: PAGE });
+    this.#most = Math.max(this.#most, this.entries.value.length + page.messages.length + page.holes.length);
     this.#show([...page.messages.map((m) => entryOf(m)), ...page.holes.map(entryOfHole)]);
     this.more.value = page.more;
   }
@@ -317,7 +319,7 @@ export class Room {
   #show(entries: Entry[]): void {
     if (entries.length === 0) return;
     const before = lowest(this.entries.value);
-    this.entries.value = merge(this.entries.value, entries);
+    this.entries.value = merge(this.entries.value, entries, this.#most);
     if (before !== undefined && lowest(this.entries.value)! > before) this.more.value = true; // the oldest gave way
     for (const entry of entries) if (entry.kind === 'message') this.#marked(entry.message.from, entry.message.seq);
   }

@@ -25,13 +25,13 @@ export interface NoteEntry {
 
 export type Entry = MessageEntry | HoleEntry | NoteEntry;
 
-const MAX_ENTRIES = 1000;
+export const MAX_ENTRIES = 1000;
 
 /** Puts entries in their places; what is there already stays as it is. The oldest give way. */
-export function merge(entries: readonly Entry[], more: Entry[]): Entry[] {
+export function merge(entries: readonly Entry[], more: Entry[], most = MAX_ENTRIES): Entry[] {
   const merged = [...entries];
   for (const entry of more) insert(merged, entry);
-  return merged.slice(-MAX_ENTRIES);
+  return merged.slice(-most);
 }
 
 function insert(entries: Entry[], entry: Entry): void {

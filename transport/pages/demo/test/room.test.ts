@@ -61,6 +61,9 @@ function fake(page: { messages: Message[]; max_seq: number; more?: boolean } | u
 const from = (user: string, seq: number, more: Partial<Message> = {}) =>
   ({ group: 'tea', seq, time_ms: seq, from: user, body: [{ type: 'text', text: `${seq}` }], ...more }) as Message;
 
+const range = (first: number, last: number) =>
+  Array.from({ length: last - first + 1 }, (_, i) => from('bob', first + i));
+
 async function roomOf(server: ReturnType<typeof fake>, caughtUp = () => {}): Promise<Room> {
   const room = new Room('tea', 'ann', 'dev-1', server.hearth, caughtUp);
   await vi.waitFor(() => expect(room.loaded.value).toBe(true));
@@ -172,6 +175,17 @@ test('a hole that a push tells gets its reason', async () => {
   expect(server.call).toHaveBeenCalledWith('pull', { group: 'tea', after_seq: 1, limit: 1 });
   await vi.waitFor(() => expect(room.entries.value[0]).toMatchObject({ hole: { reason: 'lost' } }));
   expect(shown(room)).toEqual(['hole', 10]);
+});
+
+test('whoever asks for older messages sees them, however many there are', async () => {
+  const server = fake({ messages: range(1051, 2050), max_seq: 2050, more: true });
+  const room = await roomOf(server);
+  server.group.page.mockResolvedValueOnce({ messages: range(1001, 1050), holes: [], max_seq: 2050, more: true });
+  await room.older();
+  expect(shown(room).at(0)).toBe(1001);
+  server.message(from('bob', 2051));
+  expect(shown(room)).toHaveLength(1050); // no more than was asked for
+  expect(room.more.value).toBe(true);
 });
 
 test('what is written is shown until it comes back', async () => {
