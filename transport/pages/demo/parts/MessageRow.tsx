@@ -69,6 +69,17 @@ function Foot({ chat, room, message }: { chat: Chat; room: Room; message: Messag
   const [refused, setRefused] = useState('');
   const readers = room.readersOf(message).map((user) => chat.name(user));
   const young = now.value - message.time_ms < RECALL_MS;
+  const takeBack = async (button: HTMLElement) => {
+    const log = button.closest<HTMLElement>('[role=log]');
+    try {
+      await room.recall(message.seq);
+      // The button goes with the words, and would take the focus with it.
+      const { activeElement: at, body } = document;
+      if (at === button || at === body) log?.focus({ preventScroll: true });
+    } catch (error) {
+      setRefused((error as Error).message);
+    }
+  };
   return (
     <p class="foot">
       <span data-testid="receipt" data-readers={readers.length} title={readers.join(', ')}>
@@ -80,7 +91,7 @@ function Foot({ chat, room, message }: { chat: Chat; room: Room; message: Messag
           class="link"
           data-testid="recall"
           aria-label={`Take back message ${message.seq}`}
-          onClick={() => room.recall(message.seq).catch((error: Error) => setRefused(error.message))}
+          onClick={(event) => void takeBack(event.currentTarget)}
         >
           take back
         </button>

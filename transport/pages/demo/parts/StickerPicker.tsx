@@ -20,7 +20,14 @@ export function StickerPicker({ choose }: { choose: (index: number) => void }) {
     button.current?.focus();
   };
   return (
-    <span ref={place} class="sticker-picker">
+    <span
+      ref={place}
+      class="sticker-picker"
+      onFocusOut={({ relatedTarget: next }) => {
+        // Only when it goes somewhere: a pressed button takes no focus in Safari.
+        if (next && !place.current?.contains(next as Node)) setOpen(false);
+      }}
+    >
       <button
         ref={button}
         type="button"
