@@ -12,6 +12,8 @@ const (
 	inspectTimeout = 2 * time.Second // for each store: one that is away must not hide what the other says
 	inspectGroups  = 50              // of a user in one answer
 	inspectHoles   = 1000            // of a group
+	// InspectLetters is how many dead letters of a group are shown, the latest.
+	InspectLetters = 1000
 	// InspectRows bounds what is counted of a group: more takes MySQL too long.
 	InspectRows = 1_000_000
 )
@@ -32,6 +34,7 @@ type StoredGroup struct {
 	MinSeq, MaxSeq int64 // of rows; 0 without any
 	Count          int64 // of rows; above InspectRows they were not counted to the end
 	Holes          Holes
+	DeadLetters    []int64 // seqs that MySQL has refused, the latest InspectLetters, ascending
 }
 
 // InspectCache is the Redis side of inspections. It only reads, and a bounded amount.
@@ -67,6 +70,8 @@ type GroupInspection struct {
 	MySQL     *MySQLPart `json:"mysql"`     // nil: it is away
 	Unwritten *SeqRange  `json:"unwritten"` // what Redis has accepted and MySQL has not got
 	Holes     Holes      `json:"holes"`     // the latest, if they are very many
+	// DeadLetters are the seqs of messages that were refused and can be retried, the latest; holes lie there meanwhile.
+	DeadLetters []int64 `json:"dead_letters,omitempty"`
 }
 
 // RedisPart is the numbers of a group in Redis.
@@ -200,6 +205,7 @@ func (g *GroupInspection) takeStored(s *StoredGroup) {
 		g.MySQL.Count = &s.Count
 	}
 	g.takeHoles(s.Holes)
+	g.DeadLetters = s.DeadLetters
 }
 
 func (g *GroupInspection) takeHoles(holes Holes) {

@@ -66,7 +66,7 @@ func tea() *inspected {
 		},
 		stored: domain.StoredGroup{
 			Group:  domain.Group{ID: "tea", Name: "Tea", Type: domain.Room, Owner: "ann", MemberCount: 12, Version: 9},
-			MinSeq: 1, MaxSeq: 118, Count: 117, Holes: holes[:1],
+			MinSeq: 1, MaxSeq: 118, Count: 117, Holes: holes[:1], DeadLetters: []int64{5},
 		},
 	}
 	return i
@@ -104,7 +104,7 @@ func TestInspectionShowsBothStoresSideBySide(t *testing.T) {
 		"partition":%d,"generation":3,
 		"redis":{"max_seq":120,"recent_from":21,"recent_to":120,"recent_count":99,"persisted_seq":117},
 		"mysql":{"min_seq":1,"max_seq":118,"count":117},"unwritten":{"from":118,"to":120,"count":2},
-		"holes":[{"from":5,"to":5,"reason":"lost"}]}`, p), asJSON(t, got))
+		"holes":[{"from":5,"to":5,"reason":"lost"}],"dead_letters":[5]}`, p), asJSON(t, got))
 
 	i.storeErr = errDown
 	got, err = i.inspector(w).Group(t.Context(), "tea")
@@ -119,7 +119,7 @@ func TestInspectionShowsBothStoresSideBySide(t *testing.T) {
 	require.NoError(t, err, "and so does MySQL")
 	require.JSONEq(t, fmt.Sprintf(`{"group":"tea","name":"Tea","type":"room","owner":"ann","members":12,"version":9,"partition":%d,
 		"redis":null,"mysql":{"min_seq":1,"max_seq":118,"count":117},"unwritten":null,
-		"holes":[{"from":5,"to":5,"reason":"lost"}]}`, p), asJSON(t, got))
+		"holes":[{"from":5,"to":5,"reason":"lost"}],"dead_letters":[5]}`, p), asJSON(t, got))
 
 	i.storeErr = errDown
 	_, err = i.inspector(w).Group(t.Context(), "tea")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 
 	"hearth/domain"
 )
@@ -28,7 +29,26 @@ func (d *DB) InspectGroup(ctx context.Context, group string) (*domain.StoredGrou
 	if err := d.sql.QueryRowContext(ctx, count, group, domain.InspectRows+1).Scan(&s.Count); err != nil {
 		return nil, fmt.Errorf("count messages of %s: %w", group, err)
 	}
+	if s.DeadLetters, err = d.deadSeqs(ctx, group); err != nil {
+		return nil, err
+	}
 	return s, nil
+}
+
+// deadSeqs are the latest dead letters of a group, ascending; their payloads stay where they are.
+func (d *DB) deadSeqs(ctx context.Context, group string) (seqs []int64, err error) {
+	query := "SELECT msg_seq FROM dead_letter WHERE group_id=? ORDER BY msg_seq DESC LIMIT ?"
+	err = each(ctx, d.sql, query, []any{group, domain.InspectLetters}, func(rows *sql.Rows) error {
+		var seq int64
+		err := rows.Scan(&seq)
+		seqs = append(seqs, seq)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("dead letters of %s: %w", group, err)
+	}
+	slices.Reverse(seqs)
+	return seqs, nil
 }
 
 // MessageCounts goes by the key on group and time, which has the seqs as well.

@@ -30,6 +30,15 @@ func TestInspectGroupCountsItsRows(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []int64{3, 12, 8}, []int64{got.MinSeq, got.MaxSeq, got.Count})
 		require.Equal(t, domain.Holes{{From: 8, To: 9, Reason: domain.HoleLost}}, got.Holes)
+		require.Empty(t, got.DeadLetters)
+
+		for _, m := range append(messages("room", 8, 9, gen), messages("Room", 51, 51, 1)...) {
+			_, err := db.AddDeadLetter(ctx, &m, "refused")
+			require.NoError(t, err)
+		}
+		got, err = db.InspectGroup(ctx, "room")
+		require.NoError(t, err)
+		require.Equal(t, []int64{8, 9}, got.DeadLetters)
 	})
 }
 

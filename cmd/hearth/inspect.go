@@ -95,6 +95,9 @@ func printGroup(w io.Writer, g *domain.GroupInspection) {
 	for _, h := range g.Holes {
 		line("hole", "%d to %d (%d): %s", h.From, h.To, h.To-h.From+1, printable(h.Reason))
 	}
+	for _, seq := range g.DeadLetters {
+		line("refused", "%d: a dead letter, can be retried", seq)
+	}
 }
 
 func printUser(w io.Writer, u *domain.UserInspection) {

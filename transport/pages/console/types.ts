@@ -112,6 +112,8 @@ export interface GroupReport {
   mysql: { min_seq?: number; max_seq?: number; count?: number } | null;
   unwritten: { from: number; to: number; count: number } | null;
   holes: Hole[] | null;
+  /** Seqs of messages that MySQL has refused, ascending; left out when there are none, or MySQL is away. */
+  dead_letters?: number[];
 }
 
 export interface UserReport {

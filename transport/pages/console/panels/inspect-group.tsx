@@ -1,5 +1,5 @@
 import type { Hole } from 'hearth-chat';
-import { count, exact, range, unknown } from '../format';
+import { count, exact, plural, range, unknown } from '../format';
 import { format } from '../route';
 import { ruler } from '../ruler';
 import type { GroupReport } from '../types';
@@ -28,9 +28,9 @@ export function Group({ report }: { report: GroupReport }) {
       <div class="columns">
         <Redis redis={g.redis} />
         <MySQL mysql={g.mysql} />
-        <Unwritten unwritten={g.unwritten} />
+        <Unwritten unwritten={g.unwritten} dead={g.dead_letters} known={g.mysql !== null} />
       </div>
-      <Holes holes={g.holes} of={all.length} known={g.mysql !== null} />
+      <Holes holes={g.holes} of={all.length} known={g.mysql !== null} dead={g.dead_letters ?? []} />
     </div>
   );
 }
@@ -104,7 +104,14 @@ function MySQL({ mysql }: { mysql: GroupReport['mysql'] }) {
   );
 }
 
-function Unwritten({ unwritten }: { unwritten: GroupReport['unwritten'] }) {
+interface UnwrittenProps {
+  unwritten: GroupReport['unwritten'];
+  dead: GroupReport['dead_letters'];
+  /** What MySQL has, and has refused. */
+  known: boolean;
+}
+
+function Unwritten({ unwritten, dead = [], known }: UnwrittenProps) {
   return (
     <section>
       <h3>Unwritten</h3>
@@ -114,10 +121,29 @@ function Unwritten({ unwritten }: { unwritten: GroupReport['unwritten'] }) {
           <Figure name="Messages">{exact(unwritten.count)}</Figure>
         </dl>
       ) : (
-        <p class="soft">Nothing: all that was accepted is in MySQL.</p>
+        <p class="soft">{nothing(dead.length, known)}</p>
       )}
+      {unwritten && dead.length > 0 && <p class="soft">{refused(dead.length)}</p>}
     </section>
   );
+}
+
+function nothing(dead: number, known: boolean): string {
+  if (dead > 0) return `Nothing waits. ${refused(dead)}`;
+  return known ? 'Nothing: all that was accepted is in MySQL.' : 'Nothing that is known of.';
+}
+
+function refused(n: number): string {
+  return `MySQL refused ${plural(n, 'message')}: dead ${n === 1 ? 'letter' : 'letters'}, to be retried on the Overview.`;
+}
+
+/** Why nothing is there, and whether it can be had back. */
+function reason(h: Hole, dead: number[]): string | undefined {
+  const letters = dead.filter((seq) => h.from <= seq && seq <= h.to);
+  if (letters.length === 0) return h.reason;
+  if (h.from === h.to) return `${h.reason}; a dead letter: can be retried`;
+  const which = letters.length > 5 ? plural(letters.length, 'seq') : letters.map(exact).join(', ');
+  return `${h.reason}; dead letters at ${which}: can be retried`;
 }
 
 interface HolesProps {
@@ -126,9 +152,11 @@ interface HolesProps {
   of: number;
   /** Holes are told by MySQL. */
   known: boolean;
+  /** Seqs. */
+  dead: number[];
 }
 
-function Holes({ holes, of, known }: HolesProps) {
+function Holes({ holes, of, known, dead }: HolesProps) {
   return (
     <section>
       <h3>Holes{of > holes.length && `, the newest ${exact(holes.length)} of ${exact(of)}`}</h3>
@@ -152,7 +180,7 @@ function Holes({ holes, of, known }: HolesProps) {
                   {range(h.from, h.to)}
                 </th>
                 <td class="number">{exact(h.to - h.from + 1)}</td>
-                <td>{h.reason}</td>
+                <td>{reason(h, dead)}</td>
               </tr>
             ))}
           </tbody>

@@ -68,7 +68,7 @@ export function Messages({ log, persisted, recall }: Props) {
 }
 
 const reasons = {
-  lost: 'lost: these seqs were skipped and have no messages',
+  lost: 'lost: no messages are stored under these seqs (the Inspector tells which are dead letters)',
   expired: 'expired: older than the retention',
 };
 

@@ -23,8 +23,14 @@ export function Totals() {
         <Tile id="connections" of="connections" name="Connections" value={count(t.connections)}>
           {overview.value ? `on ${plural(overview.value.instances.length, 'instance')}` : ''}
         </Tile>
-        <Tile id="backlog" of="backlog" name="Backlog" value={count(t.backlog)} bad={mysqlAway}>
-          {mysqlAway ? 'MySQL away' : t.lag_ms === undefined ? 'not yet in MySQL' : `lag ${latency(t.lag_ms)}`}
+        <Tile
+          id="backlog"
+          of="backlog"
+          name="Backlog"
+          value={count(t.backlog)}
+          bad={mysqlAway || (t.dead_letters ?? 0) > 0}
+        >
+          {mysqlAway ? 'MySQL away' : t.dead_letters ? plural(t.dead_letters, 'dead letter') : lag(t)}
         </Tile>
         <Tile id="p99" of="p99_ms" name="p99" {...split(latency(t.p99_ms))}>
           send to answer
@@ -57,6 +63,10 @@ function Tile({ id, of, name, value, unit, bad, children }: TileProps) {
       <SparkLine values={trail(samples.value, of)} over={120} />
     </div>
   );
+}
+
+function lag({ lag_ms }: Numbers): string {
+  return lag_ms === undefined ? 'not yet in MySQL' : `lag ${latency(lag_ms)}`;
 }
 
 function perMessage({ messages_per_s: sent, deliveries_per_s: delivered }: Numbers): string {

@@ -162,6 +162,7 @@ test('a change of rank is shown and said', async () => {
 });
 
 test('MySQL away: said in words, the backlog rises, and nothing babbles', async () => {
+  world.dead = [];
   await open();
   await sees(() => text('backlog-state'), 'MySQL keeps up6 messages on the way.');
   world.mysqlAway = Date.now();
@@ -279,6 +280,14 @@ test('the inspector: a group and a user', async () => {
       .map((g) => g.dataset.group)
       .slice(0, 2),
   ).toEqual(['tea', 'trains']);
+});
+
+test('the holes of dead letters are told as such, and nobody says that all is in MySQL', async () => {
+  world.dead = [{ group: 'tea', seq: 32 }];
+  await open('#/inspect/group/tea');
+  await sees(() => text('inspect-hole'), '31–344lost; dead letters at 32: can be retried');
+  expect(document.querySelector('.columns')!.textContent).toMatch(/MySQL refused 1 message: dead letter/);
+  expect(all('totals-backlog')[0]!.closest('.tile')!.textContent).toMatch(/1 dead letter$/);
 });
 
 test('dead letters are retried', async () => {

@@ -251,7 +251,13 @@ export class World {
       mysql: away ? null : { min_seq: 1, max_seq: persisted, count: persisted - 4 },
       unwritten: { from: persisted + 1, to: room.seq, count: room.seq - persisted },
       holes: room.holes,
+      ...this.letters(id),
     };
+  }
+
+  private letters(id: string): { dead_letters?: number[] } {
+    const seqs = this.dead.filter((l) => l.group === id).map((l) => l.seq);
+    return seqs.length ? { dead_letters: seqs } : {};
   }
 
   private user(user: string): api.UserReport | undefined {

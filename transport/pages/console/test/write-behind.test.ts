@@ -30,8 +30,26 @@ test('a lag without a backlog is that of the past', () => {
 });
 
 test('in good order', () => {
-  expect(standing(overview({ backlog: 0, lag_ms: 20 }), 0).text).toBe('Every message accepted is in MySQL.');
+  expect(standing(overview({ backlog: 0, lag_ms: 20, dead_letters: 0 }), 0).text).toBe(
+    'Every message accepted is in MySQL.',
+  );
+  expect(standing(overview({ backlog: 0, lag_ms: 20 }), 0).text).toBe('No message waits to be written.');
   expect(standing(overview({ backlog: 3, lag_ms: 20 }), 0).text).toBe('3 messages on the way.');
+});
+
+test('with dead letters nobody says that MySQL has all', () => {
+  const s = standing(overview({ backlog: 0, lag_ms: 20, dead_letters: 2 }), 0);
+  expect(s).toEqual({
+    level: 'warn',
+    title: 'MySQL refused 2 messages',
+    text: 'They lie whole in the dead letters, to be retried. Every other message accepted is in MySQL.',
+  });
+  expect(standing(overview({ backlog: 3, dead_letters: 1 }), 0).text).toBe(
+    'It lies whole in the dead letters, to be retried. 3 messages on the way.',
+  );
+  expect(standing(overview({ backlog: 3000, lag_ms: 9000, dead_letters: 1 }), 0).text).toMatch(
+    /Nothing is lost\. MySQL refused 1 message\. It lies whole in the dead letters/,
+  );
 });
 
 test('not known is not 0, and without Redis nobody knows', () => {
