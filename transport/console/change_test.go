@@ -24,6 +24,8 @@ func TestSendingIsByTheSystemAndNoted(t *testing.T) {
 	}}, b.drafts)
 	require.Contains(t, b.logged(), `"key":"ops","group":"tea","seq":7,"message":"console sent a message"`)
 	require.NotContains(t, b.logged(), "noon")
+	ask(t, c, "POST", "/console/api/groups/tea/messages", `{"text":"again","client_id":"c1"}`)
+	require.Equal(t, "c1", b.drafts[1].ClientID, "a repeat is known by it")
 
 	post := func(path, body string) domain.Code {
 		var problem struct{ Code domain.Code }
@@ -35,7 +37,7 @@ func TestSendingIsByTheSystemAndNoted(t *testing.T) {
 	require.Equal(t, domain.CodeBadRequest, post("/console/api/groups/hot/messages", `{"text":"x"}`))
 	b.sendErr = domain.Errorf(domain.CodeGone, "dismissed")
 	require.Equal(t, domain.CodeGone, post("/console/api/groups/tea/messages", `{"text":"x"}`))
-	require.Equal(t, 1, strings.Count(b.logged(), "console sent"))
+	require.Equal(t, 2, strings.Count(b.logged(), "console sent"))
 }
 
 func TestASendWhoseRequestEndsIsNotKnown(t *testing.T) {

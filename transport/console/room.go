@@ -84,7 +84,8 @@ func (f *follower) advance(head *domain.Head, page domain.Page) {
 
 func (c *Console) send(w http.ResponseWriter, r *http.Request, s session) error {
 	var in struct {
-		Text string `json:"text"`
+		Text     string `json:"text"`
+		ClientID string `json:"client_id"`
 	}
 	if err := readJSON(w, r, &in); err != nil {
 		return err
@@ -105,7 +106,7 @@ func (c *Console) send(w http.ResponseWriter, r *http.Request, s session) error 
 	if err != nil {
 		return err
 	}
-	receipt, err := c.deliver(r.Context(), domain.Draft{Group: group, From: domain.SystemUser, Operator: s.key, Body: body})
+	receipt, err := c.deliver(r.Context(), domain.Draft{Group: group, From: domain.SystemUser, Operator: s.key, Body: body, ClientID: in.ClientID})
 	if domain.CodeOf(err) == domain.CodeUnavailable {
 		c.audit(s).Str("group", group).Msg("console sent a message, whether it is stored is not known")
 	}

@@ -2,8 +2,9 @@
 
 import { useSignal } from '@preact/signals';
 import type { TargetedSubmitEvent } from 'preact';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import { get, isGone, post, says } from '../api';
+import { type Draft, draft } from '../draft';
 import { count, exact } from '../format';
 import { follow } from '../live';
 import { useLoaded } from '../load';
@@ -149,16 +150,19 @@ function Composer({ group }: { group: string }) {
   const text = useSignal('');
   const busy = useSignal(false);
   const failure = useSignal('');
+  const tried = useRef<Draft | undefined>(undefined);
 
   async function send(e: TargetedSubmitEvent<HTMLFormElement>) {
     e.preventDefault();
     if (!text.value.trim() || busy.value) return;
     busy.value = true;
     failure.value = '';
+    tried.current = draft(tried.current, text.value);
     try {
       const { seq } = await post<{ seq: number }>(`/groups/${encodeURIComponent(group)}/messages`, {
-        text: text.value,
+        ...tried.current,
       });
+      tried.current = undefined;
       text.value = '';
       announce(`Sent as message ${seq}`);
     } catch (e) {

@@ -235,6 +235,22 @@ test('sending, and recalling in two steps', async () => {
   expect(world.page('tea', 64)!.messages[0]!.body).toBeUndefined();
 });
 
+test('a send whose answer was lost is repeated under its id', async () => {
+  await open('#/room/tea');
+  await until(() => FakeSource.to('/groups/tea/events'));
+  FakeSource.to('/groups/tea/events')!.tell('page', world.page('tea'));
+  await until(() => all('room-text').length);
+  type('room-text', 'once');
+  await until(() => !(all('room-send')[0] as HTMLButtonElement).disabled);
+  world.loseAnswers = true;
+  submit('room-text');
+  await sees(() => document.querySelector('.composer [role="alert"]')?.textContent, 'Redis does not answer.');
+  world.loseAnswers = false;
+  submit('room-text');
+  await sees(() => text('announcement'), 'Sent as message 65');
+  expect(world.page('tea')!.max_seq).toBe(65);
+});
+
 test('a room that breaks off goes on from its last seq', async () => {
   await open('#/room/tea');
   await until(() => FakeSource.to('/groups/tea/events'));

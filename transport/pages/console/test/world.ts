@@ -44,6 +44,9 @@ export class World {
   dead: api.DeadLetter[];
   rooms: Room[];
   draining = false;
+  /** Messages are taken, and those who sent them do not learn of it. */
+  loseAnswers = false;
+  private sent = new Map<string, { seq: number; time_ms: number }>();
   private chance = 7;
 
   constructor(
@@ -102,7 +105,7 @@ export class World {
       case 'GET users':
         return ok(this.user(id));
       case 'POST groups messages':
-        return this.send(id, String(body.text));
+        return this.send(id, String(body.text), String(body.client_id));
       case 'POST groups recall':
         return this.recall(id, body.seqs as number[]);
       case 'GET dead':
@@ -293,11 +296,14 @@ export class World {
     return message;
   }
 
-  private send(id: string, text: string): Answer {
+  private send(id: string, text: string, clientID: string): Answer {
     const room = this.rooms.find((r) => r.id === id);
     if (!room) return unknown;
-    const { seq, time_ms } = this.say(room, text);
-    return { status: 200, body: { group: id, seq, time_ms, duplicate: false, durable: false, persisted_seq: seq - 1 } };
+    const duplicate = this.sent.has(clientID);
+    const { seq, time_ms } = this.sent.get(clientID) ?? this.say(room, text);
+    this.sent.set(clientID, { seq, time_ms });
+    if (this.loseAnswers) return { status: 503, body: { code: 'unavailable', detail: 'Redis does not answer.' } };
+    return { status: 200, body: { group: id, seq, time_ms, duplicate, durable: false, persisted_seq: seq - 1 } };
   }
 
   private recall(id: string, seqs: number[]): Answer {
