@@ -2,17 +2,20 @@ package demo
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"hearth/domain"
 	"hearth/transport/httpapi"
 	"hearth/transport/pages"
+	"hearth/transport/wire"
 )
 
 const (
@@ -74,7 +77,36 @@ func Handler(cfg Config) http.Handler {
 			mux.Handle("GET /demo/{$}", p.atHome(file))
 		}
 	}
-	return p.secured(mux)
+	return p.secured(withProblems(mux))
+}
+
+// withProblems answers what the mux has no handler for as the API does: the mux's own answers are plain text.
+func withProblems(mux *http.ServeMux) http.Handler {
+	known := func(r *http.Request) bool {
+		_, pattern := mux.Handler(r)
+		return pattern != ""
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if known(r) {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Cache-Control", "no-store")
+		var allowed []string
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+			other := r.WithContext(r.Context())
+			other.Method = method
+			if known(other) {
+				allowed = append(allowed, method)
+			}
+		}
+		if len(allowed) == 0 {
+			httpapi.WriteError(w, domain.Errorf(domain.CodeNotFound, "there is no such page or route"))
+			return
+		}
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		httpapi.WriteMethodNotAllowed(w)
+	})
 }
 
 // securityHeaders lets the page load its own files only, and talk to the instances only. Uploads are the server's own, too;
@@ -153,17 +185,16 @@ func (p *page) tokenRequest(w http.ResponseWriter, r *http.Request) (user, name 
 		return "", "", domain.Errorf(domain.CodeForbidden, "tokens are for the demo page, opened at the server's own address")
 	}
 	// A form of another site can post text/plain and the like, but JSON only after asking (CORS).
-	if media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); strings.TrimSpace(media) != "application/json" {
-		return "", "", domain.BadField("Content-Type", "must be application/json")
+	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if charset, given := params["charset"]; err != nil || media != "application/json" || given && !strings.EqualFold(charset, "utf-8") {
+		return "", "", domain.BadField("Content-Type", "must be application/json in UTF-8")
 	}
 	var in struct {
 		User string `json:"user"`
 		Name string `json:"name"`
 	}
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxTokenRequestBytes))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&in); err != nil || dec.More() {
-		return "", "", domain.Errorf(domain.CodeBadRequest, "the body must be one JSON object with user and name")
+	if err := readBody(w, r, &in); err != nil {
+		return "", "", err
 	}
 	if err := domain.CheckUser("user", in.User); err != nil {
 		return "", "", err
@@ -171,13 +202,26 @@ func (p *page) tokenRequest(w http.ResponseWriter, r *http.Request) (user, name 
 	if !strings.HasPrefix(in.User, p.cfg.UserPrefix) {
 		return "", "", &domain.Error{Code: domain.CodeForbidden, Field: "user", Message: "user: tokens are for users whose ids begin with " + p.cfg.UserPrefix}
 	}
-	if len(in.Name) > maxNameBytes || !utf8.ValidString(in.Name) {
-		return "", "", domain.BadField("name", "must be at most %d bytes", maxNameBytes)
+	if len(in.Name) > maxNameBytes {
+		return "", "", domain.TooLarge("name", "at most %d bytes", maxNameBytes)
 	}
 	if in.Name == "" {
 		in.Name = in.User
 	}
 	return in.User, in.Name, nil
+}
+
+// readBody decodes as the API does: errors name the field.
+func readBody(w http.ResponseWriter, r *http.Request, into any) error {
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxTokenRequestBytes))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return domain.Errorf(domain.CodeTooLarge, "the body may have %d bytes at most", maxTokenRequestBytes)
+	case err != nil:
+		return domain.Errorf(domain.CodeBadRequest, "the body did not arrive whole")
+	}
+	return wire.Decode(raw, into)
 }
 
 // sameOrigin tells whether the page itself asks. Browsers send Origin with every POST, so none is a no. Where the instances

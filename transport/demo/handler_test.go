@@ -83,10 +83,18 @@ func TestWhatIsNotThereIsNotServed(t *testing.T) {
 	t.Parallel()
 	for _, target := range []string{"/demo/nothing", "/demo/dist/demo/main.js", "/demo/main.tsx", "/demo/../handler.go", "/demo/%2e%2e/doc.go"} {
 		resp := do(handler(t, nil), "GET", home+target, nil)
-		require.NotEqual(t, http.StatusOK, resp.StatusCode, target)
+		requireProblem(t, resp, http.StatusNotFound, "not_found", target)
 	}
-	require.Equal(t, http.StatusMethodNotAllowed, do(handler(t, nil), "GET", home+"/demo/token", nil).StatusCode)
-	require.Equal(t, http.StatusMethodNotAllowed, do(handler(t, nil), "POST", home+"/demo", nil).StatusCode)
+	for target, allow := range map[string]string{"/demo/token": "POST", "/demo": "GET, HEAD", "/demo/main.js": "GET, HEAD"} {
+		for _, method := range []string{"GET", "POST", "DELETE"} {
+			if strings.Contains(allow, method) {
+				continue
+			}
+			resp := do(handler(t, nil), method, home+target, nil)
+			require.Equal(t, allow, resp.Header.Get("Allow"), target)
+			requireProblem(t, resp, http.StatusMethodNotAllowed, "bad_request", method+" "+target)
+		}
+	}
 }
 
 // The page keeps to what its own security policy allows: nothing inline, nothing from elsewhere. That it makes no markup of
@@ -217,26 +225,35 @@ func TestWithoutInstancesThePageIsAtHomeWhereItWasOpened(t *testing.T) {
 
 func TestBadTokenRequestsAreNamed(t *testing.T) {
 	t.Parallel()
+	for name, c := range map[string]struct{ body, detail string }{
+		"no user":          {`{}`, "user: must be"},
+		"empty user":       {`{"user":""}`, "user: must be"},
+		"system":           {`{"user":"system"}`, "user: "},
+		"white space":      {`{"user":"a b"}`, "user: must be"},
+		"long user":        {`{"user":"` + strings.Repeat("a", 65) + `"}`, "user: must be"},
+		"unknown field":    {`{"user":"a","admin":true}`, "admin: unknown field"},
+		"another case":     {`{"User":"a"}`, "User: unknown field"},
+		"a name twice":     {`{"user":"a","user":"b"}`, "user: is given twice"},
+		"another type":     {`{"user":1}`, "user: has the wrong type"},
+		"not UTF-8":        {"{\"user\":\"a\",\"name\":\"\xff\"}", "not valid JSON"},
+		"half a surrogate": {`{"user":"a","name":"\ud800"}`, "not valid JSON"},
+		"not JSON":         {`user=a`, "not valid JSON"},
+		"two objects":      {`{"user":"a"}{"user":"b"}`, "not valid JSON"},
+		"nothing":          {``, "not valid JSON"},
+		"an array":         {`["a"]`, "must be a JSON object"},
+		"markup as user":   {`{"user":"<b>"}`, "user: must be"},
+	} {
+		resp := do(handler(t, nil), "POST", home+"/demo/token", fromPage, c.body)
+		require.Contains(t, requireProblem(t, resp, http.StatusBadRequest, "bad_request", name), c.detail, name)
+	}
 	for name, body := range map[string]string{
-		"no user":        `{}`,
-		"empty user":     `{"user":""}`,
-		"system":         `{"user":"system"}`,
-		"white space":    `{"user":"a b"}`,
-		"long user":      `{"user":"` + strings.Repeat("a", 65) + `"}`,
-		"long name":      `{"user":"a","name":"` + strings.Repeat("a", 65) + `"}`,
-		"unknown field":  `{"user":"a","admin":true}`,
-		"another type":   `{"user":1}`,
-		"not JSON":       `user=a`,
-		"two objects":    `{"user":"a"}{"user":"b"}`,
-		"nothing":        ``,
-		"a lot":          `{"user":"a","name":"` + strings.Repeat("a", 1<<20) + `"}`,
-		"an array":       `["a"]`,
-		"markup as user": `{"user":"<b>"}`,
+		"name: at most":     `{"user":"a","name":"` + strings.Repeat("a", 65) + `"}`,
+		"the body may have": `{"user":"a","name":"` + strings.Repeat("a", 1<<20) + `"}`,
 	} {
 		resp := do(handler(t, nil), "POST", home+"/demo/token", fromPage, body)
-		requireProblem(t, resp, http.StatusBadRequest, "bad_request", name)
+		require.Contains(t, requireProblem(t, resp, http.StatusRequestEntityTooLarge, "too_large", name), name)
 	}
-	for name, contentType := range map[string]string{"form": "application/x-www-form-urlencoded", "text": "text/plain", "none": ""} {
+	for name, contentType := range map[string]string{"form": "application/x-www-form-urlencoded", "text": "text/plain", "none": "", "Latin-1": "application/json; charset=latin1"} {
 		resp := do(handler(t, nil), "POST", home+"/demo/token", func(r *http.Request) {
 			fromPage(r)
 			r.Header.Set("Content-Type", contentType)
