@@ -107,7 +107,7 @@ export class Chat {
     void this.#readMine(hearth);
   }
 
-  /** The rooms joined earlier are read, too: for their badges. */
+  /** The rooms that the user spoke in earlier are read, too: for their badges. */
   async #readMine(hearth: Hearth): Promise<void> {
     try {
       const mine = await hearth.conversations();

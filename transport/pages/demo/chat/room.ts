@@ -50,7 +50,7 @@ export class Room {
   #instance = '';
   #arrived = 0; // the last seq that the SDK handed out
   #live = false;
-  #joined = false;
+  #outside = false; // read without being a member
   #markSent = 0;
   #notes = 0;
   #most = MAX_ENTRIES; // and whatever older ones were asked for
@@ -189,6 +189,7 @@ export class Room {
       this.maxSeq.value = Math.max(this.maxSeq.value, seq);
       if (this.position.value >= seq) this.#drop(draft.clientId);
       else this.#change(draft.clientId, { seq });
+      void this.#join();
       return seq;
     } catch (error) {
       this.#change(draft.clientId, { error: (error as Error).message });
@@ -237,9 +238,9 @@ export class Room {
       this.#away = undefined;
       const note = catchUpText({ ...away, ms: Date.now() - at, maxSeq: page.max_seq });
       this.#put({ note, behind: page.max_seq });
-      this.caughtUp();
+      if (page.max_seq > away.after) this.caughtUp();
     }
-    if (page.role === null) void this.#join();
+    this.#outside = page.role === null;
     void this.#askReaders();
     this.#readSoon();
   }
@@ -256,14 +257,14 @@ export class Room {
     }
   }
 
-  /** Joined, the room counts what is unread, and tells who has read what. */
+  /** Who has spoken belongs here: the room is among his own, and what he has read is told. Looking around takes no joining. */
   async #join(): Promise<void> {
-    if (this.#joined) return;
-    this.#joined = true;
+    if (!this.#outside) return;
+    this.#outside = false;
     try {
       await this.hearth.http('POST', `/groups/${encodeURIComponent(this.id)}/join`);
     } catch {
-      this.#joined = false; // it is read all the same
+      this.#outside = true; // he speaks all the same
     }
   }
 

@@ -95,8 +95,33 @@ test('a room that is not there yet begins at the beginning', async () => {
   const room = await roomOf(server);
   expect(server.after()).toBe(0);
   server.live(0, null);
-  expect(server.http).toHaveBeenCalledWith('POST', '/groups/tea/join');
   expect(shown(room)).toEqual([]);
+});
+
+test('who only looks does not join, who speaks does, and once', async () => {
+  const server = fake({ messages: [], max_seq: 0 });
+  const room = await roomOf(server);
+  server.live(0, null);
+  await vi.advanceTimersByTimeAsync(5000);
+  expect(server.http).not.toHaveBeenCalled();
+  const sends = [room.send([{ type: 'text', text: 'hi' }]), room.send([{ type: 'text', text: 'hi' }])];
+  server.sent.resolve({ seq: 1 });
+  await Promise.all(sends);
+  expect(server.http.mock.calls).toEqual([['POST', '/groups/tea/join']]);
+});
+
+test('a member does not join again, and who could not tries at his next message', async () => {
+  const server = fake({ messages: [], max_seq: 0 });
+  const room = await roomOf(server);
+  server.sent.resolve({ seq: 1 });
+  server.live(0, 'member');
+  await room.send([{ type: 'text', text: 'hi' }]);
+  expect(server.http).not.toHaveBeenCalled();
+  server.live(0, null);
+  server.http.mockRejectedValueOnce(new Error('unavailable'));
+  await room.send([{ type: 'text', text: 'hi' }]);
+  await room.send([{ type: 'text', text: 'hi' }]);
+  expect(server.http).toHaveBeenCalledTimes(2);
 });
 
 test('catching up is told, with what it brought', async () => {
@@ -118,9 +143,10 @@ test('catching up is told, with what it brought', async () => {
   expect(missed.map(({ at }) => at)).toEqual([42, 43]);
 });
 
-test('another instance is told by its name', async () => {
+test('another instance is told by its name; where nobody spoke nothing was caught up', async () => {
+  const caughtUp = vi.fn();
   const server = fake({ messages: [], max_seq: 7 });
-  const room = await roomOf(server);
+  const room = await roomOf(server, caughtUp);
   server.live(7);
   room.lost();
   server.event('welcome', { instance: 'dev-2' });
@@ -128,6 +154,7 @@ test('another instance is told by its name', async () => {
   expect(shown(room)).toEqual([
     'You are at dev-2 now, with the same last seq. subscribe after_seq 7 brought nothing: nobody spoke.',
   ]);
+  expect(caughtUp).not.toHaveBeenCalled();
 });
 
 test('who is too slow for the server catches up, too', async () => {
