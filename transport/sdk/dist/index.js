@@ -1408,6 +1408,7 @@ const codes = {
 };
 //#endregion
 //#region src/connection.ts
+const LOST = "the connection was lost or refused";
 const ANSWER_MS = 2e4;
 const WELCOME_MS = 2e4;
 const PONG_MS = 1e4;
@@ -1434,9 +1435,14 @@ var Connection = class {
 		socket.onmessage = (event) => this.#receive(event.data);
 		socket.onclose = (event) => this.end({
 			code: event.code ?? 0,
-			reason: event.reason || "the connection was lost or refused"
+			reason: event.reason || LOST
 		});
-		socket.onerror = () => {};
+		socket.onerror = () => {
+			if (this.#pingMs === 0) this.end({
+				code: 0,
+				reason: LOST
+			});
+		};
 		this.#watch = setTimeout(() => this.end({
 			code: 0,
 			reason: "no welcome"

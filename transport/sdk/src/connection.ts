@@ -41,6 +41,7 @@ export interface ConnectionHooks {
   ended(loss: Loss): void;
 }
 
+const LOST = 'the connection was lost or refused';
 const ANSWER_MS = 20_000; // the server gives up on a request before that
 const WELCOME_MS = 20_000; // to connect and be welcome
 const PONG_MS = 10_000;
@@ -69,8 +70,11 @@ export class Connection {
     this.#hooks = hooks;
     socket.onmessage = (event: { data: unknown }) => this.#receive(event.data);
     socket.onclose = (event: { code?: number; reason?: string }) =>
-      this.end({ code: event.code ?? 0, reason: event.reason || 'the connection was lost or refused' });
-    socket.onerror = () => {}; // a close follows
+      this.end({ code: event.code ?? 0, reason: event.reason || LOST });
+    socket.onerror = () => {
+      // Later a close follows. A handshake that fails has none in Node 20.
+      if (this.#pingMs === 0) this.end({ code: 0, reason: LOST });
+    };
     this.#watch = setTimeout(() => this.end({ code: 0, reason: 'no welcome' }), WELCOME_MS);
   }
 

@@ -102,6 +102,28 @@ describe('a connection', () => {
     expect([server.sockets.length, hearth.state]).toEqual([4, 'online']);
   });
 
+  test('that is refused with an error and no close is over, as in Node 20', async () => {
+    server.welcomes = false;
+    hearth = server.connect();
+    const list = states();
+    await later(0);
+    server.last.onerror?.();
+    await later(0);
+    expect(list.at(-1)).toMatchObject({ state: 'waiting', code: 0 });
+    server.welcomes = true;
+    await later(600);
+    expect([server.sockets.length, hearth.state]).toEqual([2, 'online']);
+  });
+
+  test('tells why it was closed behind an error, once it was welcome', async () => {
+    hearth = server.connect();
+    await later(100);
+    server.last.onerror?.();
+    server.last.cut(4503, 'why');
+    await later();
+    expect([server.sockets.length, hearth.state]).toEqual([1, 'closed']);
+  });
+
   test('that may be dead is made sure of by reconnect', async () => {
     hearth = server.connect();
     await later(100);

@@ -1,5 +1,9 @@
 // What is published: the built files.
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { promisify } from 'node:util';
 import vm from 'node:vm';
 import { gzipSync } from 'node:zlib';
 import ts from 'typescript';
@@ -123,3 +127,21 @@ describe.each(['index.js', 'hearth.min.js'])('%s where there is only what React 
     hearth.close();
   });
 });
+
+test('with the WebSocket of Node a connection that is refused is over at once', async () => {
+  const refusing = createServer().on('upgrade', (_, socket) => socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n'));
+  await new Promise<void>((resolve) => refusing.listen(0, '127.0.0.1', resolve));
+  const { port } = refusing.address() as AddressInfo;
+  const program = `
+    import { connect } from ${JSON.stringify(new URL('../dist/index.js', import.meta.url).href)};
+    const hearth = connect({ url: 'http://127.0.0.1:${port}', token: () => 'token' });
+    hearth.on('state', ({ state, code, reason }) => {
+      if (state !== 'waiting') return;
+      console.log(code, reason);
+      process.exit();
+    });`;
+  const node = ['--experimental-websocket', '--input-type=module', '--eval', program];
+  const { stdout } = await promisify(execFile)(process.execPath, node);
+  refusing.close();
+  expect(stdout).toBe('0 the connection was lost or refused\n'); // and not: no welcome
+}, 60_000);
