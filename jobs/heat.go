@@ -14,7 +14,7 @@ import (
 const (
 	heatInterval = time.Second            // between looks at what is known here; Redis is asked of what is not
 	heatGather   = 250 * time.Millisecond // in which partitions whose generations are raised together come together
-	heatTimeout  = 30 * time.Second       // of the query, which reads what was sent in the window
+	heatTimeout  = 30 * time.Second       // of the query of speakers, and of one of messages until it gives the next one
 	heatBatch    = 500                    // messages that are counted in one call
 	clockMargin  = 10 * time.Second       // between servers of a cluster; what is too old Redis leaves out
 )
@@ -108,26 +108,31 @@ func (h *Heat) Run(ctx context.Context) error {
 
 // bringBack asks MySQL once for all partitions that lack their heat.
 func (h *Heat) bringBack(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, heatTimeout)
-	defer cancel()
-	missing, err := h.missing(ctx)
+	missing, nowMS, err := h.missing(ctx)
 	if err != nil || len(missing) == 0 {
 		return err
 	}
 	begun := time.Now()
-	nowMS, err := h.cache.NowMS(ctx)
-	if err != nil {
-		return err
-	}
 	afterMS := nowMS - (h.cfg.Window + clockMargin).Milliseconds()
 	if h.cfg.CountMessages { // first, so that no group is ranked by its speakers alone
 		if err := h.bringMessagesBack(ctx, missing, afterMS); err != nil {
 			return err
 		}
 	}
+	speakers, err := h.bringSpeakersBack(ctx, missing, afterMS)
+	if err != nil {
+		return fmt.Errorf("heat of %d partitions: %w", len(missing), err)
+	}
+	h.log.Info().Int("partitions", len(missing)).Int("speakers", speakers).Dur("took_ms", time.Since(begun)).Msg("heat brought back")
+	return nil
+}
+
+func (h *Heat) bringSpeakersBack(ctx context.Context, missing []domain.LogRange, afterMS int64) (n int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, heatTimeout)
+	defer cancel()
 	speakers, err := h.store.Speakers(ctx, afterMS)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	of := make(map[int][]domain.Speaker, len(missing))
 	for _, s := range speakers {
@@ -141,21 +146,23 @@ func (h *Heat) bringBack(ctx context.Context) error {
 		}
 		h.whole[gen] = true
 	}
-	if err != nil {
-		return fmt.Errorf("heat of %d partitions: %w", len(missing), err)
-	}
-	h.log.Info().Int("partitions", len(missing)).Int("speakers", len(speakers)).Dur("took_ms", time.Since(begun)).Msg("heat brought back")
-	return nil
+	return len(speakers), err
 }
 
-// bringMessagesBack passes messages on as they are read: there may be millions.
+// bringMessagesBack passes messages on as they are read: there may be millions. It goes on as long as they come: with a time
+// that is too short for them it would begin again and again.
 func (h *Heat) bringMessagesBack(ctx context.Context, missing []domain.LogRange, afterMS int64) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stuck := time.AfterFunc(heatTimeout, cancel)
+	defer stuck.Stop()
 	gens := make(map[int]domain.LogRange, len(missing))
 	for _, gen := range missing {
 		gens[gen.Partition] = gen
 	}
 	of := make(map[int][]domain.MessageTime, len(missing))
 	err := h.store.MessageTimes(ctx, afterMS, func(m domain.MessageTime) error {
+		stuck.Reset(heatTimeout)
 		p := h.partitions.Of(m.Group)
 		gen, lacks := gens[p]
 		if !lacks {
@@ -179,8 +186,10 @@ func (h *Heat) bringMessagesBack(ctx context.Context, missing []domain.LogRange,
 	return err
 }
 
-// missing asks Redis only of generations that are not known to have their heat.
-func (h *Heat) missing(ctx context.Context) ([]domain.LogRange, error) {
+// missing asks Redis only of generations that are not known to have their heat, and if there are any, for the time.
+func (h *Heat) missing(ctx context.Context) (missing []domain.LogRange, nowMS int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
 	var unknown []domain.LogRange
 	whole := make(map[domain.LogRange]bool) // forgets generations that are over, and partitions that others took
 	for _, gen := range logsOf(h.leases, h.gens) {
@@ -192,11 +201,10 @@ func (h *Heat) missing(ctx context.Context) ([]domain.LogRange, error) {
 	}
 	h.whole = whole
 	if len(unknown) == 0 {
-		return nil, nil
+		return nil, 0, nil
 	}
-	missing, err := h.cache.WithoutHeat(ctx, unknown)
-	if err != nil {
-		return nil, err
+	if missing, err = h.cache.WithoutHeat(ctx, unknown); err != nil {
+		return nil, 0, err
 	}
 	for _, gen := range unknown {
 		whole[gen] = true
@@ -204,7 +212,10 @@ func (h *Heat) missing(ctx context.Context) ([]domain.LogRange, error) {
 	for _, gen := range missing {
 		delete(whole, gen)
 	}
-	return missing, nil
+	if len(missing) > 0 {
+		nowMS, err = h.cache.NowMS(ctx)
+	}
+	return missing, nowMS, err
 }
 
 func (h *Heat) expire(ctx context.Context) error {

@@ -34,6 +34,7 @@ type heatWorld struct {
 	messages []domain.MessageTime
 	counted  map[domain.MessageTime]bool // nil: messages are not
 	ready    map[domain.LogRange]bool    // whose messages are all counted
+	hangs    map[int]time.Duration       // before the message of this number comes
 }
 
 func newHeatWorld(speakers ...domain.Speaker) *heatWorld {
@@ -97,9 +98,16 @@ func (w *heatWorld) Speakers(ctx context.Context, afterMS int64) ([]domain.Speak
 	return w.speakers, w.fails["Speakers"]
 }
 
-func (w *heatWorld) MessageTimes(_ context.Context, afterMS int64, found func(domain.MessageTime) error) error {
+func (w *heatWorld) MessageTimes(ctx context.Context, afterMS int64, found func(domain.MessageTime) error) error {
 	w.change(func() { w.queries = append(w.queries, afterMS) })
-	for _, m := range w.messages {
+	for i, m := range w.messages {
+		var hangs time.Duration
+		w.change(func() { hangs = w.hangs[i] })
+		select {
+		case <-time.After(hangs):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 		if err := found(m); err != nil {
 			return err
 		}
@@ -321,4 +329,42 @@ func heatGroups(t *testing.T, reg *prometheus.Registry) float64 {
 	require.Len(t, families, 1)
 	require.Equal(t, "hearth_heat_groups", families[0].GetName())
 	return families[0].GetMetric()[0].GetGauge().GetValue()
+}
+
+// There may be more messages than can be counted in any time that is known before: it is enough that they keep coming.
+func TestMessagesAreBroughtBackForAsLongAsTheyCome(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, g := newHeatWorld(speakersEverywhere()...), atGen(1)
+		w.counted, w.ready, w.hangs = map[domain.MessageTime]bool{}, map[domain.LogRange]bool{}, map[int]time.Duration{}
+		for i := range 20_000 {
+			w.messages = append(w.messages, domain.MessageTime{Group: groupIn(0, 0), Seq: int64(i + 1), TimeMS: 999_999})
+			if i%1000 == 0 {
+				w.hangs[i] = 10 * time.Second // of 200
+			}
+		}
+		_, _, stop := heatJob(t, w, newWorld(), "a", g)
+		defer stop()
+		time.Sleep(4 * time.Minute)
+		w.change(func() {
+			require.Len(t, w.whole, partitions)
+			require.Len(t, w.counted, len(w.messages))
+			require.Len(t, w.queries, 2, "one of messages, one of speakers")
+		})
+		w.change(func() {
+			clear(w.whole)
+			w.queries, w.hangs = nil, map[int]time.Duration{5000: time.Hour}
+		})
+		for p := range partitions {
+			g.set(p, 2)
+		}
+		time.Sleep(time.Minute)
+		w.change(func() {
+			require.Empty(t, w.whole)
+			require.Greater(t, len(w.queries), 1, "it does not wait for one that hangs")
+			w.hangs = nil
+		})
+		time.Sleep(time.Minute)
+		w.change(func() { require.Len(t, w.whole, partitions) })
+	})
 }
