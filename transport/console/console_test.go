@@ -38,6 +38,7 @@ type backend struct {
 	fleet    []domain.InstanceStatus
 	told     [][]domain.InstanceStatus
 	looks    int // at the fleet
+	charts   int // read of it
 	redisErr error
 	mysqlErr error
 	ranking  []domain.HotEntry
@@ -94,6 +95,9 @@ func (b *backend) Fleet(context.Context) ([]domain.InstanceStatus, error) {
 }
 
 func (b *backend) FleetSince(context.Context, int64) ([][]domain.InstanceStatus, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.charts++
 	return b.told, b.redisErr
 }
 

@@ -103,6 +103,7 @@ func (e *eventWriter) write(ev event) error {
 
 func (c *Console) events(w http.ResponseWriter, r *http.Request, s session) error {
 	return c.stream(w, r, s, func(ctx context.Context) (event, error) {
-		return event{"overview", c.board.get(ctx)}, nil
+		data, err := c.board.get(ctx)
+		return event{"overview", data}, err
 	})
 }

@@ -164,7 +164,7 @@ func TestAStreamOutlivesTheDeadlinesOfItsServer(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t, &backend{})
 	server := httptest.NewUnstartedServer(c)
-	server.Config.ReadTimeout, server.Config.WriteTimeout = 200*time.Millisecond, 200*time.Millisecond
+	server.Config.ReadTimeout, server.Config.WriteTimeout = time.Second, time.Second // three events take two
 	server.Config.RegisterOnShutdown(c.Close)
 	server.Start()
 	t.Cleanup(server.Close)

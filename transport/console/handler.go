@@ -111,7 +111,8 @@ type Config struct {
 type Console struct {
 	Config
 	keys    *keyring
-	board   *board
+	board   *board        // the overview
+	chart   *board        // the rates of all instances
 	streams chan struct{} // holds a token for each
 	closed  chan struct{}
 	closing sync.Once
@@ -124,7 +125,7 @@ func New(cfg Config) *Console {
 		Config: cfg, keys: newKeyring(cfg.Keys, cfg.Secret),
 		streams: make(chan struct{}, maxStreams), closed: make(chan struct{}),
 	}
-	c.board = newBoard(c.look)
+	c.board, c.chart = newBoard(lookInterval, c.look), newBoard(domain.StatusInterval, c.draw)
 	own := http.NewCrossOriginProtection()
 	own.SetDenyHandler(c.answer(func(http.ResponseWriter, *http.Request) error {
 		return domain.Errorf(domain.CodeForbidden, "another site's page asked for this")

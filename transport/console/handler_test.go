@@ -67,6 +67,6 @@ func TestInspectionsRatesAndSettings(t *testing.T) {
 	require.JSONEq(t, `{"config":"node:\n  name: a\n"}`, ask(t, c, "GET", "/console/api/config", ""))
 
 	b.redisErr = errDown
-	requireRefused(t, do(c, request("GET", "/console/api/rates", "", asAdmin)), domain.CodeUnavailable)
+	requireRefused(t, do(c, request("GET", "/console/api/rates?group=tea", "", asAdmin)), domain.CodeUnavailable)
 	require.Contains(t, b.logged(), "console request failed")
 }

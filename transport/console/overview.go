@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -41,41 +42,56 @@ type HotRooms struct {
 	Groups   []domain.HotEntry `json:"groups"`
 }
 
-// board holds the overview that all who watch are shown: it is made when somebody asks and the last one is a second old,
-// so nobody looks when nobody asks.
+// board holds what all who watch are shown: it is made when somebody asks and the last one is too old, so nobody looks when
+// nobody asks.
 type board struct {
-	look func(ctx context.Context) []byte
+	look func(ctx context.Context) ([]byte, error)
+	kept time.Duration
 	turn chan struct{} // holds a token while nobody looks; guards what follows
 	last []byte
 	at   time.Time
 }
 
-func newBoard(look func(context.Context) []byte) *board {
-	b := &board{look: look, turn: make(chan struct{}, 1)}
+func newBoard(kept time.Duration, look func(context.Context) ([]byte, error)) *board {
+	b := &board{look: look, kept: kept, turn: make(chan struct{}, 1)}
 	b.turn <- struct{}{}
 	return b
 }
 
-// get is the overview as JSON; nil when ctx ends before it is there.
-func (b *board) get(ctx context.Context) []byte {
+// get is what is shown, as JSON.
+func (b *board) get(ctx context.Context) ([]byte, error) {
 	select {
 	case <-b.turn:
 	case <-ctx.Done():
-		return nil
+		return nil, ctx.Err()
 	}
 	defer func() { b.turn <- struct{}{} }()
-	if b.last != nil && time.Since(b.at) < lookInterval*9/10 { // tickers come a little early, too
-		return b.last
+	if b.last != nil && time.Since(b.at) < b.kept*9/10 { // tickers come a little early, too
+		return b.last, nil
 	}
 	looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout) // it is for the others as well
 	defer cancel()
-	b.last = b.look(looking)
-	b.at = time.Now()
-	return b.last
+	seen, err := b.look(looking)
+	if err != nil {
+		return nil, err
+	}
+	b.last, b.at = seen, time.Now()
+	return b.last, nil
 }
 
-// look makes the overview. What a store does not tell is missing in it; it has no error.
-func (c *Console) look(ctx context.Context) []byte {
+// show answers with what a board holds.
+func show(w http.ResponseWriter, r *http.Request, b *board) error {
+	data, err := b.get(r.Context())
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(data[:len(data):len(data)], '\n')) // the client may be gone
+	return nil
+}
+
+// look makes the overview. What a store does not tell is missing in it.
+func (c *Console) look(ctx context.Context) ([]byte, error) {
 	now := c.Clock.NowMS() // the ages of what it shows are told from it
 	v := Overview{
 		TimeMS: now, Instance: c.Instance,
@@ -100,10 +116,9 @@ func (c *Console) look(ctx context.Context) []byte {
 	}
 	data, err := json.Marshal(v)
 	if err != nil {
-		c.Log.Error().Err(err).Msg("overview not encoded")
-		return []byte("{}")
+		return nil, fmt.Errorf("overview: %w", err)
 	}
-	return data
+	return data, nil
 }
 
 func (c *Console) store(name string) StoreState {
@@ -131,8 +146,5 @@ func (c *Console) hot(ctx context.Context) *HotRooms {
 }
 
 func (c *Console) overview(w http.ResponseWriter, r *http.Request, _ session) error {
-	data := c.board.get(r.Context())
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(data[:len(data):len(data)], '\n')) // the client may be gone
-	return nil
+	return show(w, r, c.board)
 }

@@ -73,3 +73,21 @@ func TestOverviewIsMadeOnceASecondForAllAndForNobodyNever(t *testing.T) {
 		}
 	})
 }
+
+func TestTheChartOfTheFleetIsMadeOnceAStepForAll(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{}
+		c := newConsole(t, b)
+		b.redisErr = errDown
+		requireRefused(t, do(c, request("GET", "/console/api/rates", "", asAdmin)), domain.CodeUnavailable)
+		b.redisErr, b.charts = nil, 0
+		for step := 1; step <= 3; step++ {
+			for range 20 {
+				ask(t, c, "GET", "/console/api/rates", "")
+			}
+			require.Equal(t, step, b.charts)
+			time.Sleep(domain.StatusInterval)
+		}
+	})
+}
