@@ -92,7 +92,9 @@ func (f *ConsoleFlags) refusal(response *http.Response, answer []byte) error {
 		return nil
 	}
 	var problem struct{ Code, Detail string }
-	if json.Unmarshal(answer, &problem) != nil || problem.Code == "" || problem.Code == "not_found" && problem.Detail == "there is no such route" {
+	elsewhere := json.Unmarshal(answer, &problem) != nil || problem.Code == "" ||
+		problem.Detail == "there is no such route" || problem.Detail == "there is no such page or route"
+	if elsewhere {
 		return refused("there is no console at %s (it answered %s); is console.keys set, and is this the instance's http.internal_addr?",
 			f.URL, response.Status)
 	}
