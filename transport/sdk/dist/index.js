@@ -1629,6 +1629,7 @@ var Link = class {
 	#arrivals = /* @__PURE__ */ new Set();
 	#ended;
 	#token;
+	#asking;
 	/** The urls are taken in turn. */
 	constructor(urls, newToken, hooks) {
 		if (urls.length === 0) throw new Error("url is required");
@@ -1764,7 +1765,11 @@ var Link = class {
 	}
 	/** The latest token, or one that comes after `stale`. */
 	async token(stale) {
-		return this.#token === stale ? this.#freshToken() : this.#token;
+		if (this.#token !== stale) return this.#token;
+		this.#asking ??= this.#freshToken().finally(() => {
+			this.#asking = void 0;
+		});
+		return this.#asking;
 	}
 	async #freshToken() {
 		const given = new AbortController();

@@ -47,6 +47,7 @@ export class Link {
   readonly #arrivals = new Set<(outcome: Connection | Error) => void>();
   #ended: ClosedError | undefined;
   #token: string | undefined;
+  #asking: Promise<string> | undefined; // one for all requests whose token was refused
 
   /** The urls are taken in turn. */
   constructor(urls: string[], newToken: () => string | Promise<string>, hooks: LinkHooks) {
@@ -161,7 +162,11 @@ export class Link {
 
   /** The latest token, or one that comes after `stale`. */
   async token(stale?: string): Promise<string> {
-    return this.#token === stale ? this.#freshToken() : this.#token!;
+    if (this.#token !== stale) return this.#token!;
+    this.#asking ??= this.#freshToken().finally(() => {
+      this.#asking = undefined;
+    });
+    return this.#asking;
   }
 
   async #freshToken(): Promise<string> {

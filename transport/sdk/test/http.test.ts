@@ -83,6 +83,17 @@ describe('a request', () => {
     },
   );
 
+  test('many whose token is refused ask for one other token', async () => {
+    await later(100);
+    answers = [
+      ({ init }) => (init.headers.Authorization === 'Bearer t1' ? json(401, { code: 'unauthorized' }) : json(200, {})),
+    ];
+    await Promise.all(['/a', '/b', '/c'].map((path) => hearth.http('GET', path)));
+    expect(asked.map(({ init }) => init.headers.Authorization).sort()).toEqual(
+      ['t1', 't1', 't1', 't2', 't2', 't2'].map((token) => `Bearer ${token}`),
+    );
+  });
+
   test('without a token fails as without an answer, or as the app says', async () => {
     let token = () => 'old';
     const own = new FakeServer().connect({ token: () => token() });
