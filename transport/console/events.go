@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -9,13 +10,12 @@ import (
 )
 
 const (
-	maxStreams    = 32
 	eventInterval = time.Second
 	heartbeat     = 10 * time.Second // without an event
 	eventTimeout  = 10 * time.Second // for one write to a slow reader
 )
 
-// event is one of a stream; nil data is none.
+// event is one of a stream.
 type event struct {
 	name string
 	data []byte
@@ -23,15 +23,14 @@ type event struct {
 
 // stream answers with server-sent events: what next returns, at once and then once a second, until the client, its session
 // or the console ends. An error of the first is the answer; later ones are passed over if it may be well again in a moment.
-func (c *Console) stream(w http.ResponseWriter, r *http.Request, s session, next func(ctx context.Context) (event, error)) error {
-	select {
-	case c.streams <- struct{}{}:
-		defer func() { <-c.streams }()
-	default:
-		return &domain.Error{Code: domain.CodeOverloaded, Message: "this instance shows as much as it can to others", RetryAfter: 5 * time.Second}
-	}
+func (c *Console) stream(w http.ResponseWriter, r *http.Request, s session, next func(ctx context.Context) ([]event, error)) error {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
+	leave, err := c.streams.enter(s.owner(), cancel)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	if !s.ends.IsZero() {
 		ctx, cancel = context.WithDeadline(ctx, s.ends)
 		defer cancel()
@@ -54,11 +53,11 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request, s session, next
 			return nil
 		case <-tick.C:
 		}
-		e, err := next(ctx)
+		events, err := next(ctx)
 		if err != nil && !domain.CodeOf(err).Retryable() { // such as gone: who asks anew is told so
 			return nil
 		}
-		if err := out.write(e); err != nil {
+		if err := out.write(events); err != nil {
 			return nil //nolint:nilerr // the client is gone
 		}
 	}
@@ -80,14 +79,16 @@ func newEventWriter(w http.ResponseWriter) *eventWriter {
 	return &eventWriter{w: w, conn: conn, wrote: time.Now()}
 }
 
-// write writes an event, or for none a comment when the last word is long ago, so that a dead reader is noticed.
-func (e *eventWriter) write(ev event) error {
+// write writes events, or for none a comment when the last word is long ago, so that a dead reader is noticed.
+func (e *eventWriter) write(events []event) error {
 	var text []byte
-	switch {
-	case ev.data != nil:
+	for _, ev := range events {
 		text = append(text, "event: "+ev.name+"\ndata: "...)
 		text = append(text, ev.data...)
 		text = append(text, "\n\n"...)
+	}
+	switch {
+	case text != nil:
 	case time.Since(e.wrote) >= heartbeat:
 		text = []byte(": still here\n\n")
 	default:
@@ -101,9 +102,38 @@ func (e *eventWriter) write(ev event) error {
 	return e.conn.Flush()
 }
 
+// events shows the overview, and with group a group as it goes beside it: browsers have six connections to a server.
 func (c *Console) events(w http.ResponseWriter, r *http.Request, s session) error {
-	return c.stream(w, r, s, func(ctx context.Context) (event, error) {
+	var room *follower
+	if group := r.URL.Query().Get("group"); group != "" {
+		var err error
+		if room, err = c.follow(r, s, group); err != nil {
+			return err
+		}
+	}
+	return c.stream(w, r, s, func(ctx context.Context) ([]event, error) {
 		data, err := c.board.get(ctx)
-		return event{"overview", data}, err
+		if err != nil {
+			return nil, err
+		}
+		shown := []event{{"overview", data}}
+		if room == nil || !c.store("redis").OK { // waiting for it would make the overview old
+			return shown, nil
+		}
+		page, err := room.look(ctx)
+		if err != nil && !domain.CodeOf(err).Retryable() {
+			room, page = nil, []event{refusal(err)}
+		}
+		return append(shown, page...), nil
 	})
+}
+
+// refusal tells that a group is shown no further.
+func refusal(err error) event {
+	e := domain.AsError(err)
+	data, _ := json.Marshal(struct { // two strings
+		Code   domain.Code `json:"code"`
+		Detail string      `json:"detail"`
+	}{e.Code, e.Message})
+	return event{"refused", data}
 }

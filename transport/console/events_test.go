@@ -117,7 +117,7 @@ func TestEventsShowTheOverviewOnceASecond(t *testing.T) {
 		two.mu.Unlock()
 		pass(time.Second)
 		require.True(t, two.hasEnded(), "nobody reads it")
-		require.Empty(t, c.streams)
+		require.Zero(t, c.streams.count())
 	})
 }
 
@@ -142,20 +142,52 @@ func TestStreamsEndWithTheSessionAndWithTheConsole(t *testing.T) {
 func TestStreamsAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := &backend{}
-		c := newConsole(t, b)
+		c := newConsole(t, &backend{})
 		var all []*screen
-		for range maxStreams {
-			all = append(all, watch(t, c, "/console/api/events", asAdmin))
+		for n := range maxStreams / maxSessionStreams {
+			who := with(cookieOf(t, login(t, c, adminKey)))
+			if n == 0 {
+				who = asAdmin
+			}
+			for range maxSessionStreams {
+				all = append(all, watch(t, c, "/console/api/events", who))
+			}
+			refused := do(c, request("GET", "/console/api/events", "", who))
+			require.Equal(t, http.StatusServiceUnavailable, refused.StatusCode)
+			require.Contains(t, text(t, refused), "this session has as many", "others are not kept out by it")
 		}
-		requireRefused(t, do(c, request("GET", "/console/api/events", "", asAdmin)), domain.CodeOverloaded)
+		stranger := with(cookieOf(t, login(t, c, otherKey)))
+		requireRefused(t, do(c, request("GET", "/console/api/events", "", stranger)), domain.CodeOverloaded)
 		all[7].leave()
 		require.True(t, all[7].hasEnded())
-		all = append(all, watch(t, c, "/console/api/groups/tea/events", asAdmin))
+		all = append(all, watch(t, c, "/console/api/groups/tea/events", stranger))
 		require.False(t, all[maxStreams].hasEnded())
 		for _, s := range all {
 			s.leave()
 		}
+	})
+}
+
+func TestOneStreamShowsTheOverviewAndARoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{head: domain.Head{MaxSeq: 4}, page: domain.Page{Messages: []domain.Record{record(4)}}}
+		c := newConsole(t, b)
+		s := watch(t, c, "/console/api/events?group=tea&after_seq=3", asAdmin)
+		require.Equal(t, domain.PullQuery{Group: "tea", After: value(int64(3)), Limit: 200}, b.lastPull())
+		require.Equal(t, []int{1, 1}, []int{s.count("event: overview\n"), s.count("event: page\n")})
+		b.set(func() { b.pullErr = domain.Unavailable(errDown, "MySQL") })
+		pass(2*time.Second + time.Millisecond)
+		require.Equal(t, []int{3, 1}, []int{s.count("event: overview\n"), s.count("event: page\n")}, "the overview goes on")
+		b.set(func() { b.pullErr, b.head.MaxSeq = nil, 5 })
+		pass(time.Second)
+		require.Equal(t, 2, s.count("event: page\n"), "and the room with it")
+		b.set(func() { b.pullErr = domain.Errorf(domain.CodeGone, "dismissed") })
+		pass(2 * time.Second)
+		require.Equal(t, 1, s.count("event: refused\ndata: {\"code\":\"gone\",\"detail\":\"dismissed\"}\n\n"), "once")
+		require.Equal(t, 6, s.count("event: overview\n"))
+		require.False(t, s.hasEnded())
+		requireRefused(t, do(c, request("GET", "/console/api/events?group=tea&after_seq=x", "", asAdmin)), domain.CodeBadRequest)
 	})
 }
 

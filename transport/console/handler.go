@@ -111,9 +111,9 @@ type Config struct {
 type Console struct {
 	Config
 	keys    *keyring
-	board   *board        // the overview
-	chart   *board        // the rates of all instances
-	streams chan struct{} // holds a token for each
+	board   *board // the overview
+	chart   *board // the rates of all instances
+	streams streams
 	closed  chan struct{}
 	closing sync.Once
 	handler http.Handler
@@ -123,7 +123,7 @@ type Console struct {
 func New(cfg Config) *Console {
 	c := &Console{
 		Config: cfg, keys: newKeyring(cfg.Keys, cfg.Secret),
-		streams: make(chan struct{}, maxStreams), closed: make(chan struct{}),
+		closed: make(chan struct{}),
 	}
 	c.board, c.chart = newBoard(lookInterval, c.look), newBoard(domain.StatusInterval, c.draw)
 	own := http.NewCrossOriginProtection()

@@ -16,16 +16,24 @@ const maxRecalls = 100 // in one request
 
 // roomEvents shows a group as it goes: a page of messages whenever there are any, or its numbers have moved.
 func (c *Console) roomEvents(w http.ResponseWriter, r *http.Request, s session) error {
-	q := domain.PullQuery{Group: r.PathValue("group"), Limit: domain.DefaultPage}
+	f, err := c.follow(r, s, r.PathValue("group"))
+	if err != nil {
+		return err
+	}
+	return c.stream(w, r, s, f.look)
+}
+
+// follow begins behind after_seq, or with the newest page.
+func (c *Console) follow(r *http.Request, s session, group string) (*follower, error) {
+	q := domain.PullQuery{Group: group, Limit: domain.DefaultPage}
 	if given := r.URL.Query().Get("after_seq"); given != "" {
 		after, err := strconv.ParseInt(given, 10, 64)
 		if err != nil {
-			return domain.BadField("after_seq", "must be an integer")
+			return nil, domain.BadField("after_seq", "must be an integer")
 		}
 		q.After, q.Limit = &after, domain.MaxPage
 	}
-	f := &follower{console: c, actor: domain.Actor{Key: s.key}, next: q}
-	return c.stream(w, r, s, f.look)
+	return &follower{console: c, actor: domain.Actor{Key: s.key}, next: q}, nil
 }
 
 // follower is one who watches a group.
@@ -40,26 +48,26 @@ type follower struct {
 // roomNumbers are what a watcher is told with the messages.
 type roomNumbers struct{ maxSeq, persisted, online int64 }
 
-func (f *follower) look(ctx context.Context) (event, error) {
+func (f *follower) look(ctx context.Context) ([]event, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	head, page, err := f.console.History.Pull(ctx, f.actor, f.next)
 	if err != nil {
-		return event{}, err
+		return nil, err
 	}
 	online, err := f.console.Redis.Online(ctx, []string{head.Group})
 	if err != nil {
-		return event{}, domain.Unavailable(fmt.Errorf("viewers of %s: %w", head.Group, err), "Redis")
+		return nil, domain.Unavailable(fmt.Errorf("viewers of %s: %w", head.Group, err), "Redis")
 	}
 	numbers := roomNumbers{head.MaxSeq, head.PersistedSeq, int64(online[head.Group])}
 	if f.begun && len(page.Messages)+len(page.Holes) == 0 && numbers == f.shown {
-		return event{}, nil
+		return nil, nil
 	}
 	f.shown, f.begun = numbers, true
 	f.advance(head, page)
 	data := wire.AppendPull(nil, head, page)
 	data = fmt.Appendf(data[:len(data)-1], `,"persisted_seq":%d,"online":%d}`, numbers.persisted, numbers.online)
-	return event{"page", data}, nil
+	return []event{{"page", data}}, nil
 }
 
 // advance goes on behind what the page accounts for.

@@ -2,6 +2,7 @@ package console
 
 import (
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -26,8 +27,12 @@ const (
 // session is who asks, and until when he may. ends is zero for who shows his key with each request.
 type session struct {
 	key  string // its id
+	id   string // of the session; "" as ends
 	ends time.Time
 }
+
+// owner is by whom streams are counted.
+func (s session) owner() string { return s.key + " " + s.id }
 
 // keyring knows the admin keys and signs sessions. Two instances with the same keys and secret take each other's.
 type keyring struct {
@@ -62,31 +67,31 @@ func (k *keyring) find(key string) (id string, err error) {
 	return id, nil
 }
 
-// sign makes a cookie's value: <end>.<signature>.<key id>, the id last because it may have dots.
+// sign makes a cookie's value: <end>.<session id>.<signature>.<key id>, that last because it may have dots.
 func (k *keyring) sign(s session) string {
 	end := strconv.FormatInt(s.ends.Unix(), 10)
-	return end + "." + base64.RawURLEncoding.EncodeToString(k.mac(end, s.key)) + "." + s.key
+	return end + "." + s.id + "." + base64.RawURLEncoding.EncodeToString(k.mac(end, s.id, s.key)) + "." + s.key
 }
 
 // mac goes by the key itself as well: with another key under the same id, or none, the sessions end.
-func (k *keyring) mac(end, id string) []byte {
+func (k *keyring) mac(end, session, id string) []byte {
 	sum := k.sums[id]
 	mac := hmac.New(sha256.New, k.secret)
 	mac.Write([]byte("hearth console session\x00"))
 	mac.Write(sum[:])
-	mac.Write([]byte(end + "\x00" + id))
+	mac.Write([]byte(end + "\x00" + session + "\x00" + id))
 	return mac.Sum(nil)
 }
 
 // open reads a cookie's value; ok is false for what was not signed here, has ended, or is of a key that there is not.
 func (k *keyring) open(value string, now time.Time) (s session, ok bool) {
-	parts := strings.SplitN(value, ".", 3)
-	if len(parts) != 3 {
+	parts := strings.SplitN(value, ".", 4)
+	if len(parts) != 4 {
 		return session{}, false
 	}
-	end, id := parts[0], parts[2]
-	signature, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil || !hmac.Equal(signature, k.mac(end, id)) {
+	end, sessionID, id := parts[0], parts[1], parts[3]
+	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
+	if err != nil || !hmac.Equal(signature, k.mac(end, sessionID, id)) {
 		return session{}, false
 	}
 	if _, known := k.sums[id]; !known {
@@ -96,7 +101,7 @@ func (k *keyring) open(value string, now time.Time) (s session, ok bool) {
 	if err != nil || now.Unix() >= seconds {
 		return session{}, false
 	}
-	return session{key: id, ends: time.Unix(seconds, 0)}, true
+	return session{key: id, id: sessionID, ends: time.Unix(seconds, 0)}, true
 }
 
 // authenticate finds out who asks: by a key in the header, which programs send, or by the cookie. What a browser sends beside
@@ -144,7 +149,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) error {
 		}
 		return err
 	}
-	http.SetCookie(w, c.keys.cookie(r, session{key: id, ends: time.Now().Add(sessionTTL)}))
+	http.SetCookie(w, c.keys.cookie(r, session{key: id, id: rand.Text(), ends: time.Now().Add(sessionTTL)}))
 	c.audit(session{key: id}).Str("address", r.RemoteAddr).Msg("console login")
 	w.WriteHeader(http.StatusNoContent)
 	return nil

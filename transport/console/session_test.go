@@ -69,15 +69,16 @@ func TestForgedSessionsAreRefused(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t, &backend{})
 	good := cookieOf(t, login(t, c, adminKey)).Value
-	parts := strings.SplitN(good, ".", 3)
+	parts := strings.SplitN(good, ".", 4)
 	later := fmt.Sprint(time.Now().Add(1000 * time.Hour).Unix())
 	ended := c.keys.sign(session{key: "ops", ends: time.Now().Add(-time.Second)})
 	unknown := c.keys.sign(session{key: "nobody", ends: time.Now().Add(time.Hour)})
 	for name, value := range map[string]string{
-		"nothing": "", "no parts": "x", "two parts": parts[0] + "." + parts[1],
-		"a later end":  later + "." + parts[1] + "." + parts[2],
-		"another key":  parts[0] + "." + parts[1] + ".night.shift",
-		"no signature": parts[0] + ".." + parts[2], "not base64": parts[0] + ".!." + parts[2],
+		"nothing": "", "no parts": "x", "three parts": parts[0] + "." + parts[1] + "." + parts[2],
+		"a later end":     later + "." + parts[1] + "." + parts[2] + "." + parts[3],
+		"another session": parts[0] + ".A." + parts[2] + "." + parts[3],
+		"another key":     parts[0] + "." + parts[1] + "." + parts[2] + ".night.shift",
+		"no signature":    parts[0] + "." + parts[1] + ".." + parts[3], "not base64": parts[0] + "." + parts[1] + ".!." + parts[3],
 		"ended": ended, "signed for nobody": unknown,
 	} {
 		requireRefused(t, do(c, request("GET", "/console/api/session", "", with(&http.Cookie{Name: cookieName, Value: value}))), domain.CodeUnauthorized)

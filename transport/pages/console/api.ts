@@ -28,6 +28,19 @@ export function get<T>(path: string): Promise<T> {
   return call<T>('GET', path);
 }
 
+/** Asks for a stream only to learn whether it is refused: an EventSource does not tell why. */
+export async function probe(path: string): Promise<void> {
+  const stop = new AbortController();
+  let response: Response;
+  try {
+    response = await fetch(base + path, { method: 'GET', signal: stop.signal });
+  } catch {
+    throw new ApiError(0, 'unreachable', 'hearth does not answer.');
+  }
+  if (!response.ok) throw await refusal(response, path);
+  stop.abort();
+}
+
 /** Sends JSON, also when there is nothing to say: the server takes nothing else. */
 export function post<T>(path: string, body: unknown = {}): Promise<T> {
   return call<T>('POST', path, body);

@@ -1,11 +1,11 @@
 // What every panel looks at: the address, the last overview and how old it is.
 
-import { computed, signal } from '@preact/signals';
+import { computed, effect, signal, untracked } from '@preact/signals';
 import { type Sample, sample } from './history';
 import { follow, type Link } from './live';
 import { remember, type Standing } from './ranks';
 import { parse, type Route } from './route';
-import type { Overview } from './types';
+import type { Overview, RoomPage } from './types';
 
 export const route = signal<Route>(parse(location.hash));
 export const overview = signal<Overview | null>(null);
@@ -14,6 +14,21 @@ export const standings = signal<readonly Standing[]>([]);
 export const samples = signal<readonly Sample[]>([]);
 /** Said to screen readers; only what changes rarely and matters. */
 export const announcement = signal('');
+
+/** The page is seen again and asks for new numbers: that it has none is no failure. */
+export const shownAgain = signal(false);
+
+/** The room that is looked at: its pages come with the overview. */
+export interface Watched {
+  group: string;
+  /** The last seq that need not be told again. */
+  after: () => number | undefined;
+  page: (page: RoomPage) => void;
+  /** The group is shown no further. */
+  refused: () => void;
+}
+
+const watched = signal<Watched | null>(null);
 
 const now = signal(Date.now());
 const receivedAt = signal(0);
@@ -38,24 +53,54 @@ export function followAddress(): () => void {
   return () => removeEventListener('hashchange', changed);
 }
 
-/** Follows the overview until the function it returns is called. */
+/** Follows the overview, and with it the room that is watched, until the function it returns is called. */
 export function followOverview(): () => void {
   const clock = setInterval(() => {
     now.value = Date.now();
   }, 1000);
-  const stop = follow({
-    event: 'overview',
-    path: () => '/events',
-    on: (data) => take(data as Overview),
-    link: (l) => {
-      link.value = l;
-    },
-    quietMS: 10_000,
+  const seen = () => {
+    now.value = Date.now();
+    shownAgain.value = !document.hidden;
+  };
+  document.addEventListener('visibilitychange', seen);
+  const stop = effect(() => {
+    const room = watched.value;
+    return untracked(() => followWith(room));
   });
   return () => {
     clearInterval(clock);
+    document.removeEventListener('visibilitychange', seen);
     stop();
   };
+}
+
+/** Has a room's pages told until the function it returns is called. */
+export function watch(room: Watched): () => void {
+  watched.value = room;
+  return () => {
+    if (watched.peek() === room) watched.value = null;
+  };
+}
+
+function followWith(room: Watched | null): () => void {
+  return follow({
+    path: () => (room ? `/events?${roomQuery(room)}` : '/events'),
+    on: {
+      overview: (data) => take(data as Overview),
+      page: (data) => room?.page(data as RoomPage),
+      refused: () => room?.refused(),
+    },
+    link: (l) => {
+      link.value = l;
+      if (l.state === 'waiting') shownAgain.value = false;
+    },
+    quietMS: 10_000,
+  });
+}
+
+function roomQuery(room: Watched): URLSearchParams {
+  const after = room.after();
+  return new URLSearchParams({ group: room.group, ...(after !== undefined && { after_seq: String(after) }) });
 }
 
 export function announce(text: string) {
@@ -66,6 +111,7 @@ function take(o: Overview) {
   const before = overview.value;
   overview.value = o;
   receivedAt.value = now.value = Date.now();
+  shownAgain.value = false;
   samples.value = sample(samples.value, o);
   if (o.hot) standings.value = remember(standings.value, o.hot);
   if (!before) return;

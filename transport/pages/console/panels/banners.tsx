@@ -1,7 +1,7 @@
 // What must not be overlooked: old numbers, a store that is away.
 
 import { duration } from '../format';
-import { age, link, old, overview, pageNow, serverNow } from '../state';
+import { age, link, old, overview, pageNow, serverNow, shownAgain } from '../state';
 import { standing } from '../write-behind';
 
 export function Banners() {
@@ -12,12 +12,13 @@ export function Banners() {
 
 function outdated() {
   if (overview.value && !old.value) return null;
-  const waiting = link.value.state === 'waiting' ? link.value.retryAt - pageNow.value : undefined;
-  if (!overview.value && waiting === undefined) return null;
+  const l = link.value;
+  const waiting = l.state === 'waiting' ? l.retryAt - pageNow.value : undefined;
+  if (waiting === undefined && (!overview.value || shownAgain.value)) return null;
   return (
     <p class="banner bad" key="link" data-testid="link-banner">
       {overview.value && <strong>These numbers are {duration(age.value)} old. </strong>}
-      hearth does not answer.{' '}
+      {l.state === 'waiting' && l.says ? `hearth says: ${l.says}.` : 'hearth does not answer.'}{' '}
       {waiting !== undefined && waiting > 0 ? `Trying again in ${duration(waiting + 999)}.` : 'Trying again …'}
     </p>
   );

@@ -42,7 +42,7 @@ export function Head() {
 /** Whether the numbers are of now. */
 function Pulse() {
   const state =
-    overview.value && !old.value && link.value.state === 'live' ? 'live' : overview.value ? 'old' : 'connecting';
+    overview.value && !old.value && link.value.state !== 'waiting' ? 'live' : overview.value ? 'old' : 'connecting';
   const text = { live: 'Live', old: 'Old numbers', connecting: 'Connecting' }[state];
   return (
     <span class="pulse" data-state={state} data-testid="link">

@@ -6,12 +6,11 @@ import { useEffect, useRef } from 'preact/hooks';
 import { get, isGone, post, says } from '../api';
 import { type Draft, draft } from '../draft';
 import { count, exact } from '../format';
-import { follow } from '../live';
 import { useLoaded } from '../load';
 import { empty, end, merge, type RoomLog, recall } from '../room-log';
 import { format } from '../route';
 import { session } from '../session';
-import { announce, overview, serverNow } from '../state';
+import { announce, overview, serverNow, watch } from '../state';
 import type { GroupReport, RoomPage } from '../types';
 import { Messages } from './messages';
 import { Empty, Failure, Figure, Loading, Panel } from './panel';
@@ -85,24 +84,20 @@ function OpenRoom({ group }: { group: string }) {
   const url = `/groups/${encodeURIComponent(group)}`;
   const { loaded, reload } = useLoaded(group, () => get<GroupReport>(url));
   const report = loaded.value;
-  // Away is not gone: the stream says when it is back.
+  // Away is not gone: the stream shows it when it is back.
   const gone = report.error !== undefined && isGone(report.error);
   const known = report.data !== undefined || (report.error !== undefined && !gone);
 
   useEffect(() => {
     if (!known) return;
-    return follow({
-      event: 'page',
-      path: () => {
-        const after = end(log.peek());
-        return `${url}/events${after === undefined ? '' : `?after_seq=${after}`}`;
+    return watch({
+      group,
+      after: () => end(log.peek()),
+      page: (data) => {
+        page.value = data;
+        log.value = merge(log.peek(), data);
       },
-      on: (data) => {
-        page.value = data as RoomPage;
-        log.value = merge(log.peek(), page.value);
-      },
-      // A stream also ends when its group is gone: then it is not to be asked for again.
-      link: (l) => l.state === 'waiting' && reload(),
+      refused: reload,
     });
   }, [url, known]);
 

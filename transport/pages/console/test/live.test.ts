@@ -1,3 +1,5 @@
+// @vitest-environment happy-dom
+
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { backOff, follow, type Link } from '../live';
 import { session } from '../session';
@@ -23,14 +25,17 @@ afterEach(() => {
 function start(quietMS = 0) {
   const got: unknown[] = [];
   const links: Link['state'][] = [];
+  const says: (string | undefined)[] = [];
   const stop = follow({
-    event: 'overview',
     path: () => `/events?n=${got.length}`,
-    on: (data) => got.push(data),
-    link: (l) => links.push(l.state),
+    on: { overview: (data) => got.push(data) },
+    link: (l) => {
+      links.push(l.state);
+      if (l.state === 'waiting') says.push(l.says);
+    },
     quietMS,
   });
-  return { got, links, stop };
+  return { got, links, says, stop };
 }
 
 test('events arrive, and the link is told', () => {
@@ -102,6 +107,34 @@ test('stopped, it does not come back', async () => {
   stop();
   await vi.advanceTimersByTimeAsync(60_000);
   expect(FakeSource.opened.length).toBe(1);
+});
+
+test('while nobody sees the page it holds no connection', async () => {
+  const hidden = vi.spyOn(document, 'hidden', 'get');
+  const { stop } = start(10_000);
+  const see = (is: boolean) => {
+    hidden.mockReturnValue(!is);
+    document.dispatchEvent(new Event('visibilitychange'));
+  };
+  see(false);
+  expect(FakeSource.last.closed).toBe(true);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(FakeSource.opened.length).toBe(1);
+  see(true);
+  expect(FakeSource.opened.length).toBe(2);
+  stop();
+  see(true);
+  expect(FakeSource.opened.length).toBe(2);
+  hidden.mockRestore();
+});
+
+test('a refusal is told in the words of the server', async () => {
+  answer = () => Response.json({ code: 'overloaded', detail: 'close some windows' }, { status: 503 });
+  const { says, stop } = start();
+  FakeSource.last.onerror?.();
+  await vi.advanceTimersByTimeAsync(10);
+  expect(says).toEqual([undefined, 'close some windows']);
+  stop();
 });
 
 test('half of the wait is chance', () => {

@@ -35,23 +35,20 @@ export function mock(): Plugin {
     if (path === '/login' || path === '/logout') return enter(req, res, path);
     if (!req.headers.cookie?.includes(`mock=${adminKey}`)) return reply(res, 401, refused);
     if (path === '/session') return reply(res, 200, { key: 'ops', instance: 'a', version: 'v0.9.4' });
-    const stream = path.match(/^\/(?:groups\/([^/]+)\/)?events$/);
-    if (stream) return stream[1] ? room(res, decodeURIComponent(stream[1]), url) : events(res);
+    if (path === '/events') return events(res, url);
     const answer = world.answer(req.method ?? 'GET', path + url.search, await json(req));
     reply(res, answer.status, answer.body);
   }
 
-  function events(res: ServerResponse) {
-    every(res, () => (silent ? res.destroy() : tell(res, 'overview', world.overview())));
-  }
-
-  function room(res: ServerResponse, id: string, url: URL) {
+  function events(res: ServerResponse, url: URL) {
+    const group = url.searchParams.get('group');
     const asked = url.searchParams.get('after_seq');
     let after = asked === null ? undefined : Number(asked);
-    if (!world.page(id)) return reply(res, 404, { error: { code: 'not_found', message: 'unknown group' } });
     every(res, () => {
       if (silent) return res.destroy();
-      const page = world.page(id, after)!;
+      tell(res, 'overview', world.overview());
+      const page = group && world.page(group, after);
+      if (!page) return;
       after = page.max_seq;
       tell(res, 'page', page);
     });

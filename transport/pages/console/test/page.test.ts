@@ -203,10 +203,18 @@ test('numbers that are old are told to be', async () => {
   expect(all('link-banner')).toEqual([]);
 });
 
+test('a room and the totals are one connection, and another view goes on without the room', async () => {
+  await open('#/room/tea');
+  await until(() => FakeSource.to('group=tea'));
+  expect(FakeSource.opened.filter((s) => !s.closed).map((s) => s.url)).toEqual(['/console/api/events?group=tea']);
+  location.hash = '#/';
+  await sees(() => FakeSource.opened.filter((s) => !s.closed).map((s) => s.url), ['/console/api/events']);
+});
+
 test('a room: messages with their seqs, holes, viewers', async () => {
   await open('#/room/tea');
-  await until(() => FakeSource.to('/groups/tea/events'));
-  FakeSource.to('/groups/tea/events')!.tell('page', world.page('tea'));
+  await until(() => FakeSource.to('group=tea'));
+  FakeSource.to('group=tea')!.tell('page', world.page('tea'));
   await until(() => all('room-message').length);
   expect(all('room-message').length).toBe(50);
   expect(all('room-message').at(-1)!.dataset.seq).toBe('64');
@@ -217,8 +225,8 @@ test('a room: messages with their seqs, holes, viewers', async () => {
 
 test('sending, and recalling in two steps', async () => {
   await open('#/room/tea');
-  await until(() => FakeSource.to('/groups/tea/events'));
-  const source = FakeSource.to('/groups/tea/events')!;
+  await until(() => FakeSource.to('group=tea'));
+  const source = FakeSource.to('group=tea')!;
   source.tell('page', world.page('tea'));
   await until(() => all('room-text').length);
   type('room-text', 'good evening');
@@ -237,8 +245,8 @@ test('sending, and recalling in two steps', async () => {
 
 test('a send whose answer was lost is repeated under its id', async () => {
   await open('#/room/tea');
-  await until(() => FakeSource.to('/groups/tea/events'));
-  FakeSource.to('/groups/tea/events')!.tell('page', world.page('tea'));
+  await until(() => FakeSource.to('group=tea'));
+  FakeSource.to('group=tea')!.tell('page', world.page('tea'));
   await until(() => all('room-text').length);
   type('room-text', 'once');
   await until(() => !(all('room-send')[0] as HTMLButtonElement).disabled);
@@ -253,34 +261,34 @@ test('a send whose answer was lost is repeated under its id', async () => {
 
 test('a room that breaks off goes on from its last seq', async () => {
   await open('#/room/tea');
-  await until(() => FakeSource.to('/groups/tea/events'));
-  FakeSource.to('/groups/tea/events')!.tell('page', world.page('tea'));
-  FakeSource.to('/groups/tea/events')!.onerror?.();
-  await sees(() => FakeSource.to('/groups/tea/events')?.url, '/console/api/groups/tea/events?after_seq=64');
+  await until(() => FakeSource.to('group=tea'));
+  FakeSource.to('group=tea')!.tell('page', world.page('tea'));
+  FakeSource.to('group=tea')!.onerror?.();
+  await sees(() => FakeSource.to('group=tea')?.url, '/console/api/events?group=tea&after_seq=64');
 });
 
 test('a room that is dismissed is said to be, and asked for no more', async () => {
   await open('#/room/tea');
-  await until(() => FakeSource.to('/groups/tea/events'));
-  const source = FakeSource.to('/groups/tea/events')!;
+  await until(() => FakeSource.to('group=tea'));
+  const source = FakeSource.to('group=tea')!;
   source.tell('page', world.page('tea'));
   await until(() => all('room-message').length);
   world.rooms.shift();
-  source.onerror?.();
+  source.tell('refused', { code: 'gone', detail: 'dismissed' });
   await sees(() => document.querySelector('[role="alert"]')?.textContent, 'There is no group “tea”.');
   expect(all('room-message')).toEqual([]);
-  await sees(() => FakeSource.to('/groups/tea/events') === undefined, true);
+  await sees(() => FakeSource.to('group=tea') === undefined, true);
 });
 
 test('another room is another stream, by the address', async () => {
   await open('#/room/tea');
-  await until(() => FakeSource.to('/groups/tea/events'));
+  await until(() => FakeSource.to('group=tea'));
   location.hash = '#/room/trains';
-  await until(() => FakeSource.to('/groups/trains/events'));
-  expect(FakeSource.to('/groups/tea/events')).toBeUndefined();
+  await until(() => FakeSource.to('group=trains'));
+  expect(FakeSource.to('group=tea')).toBeUndefined();
   location.hash = '#/room/nowhere';
   await sees(() => document.querySelector('[role="alert"]')?.textContent, 'There is no group “nowhere”.');
-  expect(FakeSource.to('/groups/nowhere/events')).toBeUndefined();
+  expect(FakeSource.to('group=nowhere')).toBeUndefined();
 });
 
 test('the inspector: a group and a user', async () => {
