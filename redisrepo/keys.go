@@ -84,6 +84,9 @@ func instancesKey() string         { return "hearth:instances" }
 func statusKey(id string) string { return "hearth:status:" + id }
 func statusesKey() string        { return "hearth:statuses" }
 
+// revokedKey is there for a session of the console that was logged out.
+func revokedKey(session string) string { return "hearth:console:revoked:" + session }
+
 func roomKey() string { return "hearth:room" }
 
 func hotKey(typ string) string             { return "hearth:hot:" + typ }

@@ -54,7 +54,29 @@ type backend struct {
 	sendErr  error
 	silent   bool // sends are not answered
 	recalled []int64
+	revoked  map[string]bool
 	log      bytes.Buffer
+}
+
+func (b *backend) RevokeConsoleSession(_ context.Context, id string, left time.Duration) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if left > sessionTTL || left < time.Minute {
+		return errors.New("not what is left of the session")
+	}
+	if b.redisErr == nil {
+		if b.revoked == nil {
+			b.revoked = make(map[string]bool)
+		}
+		b.revoked[id] = true
+	}
+	return b.redisErr
+}
+
+func (b *backend) IsConsoleSessionRevoked(_ context.Context, id string) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.revoked[id], b.redisErr
 }
 
 func (b *backend) Write(p []byte) (int, error) {

@@ -53,6 +53,9 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request, s session, next
 			return nil
 		case <-tick.C:
 		}
+		if c.isLoggedOut(ctx, s) { // at another instance
+			return nil
+		}
 		events, err := next(ctx)
 		if err != nil && !domain.CodeOf(err).Retryable() { // such as gone: who asks anew is told so
 			return nil

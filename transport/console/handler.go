@@ -38,6 +38,7 @@ type Redis interface {
 	Fleet
 	domain.RateCache
 	domain.Viewers
+	Revocations
 }
 
 // Clock tells the time by which messages are stamped.
@@ -114,6 +115,7 @@ type Console struct {
 	board   *board // the overview
 	chart   *board // the rates of all instances
 	streams streams
+	revoked revocations
 	closed  chan struct{}
 	closing sync.Once
 	handler http.Handler
@@ -123,7 +125,7 @@ type Console struct {
 func New(cfg Config) *Console {
 	c := &Console{
 		Config: cfg, keys: newKeyring(cfg.Keys, cfg.Secret),
-		closed: make(chan struct{}),
+		closed: make(chan struct{}), revoked: revocations{until: make(map[string]time.Time)},
 	}
 	c.board, c.chart = newBoard(lookInterval, c.look), newBoard(domain.StatusInterval, c.draw)
 	own := http.NewCrossOriginProtection()
@@ -180,6 +182,9 @@ func (c *Console) authorize(h authorized) http.Handler {
 		s, err := c.keys.authenticate(r)
 		if err != nil {
 			return err
+		}
+		if c.isLoggedOut(r.Context(), s) {
+			return domain.Errorf(domain.CodeUnauthorized, "the session was logged out, log in again")
 		}
 		return h(w, r, s)
 	})

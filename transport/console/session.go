@@ -155,13 +155,6 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// logout takes the cookie away. Who has copied it keeps it until its end: there is no list of sessions.
-func (c *Console) logout(w http.ResponseWriter, r *http.Request) error {
-	http.SetCookie(w, c.keys.cookie(r, session{}))
-	w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
 func (c *Console) session(w http.ResponseWriter, _ *http.Request, s session) error {
 	return writeJSON(w, struct {
 		Key      string `json:"key"`

@@ -48,6 +48,32 @@ func TestLoginGivesASessionOfTwelveHours(t *testing.T) {
 	require.NotContains(t, b.logged(), otherKey)
 }
 
+func TestLoggingOutEndsTheSessionEverywhere(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		redis := &backend{}
+		one, two := newConsole(t, redis), newConsole(t, redis)
+		gone, stays := with(cookieOf(t, login(t, one, adminKey))), with(cookieOf(t, login(t, one, adminKey)))
+		here, there := watch(t, one, "/console/api/events", gone), watch(t, two, "/console/api/events", gone)
+		other := watch(t, one, "/console/api/events", stays)
+		cookieOf(t, do(one, request("POST", "/console/api/logout", "{}", gone)))
+		require.True(t, here.hasEnded(), "at once")
+		pass(time.Second)
+		require.True(t, there.hasEnded())
+		require.False(t, other.hasEnded(), "another session of the same key")
+		for _, c := range []*Console{one, two} {
+			requireRefused(t, do(c, request("GET", "/console/api/session", "", gone)), domain.CodeUnauthorized)
+			require.Equal(t, http.StatusOK, do(c, request("GET", "/console/api/session", "", stays)).StatusCode)
+		}
+		redis.set(func() { redis.redisErr = errDown })
+		requireRefused(t, do(two, request("GET", "/console/api/session", "", gone)), domain.CodeUnauthorized)
+		cookieOf(t, do(one, request("POST", "/console/api/logout", "{}", stays)))
+		requireRefused(t, do(one, request("GET", "/console/api/session", "", stays)), domain.CodeUnauthorized)
+		require.Contains(t, redis.logged(), "console logout not told to the other instances")
+		require.True(t, other.hasEnded())
+	})
+}
+
 func TestInstancesTakeEachOthersSessions(t *testing.T) {
 	t.Parallel()
 	cookie := cookieOf(t, login(t, newConsole(t, &backend{}), adminKey))

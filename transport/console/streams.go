@@ -50,6 +50,17 @@ func (s *streams) enter(owner string, end context.CancelFunc) (leave func(), err
 	}, nil
 }
 
+// endOf ends those of an owner.
+func (s *streams) endOf(owner string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range s.open {
+		if o.owner == owner {
+			o.end()
+		}
+	}
+}
+
 func tooManyStreams(message string) error {
 	return &domain.Error{Code: domain.CodeOverloaded, Message: message, RetryAfter: 5 * time.Second}
 }
