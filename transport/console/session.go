@@ -9,10 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"hearth/domain"
 )
@@ -20,8 +17,6 @@ import (
 const (
 	cookieName = "hearth_console"
 	sessionTTL = 12 * time.Hour
-
-	wrongKeysPerS = 3 // and as many at once: guesses of everybody together
 )
 
 // session is who asks, and until when he may. ends is zero for who shows his key with each request.
@@ -38,20 +33,18 @@ func (s session) owner() string { return s.key + " " + s.id }
 type keyring struct {
 	sums   map[string][sha256.Size]byte // by id
 	secret []byte
-
-	mu    sync.Mutex // guards wrong, from the look at it to what is taken of it
-	wrong *rate.Limiter
+	wrong  *guesses
 }
 
 func newKeyring(sums map[string][sha256.Size]byte, secret []byte) *keyring {
-	return &keyring{sums: sums, secret: secret, wrong: rate.NewLimiter(wrongKeysPerS, wrongKeysPerS)}
+	return &keyring{sums: sums, secret: secret, wrong: newGuesses()}
 }
 
-// find is the id of a key. It takes the same time for every key; while too many were wrong nobody's is looked at.
-func (k *keyring) find(key string) (id string, err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.wrong.Tokens() < 1 {
+// find is the id of a key. It takes the same time for every key; of an address with too many wrong ones none is looked at.
+func (k *keyring) find(key, address string) (id string, err error) {
+	k.wrong.mu.Lock()
+	defer k.wrong.mu.Unlock()
+	if k.wrong.tooMany(address) {
 		return "", &domain.Error{Code: domain.CodeRateLimited, Message: "too many wrong keys, wait a moment", RetryAfter: time.Second}
 	}
 	sum := sha256.Sum256([]byte(key))
@@ -61,7 +54,7 @@ func (k *keyring) find(key string) (id string, err error) {
 		}
 	}
 	if id == "" {
-		k.wrong.Allow()
+		k.wrong.note(address)
 		return "", domain.Errorf(domain.CodeUnauthorized, "this is no key of the console (console.keys)")
 	}
 	return id, nil
@@ -108,7 +101,7 @@ func (k *keyring) open(value string, now time.Time) (s session, ok bool) {
 // it may be a password for a proxy in front.
 func (k *keyring) authenticate(r *http.Request) (session, error) {
 	if scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
-		id, err := k.find(strings.TrimSpace(key))
+		id, err := k.find(strings.TrimSpace(key), addressOf(r))
 		return session{key: id}, err
 	}
 	cookie, err := r.Cookie(cookieName)
@@ -142,7 +135,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, &in); err != nil {
 		return err
 	}
-	id, err := c.keys.find(in.Key)
+	id, err := c.keys.find(in.Key, addressOf(r))
 	if err != nil {
 		if domain.CodeOf(err) == domain.CodeUnauthorized { // so often at most as keys are looked at
 			c.Log.Warn().Str("address", r.RemoteAddr).Msg("console login with a wrong key")

@@ -155,10 +155,37 @@ func TestWrongKeysAreFewASecond(t *testing.T) {
 		requireRefused(t, refused, domain.CodeRateLimited)
 		requireRefused(t, do(c, request("GET", "/console/api/session", "", asAdmin)), domain.CodeRateLimited)
 		require.Equal(t, http.StatusOK, do(c, request("GET", "/console/api/session", "", with(cookie))).StatusCode, "who is in stays in")
+		from := func(address string) func(*http.Request) { return func(r *http.Request) { r.RemoteAddr = address } }
+		cookieOf(t, login(t, c, adminKey, from("192.0.2.2:1234"))) // nobody is kept out by what others guess
+		requireRefused(t, login(t, c, adminKey, from("192.0.2.1:99")), domain.CodeRateLimited)
+		for _, address := range []string{"[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::3]:1"} {
+			requireRefused(t, login(t, c, "wrong", from(address)), domain.CodeUnauthorized)
+		}
+		requireRefused(t, login(t, c, adminKey, from("[2001:db8::4]:1")), domain.CodeRateLimited)
 		time.Sleep(time.Second)
 		for range 10 {
 			cookieOf(t, login(t, c, adminKey)) // right ones take no turn
 		}
+	})
+}
+
+func TestGuessersAreCountedUpToABound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGuesses()
+		for n := range maxGuessers {
+			g.note(fmt.Sprint("guesser ", n))
+		}
+		for n := range 3 {
+			require.False(t, g.tooMany("another"))
+			g.note(fmt.Sprint("more ", n))
+		}
+		require.Len(t, g.of, maxGuessers)
+		require.True(t, g.tooMany("another"), "all others are one")
+		require.False(t, g.tooMany("guesser 7"))
+		time.Sleep(time.Second)
+		g.note("another")
+		require.Len(t, g.of, 1, "who has stopped is forgotten")
 	})
 }
 
