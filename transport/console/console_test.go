@@ -55,6 +55,7 @@ type backend struct {
 	silent   bool // sends are not answered
 	recalled []int64
 	revoked  map[string]bool
+	recalls  []domain.Recall
 	log      bytes.Buffer
 }
 
@@ -187,6 +188,17 @@ func (b *backend) Pull(_ context.Context, actor domain.Actor, q domain.PullQuery
 	head.Group = q.Group
 	b.page = domain.Page{}
 	return &head, page, b.pullErr
+}
+
+func (b *backend) RecallsSince(_ context.Context, _ string, afterMS, upTo int64) (found []domain.Recall, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range b.recalls {
+		if r.TimeMS > afterMS && r.Seq <= upTo {
+			found = append(found, r)
+		}
+	}
+	return found, b.mysqlErr
 }
 
 func (b *backend) Send(d domain.Draft, reply func(domain.Receipt, error), _ func(domain.Accepted)) {

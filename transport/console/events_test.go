@@ -264,6 +264,30 @@ data: {"group":"tea","max_seq":4,"min_seq":1,"messages":[{"group":"tea","seq":3,
 	})
 }
 
+func TestRoomEventsTellRecallsOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{head: domain.Head{MaxSeq: 4}, page: domain.Page{Messages: []domain.Record{record(3), record(4)}}}
+		c := newConsole(t, b)
+		s := watch(t, c, "/console/api/groups/tea/events", asAdmin)
+		b.set(func() {
+			b.recalls = []domain.Recall{{Seq: 3, TimeMS: b.NowMS() - 30_000, By: "ann"}, {Seq: 4, TimeMS: b.NowMS() - 90_000, By: "bob"}}
+			b.mysqlErr = errDown
+		})
+		pass(3*time.Second + time.Millisecond)
+		require.Zero(t, s.count("recalls"))
+		require.False(t, s.hasEnded())
+		b.set(func() { b.mysqlErr = nil })
+		pass(3 * time.Second)
+		told := `"recalls":[{"seq":3,"recalled_ms":1699999971234,"recalled_by":"ann"}]}`
+		require.Equal(t, []int{1, 1}, []int{s.count(told), s.count("recalls")}, "once, and no older ones")
+
+		back := watch(t, c, fmt.Sprint("/console/api/events?group=tea&after_seq=4&recalled_after_ms=", b.NowMS()-60_000), asAdmin)
+		require.Equal(t, 1, back.count(`{"seq":4,"recalled_ms":1699999911234,"recalled_by":"bob"}]}`), "while it was hidden")
+		requireRefused(t, do(c, request("GET", "/console/api/groups/tea/events?recalled_after_ms=x", "", asAdmin)), domain.CodeBadRequest)
+	})
+}
+
 func TestRoomEventsBeginWhereTheyAreAskedTo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -71,6 +71,7 @@ type Letters interface {
 // History answers pulls.
 type History interface {
 	Pull(ctx context.Context, actor domain.Actor, q domain.PullQuery) (*domain.Head, domain.Page, error)
+	RecallsSince(ctx context.Context, group string, afterMS, upTo int64) ([]domain.Recall, error)
 }
 
 // Sends is the path of a message.

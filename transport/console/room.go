@@ -33,7 +33,14 @@ func (c *Console) follow(r *http.Request, s session, group string) (*follower, e
 		}
 		q.After, q.Limit = &after, domain.MaxPage
 	}
-	return &follower{console: c, actor: domain.Actor{Key: s.key}, next: q}, nil
+	var from int64
+	if given := r.URL.Query().Get("recalled_after_ms"); given != "" {
+		var err error
+		if from, err = strconv.ParseInt(given, 10, 64); err != nil || from < 1 {
+			return nil, domain.BadField("recalled_after_ms", "must be a time in milliseconds")
+		}
+	}
+	return &follower{console: c, actor: domain.Actor{Key: s.key}, next: q, recalls: newRecallWatch(c, from)}, nil
 }
 
 // follower is one who watches a group.
@@ -41,6 +48,7 @@ type follower struct {
 	console *Console
 	actor   domain.Actor
 	next    domain.PullQuery
+	recalls recallWatch
 	shown   roomNumbers
 	begun   bool
 }
@@ -60,14 +68,25 @@ func (f *follower) look(ctx context.Context) ([]event, error) {
 		return nil, domain.Unavailable(fmt.Errorf("viewers of %s: %w", head.Group, err), "Redis")
 	}
 	numbers := roomNumbers{head.MaxSeq, head.PersistedSeq, int64(online[head.Group])}
-	if f.begun && len(page.Messages)+len(page.Holes) == 0 && numbers == f.shown {
+	var recalls []recallView
+	if f.next.After != nil {
+		recalls = f.recalls.look(ctx, f.console, head.Group, *f.next.After)
+	}
+	if f.begun && len(page.Messages)+len(page.Holes)+len(recalls) == 0 && numbers == f.shown {
 		return nil, nil
 	}
 	f.shown, f.begun = numbers, true
 	f.advance(head, page)
 	data := wire.AppendPull(nil, head, page)
-	data = fmt.Appendf(data[:len(data)-1], `,"persisted_seq":%d,"online":%d}`, numbers.persisted, numbers.online)
-	return []event{{"page", data}}, nil
+	data = fmt.Appendf(data[:len(data)-1], `,"persisted_seq":%d,"online":%d`, numbers.persisted, numbers.online)
+	if len(recalls) > 0 {
+		told, err := strictjson.Marshal(recalls)
+		if err != nil {
+			return nil, fmt.Errorf("recalls in %s: %w", head.Group, err)
+		}
+		data = append(append(data, `,"recalls":`...), told...)
+	}
+	return []event{{"page", append(data, '}')}}, nil
 }
 
 // advance goes on behind what the page accounts for.

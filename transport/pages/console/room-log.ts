@@ -18,7 +18,12 @@ const kept = 500;
 export const empty: RoomLog = { messages: [], holes: [] };
 
 /** Adds a page. A message that is there is replaced: it may have been recalled. */
-export function merge(log: RoomLog, page: Pick<RoomPage, 'messages' | 'holes'>): RoomLog {
+export function merge(log: RoomLog, page: Pick<RoomPage, 'messages' | 'holes' | 'recalls'>): RoomLog {
+  const merged = added(log, page);
+  return (page.recalls ?? []).reduce((l, r) => recall(l, [r.seq], r.recalled_by, r.recalled_ms), merged);
+}
+
+function added(log: RoomLog, page: Pick<RoomPage, 'messages' | 'holes'>): RoomLog {
   const bySeq = new Map(log.messages.map((m) => [m.seq, m]));
   for (const m of page.messages ?? []) bySeq.set(m.seq, m);
   const messages = [...bySeq.values()].sort((a, b) => a.seq - b.seq);
@@ -28,7 +33,7 @@ export function merge(log: RoomLog, page: Pick<RoomPage, 'messages' | 'holes'>):
   return { messages: shown, holes: holes.filter((h) => h.to > shown[0]!.seq) };
 }
 
-/** What is left of messages recalled here, shown before the server tells it. */
+/** What is left of recalled messages. */
 export function recall(log: RoomLog, seqs: readonly number[], by: string, time_ms: number): RoomLog {
   const messages = log.messages.map((m): Message => {
     if (!seqs.includes(m.seq) || !m.body) return m;

@@ -100,7 +100,12 @@ function followWith(room: Watched | null): () => void {
 
 function roomQuery(room: Watched): URLSearchParams {
   const after = room.after();
-  return new URLSearchParams({ group: room.group, ...(after !== undefined && { after_seq: String(after) }) });
+  const q = new URLSearchParams({ group: room.group });
+  if (after !== undefined) {
+    q.set('after_seq', String(after));
+    if (overview.value) q.set('recalled_after_ms', String(overview.value.time_ms));
+  }
+  return q;
 }
 
 export function announce(text: string) {

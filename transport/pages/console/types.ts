@@ -131,6 +131,8 @@ export interface RoomPage {
   max_seq: number;
   persisted_seq?: number;
   online?: number;
+  /** Of messages that were shown before. */
+  recalls?: { seq: number; recalled_ms: number; recalled_by: string }[];
 }
 
 export interface DeadLetter {

@@ -243,6 +243,18 @@ test('sending, and recalling in two steps', async () => {
   expect(world.page('tea', 64)!.messages[0]!.body).toBeUndefined();
 });
 
+test('what somebody else recalls is shown as recalled', async () => {
+  await open('#/room/tea');
+  await until(() => FakeSource.to('group=tea'));
+  const source = FakeSource.to('group=tea')!;
+  source.tell('page', world.page('tea'));
+  await until(() => all('room-message').length);
+  const recalls = [{ seq: 64, recalled_ms: Date.now(), recalled_by: 'eve' }];
+  source.tell('page', { ...world.page('tea', 64), recalls });
+  await sees(() => all('room-message').at(-1)!.dataset.recalled, 'true');
+  expect(all('room-message').at(-1)!.querySelector('.recalled')!.textContent).toBe('recalled by eve');
+});
+
 test('a send whose answer was lost is repeated under its id', async () => {
   await open('#/room/tea');
   await until(() => FakeSource.to('group=tea'));
@@ -264,7 +276,8 @@ test('a room that breaks off goes on from its last seq', async () => {
   await until(() => FakeSource.to('group=tea'));
   FakeSource.to('group=tea')!.tell('page', world.page('tea'));
   FakeSource.to('group=tea')!.onerror?.();
-  await sees(() => FakeSource.to('group=tea')?.url, '/console/api/events?group=tea&after_seq=64');
+  await until(() => FakeSource.to('group=tea'));
+  expect(FakeSource.to('group=tea')!.url).toMatch(/events\?group=tea&after_seq=64&recalled_after_ms=\d+$/);
 });
 
 test('a room that is dismissed is said to be, and asked for no more', async () => {
