@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"math"
 	"strings"
 	"time"
 )
@@ -85,6 +86,11 @@ func TotalsOf(instances []InstanceStatus) FleetTotals {
 		t.Backlog = combined(t.Backlog, s.Backlog, add)
 		t.LagMS = combined(t.LagMS, s.LagMS, larger)
 		t.DeadLetters = combined(t.DeadLetters, s.DeadLetters, larger)
+	}
+	for _, sum := range []*float64{t.MessagesPerS, t.DeliveriesPerS, t.RowsPerS} {
+		if sum != nil { // sums of hundredths are none: 5.5600000000000005
+			*sum = math.Round(*sum*100) / 100
+		}
 	}
 	return t
 }

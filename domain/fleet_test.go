@@ -37,3 +37,10 @@ func TestALifeNamesItsInstance(t *testing.T) {
 	}
 	require.Equal(t, "a", domain.InstanceOf("a"))
 }
+
+func TestTotalsHaveTwoDigits(t *testing.T) {
+	t.Parallel()
+	rate := func(v float64) domain.InstanceStatus { return domain.InstanceStatus{MessagesPerS: &v} }
+	total := domain.TotalsOf([]domain.InstanceStatus{rate(1.1), rate(2.2), rate(0.03)})
+	require.Equal(t, `{"messages_per_s":3.33}`, asJSON(t, total))
+}
