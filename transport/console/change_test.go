@@ -27,6 +27,11 @@ func TestSendingIsByTheSystemAndNoted(t *testing.T) {
 	ask(t, c, "POST", "/console/api/groups/tea/messages", `{"text":"again","client_id":"c1"}`)
 	require.Equal(t, "c1", b.drafts[1].ClientID, "a repeat is known by it")
 
+	for path, group := range map[string]string{"%252e": ".", "%252e%252e": ".."} {
+		ask(t, c, "POST", "/console/api/groups/"+path+"/messages", `{"text":"x"}`)
+		require.Equal(t, group, b.drafts[len(b.drafts)-1].Group)
+	}
+
 	post := func(path, body string) domain.Code {
 		var problem struct{ Code domain.Code }
 		require.NoError(t, json.Unmarshal([]byte(text(t, do(c, request("POST", path, body, asAdmin)))), &problem))
@@ -37,7 +42,7 @@ func TestSendingIsByTheSystemAndNoted(t *testing.T) {
 	require.Equal(t, domain.CodeBadRequest, post("/console/api/groups/hot/messages", `{"text":"x"}`))
 	b.sendErr = domain.Errorf(domain.CodeGone, "dismissed")
 	require.Equal(t, domain.CodeGone, post("/console/api/groups/tea/messages", `{"text":"x"}`))
-	require.Equal(t, 2, strings.Count(b.logged(), "console sent"))
+	require.Equal(t, 4, strings.Count(b.logged(), "console sent"))
 }
 
 func TestASendWhoseRequestEndsIsNotKnown(t *testing.T) {

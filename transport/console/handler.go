@@ -7,7 +7,9 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -168,11 +170,23 @@ func (c *Console) routes() http.Handler {
 		"GET /console/api/config":                   c.settings,
 	} {
 		mux.Handle(pattern, c.authorize(h))
+		method, path, _ := strings.Cut(pattern, " ")
+		mux.Handle(path, onlyBy(method))
 	}
+	mux.Handle("/console/api/login", onlyBy(http.MethodPost))
+	mux.Handle("/console/api/logout", onlyBy(http.MethodPost))
 	mux.Handle("/console/", c.answer(func(http.ResponseWriter, *http.Request) error {
 		return domain.Errorf(domain.CodeNotFound, "there is no such page or route")
 	}))
 	return mux
+}
+
+// onlyBy answers a wrong method.
+func onlyBy(method string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Allow", method)
+		httpapi.WriteMethodNotAllowed(w)
+	})
 }
 
 // authorized is a handler of somebody who may. It returns its error before it has written anything.
@@ -226,6 +240,15 @@ func secured(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// pathID is an id in the path. "." and ".." come encoded twice, or they would be folders; no id has a %.
+func pathID(r *http.Request, name string) string {
+	id := r.PathValue(name)
+	if decoded, err := url.PathUnescape(id); err == nil {
+		return decoded
+	}
+	return id
 }
 
 func writeJSON(w http.ResponseWriter, v any) error {

@@ -27,6 +27,19 @@ func TestThePageIsThereForAll(t *testing.T) {
 	requireRefused(t, do(c, request("GET", "/console/api/nothing", "", asAdmin)), domain.CodeNotFound)
 }
 
+func TestAWrongMethodIsToldTheRightOne(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, &backend{})
+	for route, allowed := range map[string]string{
+		"POST overview": "GET", "DELETE groups/tea": "GET", "GET groups/tea/messages": "POST", "PUT dead/retry": "POST", "GET login": "POST", "GET logout": "POST",
+	} {
+		method, path, _ := strings.Cut(route, " ")
+		response := do(c, request(method, "/console/api/"+path, "{}", asAdmin))
+		require.Equal(t, http.StatusMethodNotAllowed, response.StatusCode, route)
+		require.Equal(t, allowed, response.Header.Get("Allow"), route)
+	}
+}
+
 func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t, &backend{})

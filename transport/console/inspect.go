@@ -10,7 +10,7 @@ import (
 )
 
 func (c *Console) inspectGroup(w http.ResponseWriter, r *http.Request, _ session) error {
-	found, err := c.Inspector.Group(r.Context(), r.PathValue("group"))
+	found, err := c.Inspector.Group(r.Context(), pathID(r, "group"))
 	if err != nil {
 		return err
 	}
@@ -18,7 +18,7 @@ func (c *Console) inspectGroup(w http.ResponseWriter, r *http.Request, _ session
 }
 
 func (c *Console) inspectUser(w http.ResponseWriter, r *http.Request, _ session) error {
-	found, err := c.Inspector.User(r.Context(), r.PathValue("user"), r.URL.Query().Get("cursor"))
+	found, err := c.Inspector.User(r.Context(), pathID(r, "user"), r.URL.Query().Get("cursor"))
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ const maxRecalls = 100 // in one request
 
 // roomEvents shows a group as it goes: a page of messages whenever there are any, or its numbers have moved.
 func (c *Console) roomEvents(w http.ResponseWriter, r *http.Request, s session) error {
-	f, err := c.follow(r, s, r.PathValue("group"))
+	f, err := c.follow(r, s, pathID(r, "group"))
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (c *Console) send(w http.ResponseWriter, r *http.Request, s session) error 
 	if err := readJSON(w, r, &in); err != nil {
 		return err
 	}
-	group := r.PathValue("group")
+	group := pathID(r, "group")
 	if err := domain.CheckGroup("group", group); err != nil {
 		return err
 	}
@@ -178,7 +178,7 @@ func (c *Console) recall(w http.ResponseWriter, r *http.Request, s session) erro
 	if len(in.Seqs) == 0 || len(in.Seqs) > maxRecalls {
 		return domain.BadField("seqs", "must be from 1 to %d seqs", maxRecalls)
 	}
-	group := r.PathValue("group")
+	group := pathID(r, "group")
 	for _, seq := range in.Seqs {
 		err := c.Recalls.Recall(r.Context(), domain.Actor{Key: s.key}, group, seq)
 		if domain.CodeOf(err) == domain.CodeUnavailable {

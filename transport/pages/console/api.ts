@@ -56,6 +56,11 @@ export async function logout(): Promise<void> {
   session.value = null;
 }
 
+/** An id as a part of a path. Dots alone, also as %2e, are folders to browsers: they are encoded twice, and the server knows. */
+export function segment(id: string): string {
+  return /^\.{1,2}$/.test(id) ? id.replaceAll('.', '%252e') : encodeURIComponent(id);
+}
+
 /** The words of any failure. */
 export function says(e: unknown): string {
   return e instanceof Error ? e.message : String(e);

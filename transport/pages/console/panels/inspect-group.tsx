@@ -20,9 +20,18 @@ export function Group({ report }: { report: GroupReport }) {
         <Figure name="Members">{count(g.members)}</Figure>
         <Figure name="Viewers">{count(g.online)}</Figure>
         <Figure name="Heat">{count(g.heat)}</Figure>
-        <Figure name="Partition">{count(g.partition)}</Figure>
-        <Figure name="Generation">{count(g.generation)}</Figure>
-        <Figure name="Version">{exact(g.version)}</Figure>
+        <Figure
+          name="Partition"
+          about="Groups are spread over partitions; each is written to MySQL by one instance at a time."
+        >
+          {count(g.partition)}
+        </Figure>
+        <Figure name="Generation" about="Counts how often the partition's data in Redis was lost and built again.">
+          {count(g.generation)}
+        </Figure>
+        <Figure name="Version" about="Counts the changes of the group and its members.">
+          {exact(g.version)}
+        </Figure>
       </dl>
       <Ranges report={g} />
       <div class="columns">

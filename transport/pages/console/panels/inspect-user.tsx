@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import { get, says } from '../api';
+import { get, says, segment } from '../api';
 import { dateTime, duration, exact, unknown } from '../format';
 import { format } from '../route';
 import { serverNow } from '../state';
@@ -68,7 +68,7 @@ function Groups({ report: u }: { report: UserReport }) {
   async function load() {
     failure.value = '';
     try {
-      const page = await get<UserReport>(`/users/${encodeURIComponent(u.user)}?cursor=${encodeURIComponent(next!)}`);
+      const page = await get<UserReport>(`/users/${segment(u.user)}?cursor=${encodeURIComponent(next!)}`);
       more.value = [...more.value, ...(page.groups ?? [])];
       cursor.value = page.cursor ?? '';
     } catch (e) {

@@ -1,5 +1,5 @@
 import type { TargetedSubmitEvent } from 'preact';
-import { get } from '../api';
+import { get, segment } from '../api';
 import { useLoaded } from '../load';
 import { format } from '../route';
 import type { GroupReport, UserReport } from '../types';
@@ -72,7 +72,7 @@ function Chooser({ kind, id }: Props) {
 function Report({ kind, id }: { kind: 'group' | 'user'; id: string }) {
   const { loaded } = useLoaded(
     `${kind} ${id}`,
-    () => get<GroupReport & UserReport>(`/${kind}s/${encodeURIComponent(id)}`),
+    () => get<GroupReport & UserReport>(`/${kind}s/${segment(id)}`),
     everyMS,
   );
   const { data, error } = loaded.value;

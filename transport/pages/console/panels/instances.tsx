@@ -28,6 +28,12 @@ const columns: [string, (i: Instance) => string][] = [
   ['Backlog', (i) => count(i.backlog)],
 ];
 
+const abouts: { [name: string]: string } = {
+  p99: '99 of 100 sends were answered within this time.',
+  Canary: 'Age of the last test message that came back through Redis: fan-out works while it is a few seconds.',
+  Backlog: 'Messages accepted and not in MySQL, of the partitions that this instance writes.',
+};
+
 /** At the time when they were told: old numbers do not make an instance silent. */
 function Table({ instances, now }: { instances: Instance[]; now: number }) {
   return (
@@ -41,7 +47,7 @@ function Table({ instances, now }: { instances: Instance[]; now: number }) {
           </th>
           {columns.map(([name]) => (
             <th scope="col" class="number" key={name}>
-              {name}
+              {abouts[name] ? <abbr title={abouts[name]}>{name}</abbr> : name}
             </th>
           ))}
         </tr>

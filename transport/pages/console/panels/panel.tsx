@@ -27,16 +27,18 @@ export function Panel({ title, aside, name, children }: PanelProps) {
 interface FigureProps {
   name: string;
   testid?: string;
+  /** What the name stands for, where operators need not know it. */
+  about?: string;
   /** For what is longer than a number. */
   broad?: boolean;
   children: ComponentChildren;
 }
 
 /** One number with its name. */
-export function Figure({ name, testid, broad, children }: FigureProps) {
+export function Figure({ name, testid, about, broad, children }: FigureProps) {
   return (
     <div class={broad ? 'figure broad' : 'figure'}>
-      <dt>{name}</dt>
+      <dt>{about ? <abbr title={about}>{name}</abbr> : name}</dt>
       <dd data-testid={testid}>{children}</dd>
     </div>
   );

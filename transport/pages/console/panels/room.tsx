@@ -3,7 +3,7 @@
 import { useSignal } from '@preact/signals';
 import type { TargetedSubmitEvent } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
-import { get, isGone, post, says } from '../api';
+import { get, isGone, post, says, segment } from '../api';
 import { type Draft, draft } from '../draft';
 import { count, exact } from '../format';
 import { useLoaded } from '../load';
@@ -81,7 +81,7 @@ function Suggestions() {
 function OpenRoom({ group }: { group: string }) {
   const log = useSignal<RoomLog>(empty);
   const page = useSignal<RoomPage | null>(null);
-  const url = `/groups/${encodeURIComponent(group)}`;
+  const url = `/groups/${segment(group)}`;
   const { loaded, reload } = useLoaded(group, () => get<GroupReport>(url));
   const report = loaded.value;
   // Away is not gone: the stream shows it when it is back.
@@ -133,6 +133,9 @@ function OpenRoom({ group }: { group: string }) {
               {exact(page.value.persisted_seq)}
             </Figure>
           </dl>
+          <button type="button" class="skip" onClick={() => document.getElementById('text')?.focus()}>
+            Skip to the message field
+          </button>
           <Messages log={log.value} persisted={page.value.persisted_seq} recall={take} />
           <Composer group={group} />
         </>
@@ -154,7 +157,7 @@ function Composer({ group }: { group: string }) {
     failure.value = '';
     tried.current = draft(tried.current, text.value);
     try {
-      const { seq } = await post<{ seq: number }>(`/groups/${encodeURIComponent(group)}/messages`, {
+      const { seq } = await post<{ seq: number }>(`/groups/${segment(group)}/messages`, {
         ...tried.current,
       });
       tried.current = undefined;

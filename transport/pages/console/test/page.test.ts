@@ -271,6 +271,21 @@ test('a send whose answer was lost is repeated under its id', async () => {
   expect(world.page('tea')!.max_seq).toBe(65);
 });
 
+test('the keyboard gets to the message field without going through the messages', async () => {
+  await open('#/room/tea');
+  await until(() => FakeSource.to('group=tea'));
+  FakeSource.to('group=tea')!.tell('page', world.page('tea'));
+  await until(() => all('room-text').length);
+  press('Skip to the message field');
+  expect(document.activeElement).toBe(all('room-text')[0]);
+});
+
+test('ids of dots alone are no folders', async () => {
+  await open('#/inspect/group/..');
+  await until(() => asked.some((a) => a.includes('/groups/')));
+  expect(asked).toContain('GET /console/api/groups/%252e%252e');
+});
+
 test('a room that breaks off goes on from its last seq', async () => {
   await open('#/room/tea');
   await until(() => FakeSource.to('group=tea'));
