@@ -47,7 +47,8 @@ func TestDemoInServe(t *testing.T) {
 			t.Errorf("token for %s: got %d, want none", user, status)
 		}
 	}
-	w := openChrome(t).enter("http://"+on.addr, "ann", "demo-lobby")
+	chrome := openChrome(t)
+	w := chrome.enter("http://"+on.addr, "ann", "demo-lobby")
 	w.write(testid("composer"), say("from the page"))
 	w.awaitText(testid("message"), say("from the page"))
 	w.awaitAll("the user's name, without the prefix", testid("user"), "e.value", just("ann"))
@@ -62,4 +63,19 @@ func TestDemoInServe(t *testing.T) {
 		t.Errorf("in the room: got %+v, want what demo-ann said", p.Messages)
 	}
 	w.shows(1)
+	w.awaitAll("no button for what the page does not know", testid("other-instance"), "e", func(found []string) bool { return len(found) == 0 })
+	w.write(testid("user"), " smith")
+	w.awaitText(testid("user-trouble"), "“ann smith” is no user’s name")
+	w.awaitText(testid("user-trouble"), "You are still ann.")
+
+	lost := chrome.enter("http://"+on.addr, "eve", "..")
+	lost.awaitText(testid("refused"), "“..” is no room id")
+	lost.awaitText("#room-name", "demo-lobby")
+	var room struct {
+		MemberCount int `json:"member_count"`
+	}
+	await(t, patience, "who speaks joins, who looks does not", func() (bool, any) {
+		s.user(1, "demo-bob").get("/v1/groups/demo-lobby").ok(200, &room)
+		return room.MemberCount == 1, room
+	})
 }

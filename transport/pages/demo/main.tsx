@@ -18,8 +18,9 @@ function startInstance({ instances }: DemoConfig): string {
 
 async function start(): Promise<void> {
   const config = await loadConfig();
-  const { user, room } = readAddress(location.search);
+  const { user, room, refused } = readAddress(location.search, config.user_prefix);
   const chat = new Chat(config, startInstance(config));
+  chat.refused.value = refused;
   chat.become(user ?? sessionStorage.getItem('hearth.user') ?? friendlyName());
   chat.enter(room ?? config.rooms[0] ?? 'lobby');
   document.addEventListener('visibilitychange', () => chat.looked(!document.hidden));

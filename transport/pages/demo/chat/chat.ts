@@ -7,19 +7,12 @@ import { append, FrameLog, type Line } from './frames';
 import { isRoom, isUser, withoutPrefix, withPrefix } from './names';
 import { Room } from './room';
 import { Route } from './route';
+import type { Burst } from './words';
 
 const BURST = 100;
 const HOT_ROOMS = 20;
 
 export type Place = 'connecting' | 'online' | 'waiting' | 'dropped' | 'closed';
-
-/** How a burst goes: `refused` counts the server's “not so fast”. */
-export interface Burst {
-  sent: number;
-  kept: number;
-  refused: number;
-  over: boolean;
-}
 
 /** What a first visitor has seen. */
 export interface Seen {
@@ -42,6 +35,8 @@ export class Chat {
   readonly slow = signal(false);
   readonly visible = signal(!document.hidden);
   readonly seen = signal<Seen>({ seq: false, catchUp: false, heat: false });
+  /** What of the address was not followed, and why. */
+  readonly refused = signal<readonly string[]>([]);
   readonly room = computed(() => this.rooms.value.get(this.current.value));
   readonly #log = new FrameLog();
   readonly #route: Route;
@@ -127,6 +122,7 @@ export class Chat {
 
   enter(id: string): void {
     if (!isRoom(id)) return;
+    if (this.current.value) this.refused.value = [];
     this.room.value?.watch(false);
     this.current.value = id;
     history.replaceState(null, '', `?room=${encodeURIComponent(id)}`);
@@ -167,6 +163,11 @@ export class Chat {
 
   reconnect(): void {
     this.hearth.reconnect();
+  }
+
+  /** Whether the page knows of another instance: behind a load balancer it does not. */
+  get elsewhere(): boolean {
+    return this.config.instances.length > 1;
   }
 
   /** The other instances, in turn: which one it is does not matter, and that is what there is to see. */

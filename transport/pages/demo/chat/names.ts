@@ -4,12 +4,30 @@ const MANNERS = 'brave calm clever cosy eager gentle happy jolly lucky quick sun
 const ANIMALS = 'badger crane fox hare heron lynx marten otter owl robin seal wren'.split(' ');
 const ID = /^[A-Za-z0-9_.@#-]{1,64}$/;
 
+const ID_FORM = 'letters, digits and _ . @ # - only, 64 at most';
+
 export function isUser(id: string): boolean {
   return ID.test(id) && id !== 'system';
 }
 
+/** A room of dots has no address: browsers take /v1/groups/.. for /v1/. */
 export function isRoom(id: string): boolean {
-  return ID.test(id) && id !== 'hot';
+  return ID.test(id) && !['hot', '.', '..'].includes(id);
+}
+
+/** Why a name cannot be a user's; nothing where it can. */
+export function whyNoUser(prefix: string, name: string): string {
+  if (name === '') return 'a user needs a name';
+  if (isUser(withPrefix(prefix, name))) return '';
+  return `“${name}” is no user’s name: ${name === 'system' ? 'it is reserved' : ID_FORM}`;
+}
+
+/** Why a text cannot be a room's id; nothing where it can. */
+export function whyNoRoom(id: string): string {
+  if (id === '') return 'a room needs an id';
+  if (isRoom(id)) return '';
+  const why = id === 'hot' ? 'it is reserved' : 'dots alone lead elsewhere in an address';
+  return `“${id}” is no room id: ${ID.test(id) ? why : ID_FORM}`;
 }
 
 /** A name such as sunny-otter-42; `random` is as Math.random. */
@@ -30,14 +48,21 @@ export function withoutPrefix(prefix: string, id: string): string {
 export interface Address {
   user?: string;
   room?: string;
+  /** Why what it says is not followed. */
+  refused: string[];
 }
 
-/** What ?user=ann&room=tea says; what is no id is not said. */
-export function readAddress(search: string): Address {
+/** What ?user=ann&room=tea says. */
+export function readAddress(search: string, prefix = ''): Address {
   const query = new URLSearchParams(search);
-  const user = query.get('user') ?? '';
-  const room = query.get('room') ?? '';
-  return { ...(isUser(user) && { user }), ...(isRoom(room) && { room }) };
+  const user = query.get('user');
+  const room = query.get('room');
+  const noUser = user === null ? '' : whyNoUser(prefix, user);
+  const noRoom = room === null ? '' : whyNoRoom(room);
+  const address: Address = { refused: [noUser, noRoom].filter(Boolean) };
+  if (user !== null && !noUser) address.user = user;
+  if (room !== null && !noRoom) address.room = room;
+  return address;
 }
 
 /** A hue for a name, the same in every window. */

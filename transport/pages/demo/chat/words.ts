@@ -68,6 +68,26 @@ export function holeText({ from, to, reason }: Hole): string {
   }
 }
 
+/** How a burst goes: `refused` counts the server's “not so fast”. */
+export interface Burst {
+  sent: number;
+  kept: number;
+  refused: number;
+  over: boolean;
+}
+
+const RATE = 'a user may say only so much a second, so that nobody drowns a room';
+
+/** What a burst came to, and why not all of it was kept. */
+export function burstText({ sent, kept, refused, over }: Burst, weighed: boolean): string {
+  const so = `Burst: ${kept} of ${sent} kept`;
+  if (!over && refused === 0) return `${so}.`;
+  if (!over) return `${so}. The server said “rate_limited” ${refused} times: ${RATE}. The SDK waits and sends again.`;
+  const heat = weighed ? '' : ' The heat rose by one person at most: you.';
+  if (kept === sent) return `${so}, each once.${heat}`;
+  return `${so}, each once; ${sent - kept} refused: ${RATE}.${heat}`;
+}
+
 /** Who has read a message, in a few words. */
 export function receiptText(readers: string[]): string {
   if (readers.length === 0) return 'kept';

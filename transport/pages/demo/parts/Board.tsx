@@ -2,7 +2,7 @@ import type { HotGroup } from 'hearth-chat';
 import type { TargetedEvent } from 'preact';
 import { useRef } from 'preact/hooks';
 import type { Chat } from '../chat/chat';
-import { isRoom } from '../chat/names';
+import { whyNoRoom } from '../chat/names';
 import { heatText, minutes } from '../chat/words';
 import { useGlide } from './glide';
 
@@ -77,13 +77,12 @@ function HotRow({ chat, room, top, enter }: { chat: Chat; room: HotGroup; top: n
         data-rank={rank}
         data-heat={heat}
         aria-current={chat.current.value === group ? 'true' : undefined}
-        title={`${why}; ${online} here now`}
         onClick={() => enter(group)}
       >
         <span class="rank">{rank}</span>
         <span class="name">{group}</span>
         <Unread chat={chat} group={group} />
-        <span class="heat" aria-hidden="true">
+        <span class="heat" aria-hidden="true" title={`${why}; ${online} here now`}>
           {heat}
         </span>
         <span class="why">{why}</span>
@@ -117,7 +116,6 @@ function Another({ enter }: { enter: Enter }) {
   const go = (event: TargetedEvent<HTMLFormElement, SubmitEvent>) => {
     event.preventDefault();
     const input = event.currentTarget.elements.namedItem('room') as HTMLInputElement;
-    if (!isRoom(input.value.trim())) return;
     enter(input.value.trim());
     input.value = '';
   };
@@ -127,8 +125,8 @@ function Another({ enter }: { enter: Enter }) {
         name="room"
         aria-label="Another room"
         placeholder="another room"
-        pattern="[A-Za-z0-9_.@#\-]{1,64}"
         title="Letters, digits and _ . @ # -"
+        onInput={(event) => event.currentTarget.setCustomValidity(whyNoRoom(event.currentTarget.value.trim()))}
         autocomplete="off"
         spellcheck={false}
         required

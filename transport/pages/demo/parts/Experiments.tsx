@@ -1,5 +1,6 @@
 import { useEffect, useRef } from 'preact/hooks';
 import type { Chat } from '../chat/chat';
+import { burstText } from '../chat/words';
 
 /** The buttons that break things, and what they did. */
 export function Experiments({ chat }: { chat: Chat }) {
@@ -46,15 +47,17 @@ export function Experiments({ chat }: { chat: Chat }) {
         >
           Reconnect
         </button>
-        <button
-          type="button"
-          data-testid="other-instance"
-          disabled={place === 'closed'}
-          title="Connect to another server, with the same last seq"
-          onClick={() => chat.otherInstance()}
-        >
-          Other instance
-        </button>
+        {chat.elsewhere && (
+          <button
+            type="button"
+            data-testid="other-instance"
+            disabled={place === 'closed'}
+            title="Connect to another server, with the same last seq"
+            onClick={() => chat.otherInstance()}
+          >
+            Other instance
+          </button>
+        )}
         <button
           type="button"
           data-testid="burst"
@@ -88,16 +91,10 @@ function said(chat: Chat): string {
     return `Dropped. The others go on talking; you know the room up to #${room?.position.value}. Wait a little, then reconnect.`;
   }
   if (chat.place.value === 'closed') return `The server does not want this connection back: ${chat.reason.value}`;
-  if (burst && !burst.over) {
-    const refused = burst.refused > 0 ? ` ${burst.refused} × “rate_limited”: the SDK waits and sends again.` : '';
-    return `Burst: ${burst.kept} of ${burst.sent} kept.${refused}`;
-  }
+  if (burst && !burst.over) return burstText(burst, chat.config.weighed);
   if (chat.slow.value) {
     return `You read one message a second; ${room?.waiting.value ?? 0} wait in order. Nobody else waits for you.`;
   }
-  if (burst) {
-    const heat = chat.config.weighed ? '' : ' The heat rose by one person at most: you.';
-    return `Burst: ${burst.kept} of ${burst.sent} kept, each once.${heat}`;
-  }
+  if (burst) return burstText(burst, chat.config.weighed);
   return 'Go on, break something: no message gets lost.';
 }

@@ -16,6 +16,11 @@ export function RoomPane({ chat }: { chat: Chat }) {
         <h2 id="room-name">{room.id}</h2>
         <SeqStrip chat={chat} room={room} />
       </div>
+      {chat.refused.value.map((why) => (
+        <p key={why} class="caption bad" role="alert" data-testid="refused">
+          {why}.
+        </p>
+      ))}
       <Experiments chat={chat} />
       <Lessons chat={chat} />
       {room.trouble.value && (

@@ -3,6 +3,9 @@ import type { Room } from '../chat/room';
 import { type Entry, isGapless } from '../chat/timeline';
 
 const CELLS = 18;
+const CELLS_TITLE =
+  'The last seqs, a square each: grey is had, green was caught up, striped is a hole, dashed is not here yet';
+const STATES = { had: 'had', missed: 'caught up', hole: 'a hole' };
 
 /** The last seqs as a row of cells: had, caught up, hole, and what is not known yet. */
 export function SeqStrip({ chat, room }: { chat: Chat; room: Room }) {
@@ -12,9 +15,10 @@ export function SeqStrip({ chat, room }: { chat: Chat; room: Room }) {
   const behind = room.maxSeq.value - position;
   return (
     <div class="strip">
-      <span class="cells" aria-hidden="true">
+      <span class="cells" aria-hidden="true" title={CELLS_TITLE}>
+        <small class="caption">last seqs</small>
         {entries.map((entry) => (
-          <i key={entry.at} class={classOf(entry)} title={`#${entry.at}`} />
+          <i key={entry.at} class={classOf(entry)} title={`#${entry.at}: ${STATES[classOf(entry)]}`} />
         ))}
         {away && [1, 2, 3].map((n) => <i key={`unknown ${n}`} class="unknown" />)}
         {!away && behind > 0 && <i class="unknown" />}
@@ -26,7 +30,7 @@ export function SeqStrip({ chat, room }: { chat: Chat; room: Room }) {
   );
 }
 
-function classOf(entry: Entry): string {
+function classOf(entry: Entry): keyof typeof STATES {
   if (entry.kind === 'hole') return 'hole';
   return entry.kind === 'message' && entry.missed ? 'missed' : 'had';
 }

@@ -1,7 +1,7 @@
 import { useSignal, useSignalEffect } from '@preact/signals';
 import type { TargetedEvent } from 'preact';
 import type { Chat, Place } from '../chat/chat';
-import { isUser, withPrefix } from '../chat/names';
+import { whyNoUser } from '../chat/names';
 import { Avatar } from './Avatar';
 import { FlameIcon } from './icons';
 
@@ -42,15 +42,18 @@ function State({ chat }: { chat: Chat }) {
 /** Who this window is; another name is another user. */
 function Who({ chat }: { chat: Chat }) {
   const name = useSignal('');
+  const trouble = useSignal('');
   useSignalEffect(() => {
     name.value = chat.name(chat.user.value);
+    trouble.value = '';
   });
   const become = (event: TargetedEvent<HTMLElement>) => {
     event.preventDefault();
     const wanted = name.value.trim();
-    if (wanted === chat.name(chat.user.value)) return;
-    if (isUser(withPrefix(chat.config.user_prefix, wanted))) chat.become(wanted);
-    else name.value = chat.name(chat.user.value);
+    const me = chat.name(chat.user.value);
+    const why = wanted === me ? '' : whyNoUser(chat.config.user_prefix, wanted);
+    trouble.value = why && `${why}. You are still ${me}.`;
+    if (!why && wanted !== me) chat.become(wanted);
   };
   return (
     <form class="who" onSubmit={become}>
@@ -70,7 +73,12 @@ function Who({ chat }: { chat: Chat }) {
         autocomplete="off"
         spellcheck={false}
         title="Letters, digits and _ . @ # - ; another name is another user"
+        aria-invalid={trouble.value !== ''}
+        aria-describedby="user-trouble"
       />
+      <p id="user-trouble" class="caption bad" role="alert" data-testid="user-trouble">
+        {trouble.value}
+      </p>
     </form>
   );
 }

@@ -7,6 +7,8 @@ import {
   isUser,
   mentionsOf,
   readAddress,
+  whyNoRoom,
+  whyNoUser,
   withoutPrefix,
   withPrefix,
 } from '../chat/names';
@@ -19,15 +21,35 @@ test('a random name is an id, and the same for the same luck', () => {
 
 test('reserved ids and what is no id are refused', () => {
   for (const id of ['', 'a b', '<b>', 'x'.repeat(65), 'system']) expect(isUser(id)).toBe(false);
-  for (const id of ['', 'hot', 'dm:a:b']) expect(isRoom(id)).toBe(false);
+  for (const id of ['', 'hot', '.', '..', 'dm:a:b']) expect(isRoom(id)).toBe(false);
   expect(isRoom('tea')).toBe(true);
 });
 
 test('the address says who and where', () => {
-  expect(readAddress('?user=ann&room=tea')).toEqual({ user: 'ann', room: 'tea' });
-  expect(readAddress('?room=tea')).toEqual({ room: 'tea' });
-  expect(readAddress('?user=%3Cb%3E&room=hot')).toEqual({});
-  expect(readAddress('')).toEqual({});
+  expect(readAddress('?user=ann&room=tea')).toEqual({ user: 'ann', room: 'tea', refused: [] });
+  expect(readAddress('?room=tea')).toEqual({ room: 'tea', refused: [] });
+  expect(readAddress('')).toEqual({ refused: [] });
+});
+
+test('an address that says no ids is told why', () => {
+  const { refused, ...rest } = readAddress('?user=%3Cb%3E&room=..');
+  expect(rest).toEqual({});
+  expect(refused).toEqual([
+    '“<b>” is no user’s name: letters, digits and _ . @ # - only, 64 at most',
+    '“..” is no room id: dots alone lead elsewhere in an address',
+  ]);
+  expect(readAddress(`?user=${'x'.repeat(62)}`, 'demo-').refused).toHaveLength(1);
+});
+
+test('a name that is none is told why', () => {
+  expect(whyNoUser('demo-', 'ann')).toBe('');
+  expect(whyNoUser('', '')).toBe('a user needs a name');
+  expect(whyNoUser('demo-', '')).toBe('a user needs a name');
+  expect(whyNoUser('', 'system')).toBe('“system” is no user’s name: it is reserved');
+  expect(whyNoUser('', 'ann smith')).toContain('“ann smith” is no user’s name: letters');
+  expect(whyNoRoom('tea')).toBe('');
+  expect(whyNoRoom('')).toBe('a room needs an id');
+  expect(whyNoRoom('a b')).toContain('“a b” is no room id: letters');
 });
 
 test('the prefix is put once, and not shown', () => {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { catchUpText, heatText, holeText, howLong, receiptText, typingText } from '../chat/words';
+import { burstText, catchUpText, heatText, holeText, howLong, receiptText, typingText } from '../chat/words';
 
 test('heat is told in people and time', () => {
   expect(heatText(3, 300_000)).toBe('3 people spoke in the last 5 minutes');
@@ -29,6 +29,20 @@ test('a hole has its reason', () => {
   );
   expect(holeText({ from: 1, to: 1, reason: 'expired' })).toContain('#1 is no message. They grew old');
   expect(holeText({ from: 2, to: 3 })).toBe('#2…#3: 2 seqs without a message.');
+});
+
+test('a burst tells why not all of it was kept', () => {
+  const burst = { sent: 100, kept: 40, refused: 0, over: false };
+  expect(burstText(burst, false)).toBe('Burst: 40 of 100 kept.');
+  expect(burstText({ ...burst, refused: 60 }, false)).toMatch(
+    /40 of 100 kept\. .*“rate_limited” 60 times: a user may say only so much/,
+  );
+  expect(burstText({ ...burst, kept: 73, refused: 90, over: true }, true)).toBe(
+    'Burst: 73 of 100 kept, each once; 27 refused: a user may say only so much a second, so that nobody drowns a room.',
+  );
+  expect(burstText({ ...burst, kept: 100, over: true }, false)).toBe(
+    'Burst: 100 of 100 kept, each once. The heat rose by one person at most: you.',
+  );
 });
 
 test('receipts and typing name a few and count many', () => {
