@@ -128,7 +128,21 @@ func TestTwoWindowsInTheDemo(t *testing.T) {
 		return len(want) == 2 && slices.Equal(board, want), fmt.Sprint(board, want)
 	})
 	ann.shootAll("demo")
+	for _, size := range [][2]int64{{640, 400}, {740, 360}} {
+		ann.dress(size[0], size[1], "light")
+		ann.awaitAll("messages in a small window", "[role=log]", wholeMessages, func(counts []string) bool {
+			n, err := strconv.Atoi(strings.Join(counts, ""))
+			return err == nil && n >= 4
+		})
+		ann.shoot(fmt.Sprintf("demo-%dx%d", size[0], size[1]))
+	}
+	ann.click(testid("tools"))
+	ann.see(testid("drop"))
 }
+
+// wholeMessages counts the messages that lie within the window of a log from top to bottom.
+const wholeMessages = `[...e.querySelectorAll("[data-testid=message]")].map(m => m.getBoundingClientRect())
+	.filter(m => m.top >= e.getBoundingClientRect().top - 1 && m.bottom <= e.getBoundingClientRect().bottom + 1).length`
 
 // TestDemoOfDev: the page of `hearth dev` goes over to the other instance with nothing missing, and survives a burst.
 func TestDemoOfDev(t *testing.T) {

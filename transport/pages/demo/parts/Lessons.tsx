@@ -1,4 +1,4 @@
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import type { Chat, Seen } from '../chat/chat';
 
 const LESSONS: { what: keyof Seen; title: string; text: string }[] = [
@@ -24,6 +24,10 @@ export function Lessons({ chat }: { chat: Chat }) {
   const [open, setOpen] = useState(() => matchMedia('(min-height: 700px) and (min-width: 1200px)').matches);
   const seen = chat.seen.value;
   const count = LESSONS.filter(({ what }) => seen[what]).length;
+  const all = count === LESSONS.length;
+  useEffect(() => {
+    if (all) setOpen(false);
+  }, [all]);
   return (
     <details class="lessons" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>New here? Three things to see{count > 0 && <span class="done"> · {count} seen</span>}</summary>
