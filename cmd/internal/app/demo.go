@@ -9,6 +9,7 @@ import (
 
 	"hearth/configs"
 	"hearth/domain"
+	"hearth/transport"
 	"hearth/transport/auth"
 	"hearth/transport/demo"
 )
@@ -16,6 +17,8 @@ import (
 const (
 	demoTokenTTL = time.Hour
 	demoPrefix   = "demo-" // of users and rooms where the demo is not alone
+
+	demoAddressRate = 100 // requests a second, those for the page's files too
 )
 
 var demoRooms = []string{demoPrefix + "lobby", demoPrefix + "music", demoPrefix + "games"}
@@ -36,9 +39,14 @@ func mountDemo(router chi.Router, cfg demo.Config) {
 	router.Handle("/demo/*", page)
 }
 
-// mountDemo puts the demo beside the API, for users of its own only.
+// mountDemo puts the demo beside the API, for users of its own only. Tokens for whoever asks have a limit an address also
+// where requests have none: each is another user.
 func (i *Instance) mountDemo(router chi.Router) {
-	mountDemo(router.With(i.limit), demo.Config{
+	limit := i.limit
+	if i.cfg.Limits.AddressRate == 0 {
+		limit = transport.AddressLimit(demoAddressRate, i.cfg.HTTP.TrustedProxies, i.registry)
+	}
+	mountDemo(router.With(limit), demo.Config{
 		Sign: signer(i.cfg, demoTokenTTL), UserPrefix: demoPrefix, Rooms: demoRooms, Window: i.cfg.Heat.Window.D(),
 		Weighed: i.cfg.Heat.Weights != configs.Default().Heat.Weights,
 	})
