@@ -1616,6 +1616,7 @@ function utf8Length(text) {
 //#endregion
 //#region src/link.ts
 const TOKEN_MS = 3e4;
+const SUBPROTOCOL = /^[\w!#$%&'*+.^`|~-]+$/;
 /** The connection that comes back. */
 var Link = class {
 	#urls;
@@ -1737,7 +1738,7 @@ var Link = class {
 				resolve({
 					loss: {
 						code: 0,
-						reason: "no WebSocket can be made of this url and token"
+						reason: "no WebSocket can be made of this url"
 					},
 					welcomed,
 					fatal: true
@@ -1778,8 +1779,10 @@ var Link = class {
 		});
 		late.catch(() => {});
 		try {
-			this.#token = await Promise.race([Promise.resolve().then(this.#newToken), late]);
-			return this.#token;
+			const token = await Promise.race([Promise.resolve().then(this.#newToken), late]);
+			if (typeof token !== "string" || !SUBPROTOCOL.test(token)) throw new Error("what was given is none");
+			this.#token = token;
+			return token;
 		} finally {
 			given.abort();
 		}

@@ -33,8 +33,8 @@ export interface Options {
   /** Base URL such as https://chat.example.com; several are taken in turn. */
   url: string | string[];
   /**
-   * Asked at every connect, and again when the token is about to expire. An error is like a failure to connect: the client
-   * tries again, but for a HearthError that is not retryable, which ends it.
+   * Asked at every connect, and again when the token is about to expire. An error, or what cannot be a token, is like a
+   * failure to connect: the client tries again, but for a HearthError that is not retryable, which ends it.
    */
   token: () => string | Promise<string>;
   /** Where seqs live between visits. */

@@ -33,6 +33,7 @@ export interface LinkHooks {
 }
 
 const TOKEN_MS = 30_000;
+const SUBPROTOCOL = /^[\w!#$%&'*+.^`|~-]+$/; // what RFC 6455 lets one be
 
 /** The connection that comes back. */
 export class Link {
@@ -136,7 +137,7 @@ export class Link {
         });
       } catch {
         // The error is not told: it may hold the token.
-        resolve({ loss: { code: 0, reason: 'no WebSocket can be made of this url and token' }, welcomed, fatal: true });
+        resolve({ loss: { code: 0, reason: 'no WebSocket can be made of this url' }, welcomed, fatal: true });
         return;
       }
       this.#socket = connection;
@@ -176,8 +177,11 @@ export class Link {
     });
     late.catch(() => {}); // it loses the race
     try {
-      this.#token = await Promise.race([Promise.resolve().then(this.#newToken), late]);
-      return this.#token;
+      const token = await Promise.race([Promise.resolve().then(this.#newToken), late]);
+      // A proxy's page, say. No WebSocket can be made with it, and the next answer may be a token.
+      if (typeof token !== 'string' || !SUBPROTOCOL.test(token)) throw new Error('what was given is none');
+      this.#token = token;
+      return token;
     } finally {
       given.abort();
     }

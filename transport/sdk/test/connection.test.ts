@@ -227,6 +227,29 @@ describe('a connection', () => {
     expect(hearth.state).toBe('closed');
   });
 
+  test.each(['<html>502 Bad Gateway</html>\n', 'a b', '', 'ключ', undefined, 42, null])(
+    'what cannot be a token is no answer: %j',
+    async (given) => {
+      const answers = [given, given, 'token'] as string[];
+      hearth = server.connect({ token: () => answers.shift()! });
+      const list = states();
+      await later();
+      expect([hearth.state, server.sockets.map((s) => s.protocols[1])]).toEqual(['online', ['hearth.token.token']]);
+      expect(list.filter((s) => s.state === 'waiting').map((s) => s.reason)).toEqual(
+        Array(2).fill('no token: what was given is none'),
+      );
+    },
+  );
+
+  test('is not cut when the newer token cannot be one', async () => {
+    const answers = ['token', 'a b'];
+    hearth = server.connect({ token: () => answers.shift()! });
+    await later(100);
+    server.last.write({ event: 'token_expiring', expires_ms: 1 });
+    await later(100);
+    expect([answers, ops('refresh'), hearth.state]).toEqual([[], [], 'online']);
+  });
+
   test('a frame that cannot be read is passed over', async () => {
     hearth = server.connect();
     const seen: Obj[] = [];

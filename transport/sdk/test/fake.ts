@@ -174,6 +174,8 @@ export class FakeSocket {
     readonly url: string,
     readonly protocols: string[],
   ) {
+    // As real ones do.
+    if (protocols.some((name) => !/^[\x21-\x7e]+$/.test(name))) throw new SyntaxError('not a subprotocol');
     server.sockets.push(this);
     if (!server.welcomes) return;
     for (const group of server.groups) this.subscribed.add(group);
