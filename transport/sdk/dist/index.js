@@ -299,8 +299,8 @@ function watchReaders(group, message, connections, listener) {
 const MOST_WAITING = 1e3;
 const asyncIterator = Symbol.asyncIterator ?? "@@asyncIterator";
 /**
-* Messages that wait for a loop. When it is slow the group is read again later, from where it is: no more than a
-* thousand and a page wait here.
+* Messages that wait for a loop, and what its hooks are told between them. When it is slow the group is read again later,
+* from where it is: no more than a thousand and a page wait here.
 */
 var Stream = class {
 	#waiting = [];
@@ -321,50 +321,68 @@ var Stream = class {
 	get hasRoom() {
 		return this.#waiting.length <= MOST_WAITING / 2;
 	}
-	push(message) {
+	/** Hooks for a reader: what waits here is told to the app's when the loop is done with what came before. */
+	hooks(app) {
+		const { onRepair } = app;
+		return {
+			onMessage: (message) => this.#add({ message }),
+			onHole: (hole) => this.#add({ tell: () => app.onHole?.(hole) }),
+			onRecall: (recall) => app.onRecall?.(recall),
+			onRecallsLost: () => this.#add({ tell: () => app.onRecallsLost?.() }),
+			onRepair: onRepair && ((message) => this.#add({ tell: () => app.onRepair?.(message) })),
+			onLive: (page) => this.#add({ tell: () => app.onLive?.(page) }),
+			onError: (error) => this.end(error)
+		};
+	}
+	#add(entry) {
 		if (this.#over) return;
-		const wanted = this.#wanted.shift();
-		if (!wanted) {
-			this.#waiting.push(message);
-			return;
+		this.#waiting.push(entry);
+		this.#serve();
+	}
+	/** Hands out what waits as far as the loop wants it; between two messages it is told what is between them. */
+	#serve() {
+		for (let entry = this.#waiting[0]; entry; entry = this.#waiting[0]) if (entry.message) {
+			const wanted = this.#wanted.shift();
+			if (!wanted) return;
+			this.#last = entry.message;
+			wanted.resolve({
+				value: entry.message,
+				done: false
+			});
+			this.#waiting.shift();
+		} else {
+			if (this.#last && this.#wanted.length === 0) return;
+			this.#waiting.shift();
+			safely(entry.tell);
 		}
-		this.#last = message;
-		wanted.resolve({
-			value: message,
-			done: false
-		});
+		if (!this.#over) return;
+		for (const { resolve, reject } of this.#wanted.splice(0)) {
+			const error = this.#error;
+			this.#error = void 0;
+			if (error) reject(error);
+			else resolve({
+				value: void 0,
+				done: true
+			});
+		}
 	}
 	/** Ends the loop behind what waits. */
 	end(error) {
 		if (this.#over) return;
 		this.#over = true;
 		this.#error = error;
-		for (const { resolve, reject } of this.#wanted.splice(0)) if (error) reject(error);
-		else resolve({
-			value: void 0,
-			done: true
-		});
+		this.#serve();
 	}
 	next() {
 		const handled = this.#last;
 		this.#last = void 0;
-		const value = this.#waiting.shift();
-		if (value) this.#last = value;
-		this.#taken(handled);
-		if (value) return Promise.resolve({
-			value,
-			done: false
-		});
-		if (!this.#over) return new Promise((resolve, reject) => this.#wanted.push({
+		const next = new Promise((resolve, reject) => this.#wanted.push({
 			resolve,
 			reject
 		}));
-		const error = this.#error;
-		this.#error = void 0;
-		return error ? Promise.reject(error) : Promise.resolve({
-			value: void 0,
-			done: true
-		});
+		this.#serve();
+		this.#taken(handled);
+		return next;
 	}
 	return() {
 		this.#waiting = [];
@@ -458,12 +476,7 @@ var Group = class {
 			if (handled) this.hearth.handled(handled.group, handled.seq);
 			if (stream.hasRoom) room();
 		}, () => stop());
-		const hooks = {
-			...options,
-			onMessage: (message) => stream.push(message),
-			onError: (error) => stream.end(error)
-		};
-		const stop = this.#follow(options, hooks, () => stream.full, (drained) => {
+		const stop = this.#follow(options, stream.hooks(options), () => stream.full, (drained) => {
 			room = drained;
 		});
 		return stream;

@@ -72,14 +72,9 @@ export class Group {
       },
       () => stop(),
     );
-    const hooks: ReaderHooks = {
-      ...options,
-      onMessage: (message) => stream.push(message),
-      onError: (error) => stream.end(error),
-    };
     const stop = this.#follow(
       options,
-      hooks,
+      stream.hooks(options),
       () => stream.full,
       (drained) => {
         room = drained;

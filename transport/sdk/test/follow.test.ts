@@ -290,6 +290,31 @@ describe('a reader', () => {
   });
 });
 
+/** A loop that has taken one message, and takes the next when told to. Notes down what it is told, in order. */
+function slowLoop(group: string) {
+  const told: string[] = [];
+  const stream = hearth.group(group).messages({
+    after: 0,
+    onHole: (h) => told.push(`hole ${h.from}-${h.to}`),
+    onRecall: (r) => told.push(`recall ${r.seq}`),
+    onRecallsLost: () => told.push('recalls lost'),
+    onRepair: (m) => told.push(`repair ${m.seq}${m.body ? '' : ' tombstone'}`),
+    onLive: () => told.push('live'),
+  });
+  const take = async () => {
+    const { value, done } = await stream.next();
+    if (!done) told.push(`${value.seq}${value.body ? '' : ' tombstone'}`);
+  };
+  take().catch(() => {}); // at the end of the test
+  const takes = async (n: number) => {
+    for (let i = 0; i < n; i++) {
+      take().catch(() => {});
+      await later(100);
+    }
+  };
+  return { told, takes, stream };
+}
+
 describe('a loop over messages', () => {
   test('that is slow holds a thousand and a page, and misses nothing', async () => {
     fill('tea', 3000);
@@ -308,6 +333,75 @@ describe('a loop over messages', () => {
       seqs.push((await next).value.seq);
     }
     expect(seqs).toEqual(range(1, 3100));
+  });
+
+  test('that is slow is told of holes, repairs and being live in their place', async () => {
+    server.say('tea', 'a', { seq: 2 });
+    server.say('tea', 'b', { seq: 5 });
+    hearth = server.connect();
+    const loop = slowLoop('tea');
+    await later(100);
+    server.say('tea', 'c', { seq: 9 });
+    await later(100);
+    server.log('tea').splice(1, 0, { ...server.log('tea')[0]!, seq: 3 });
+    server.last.write({ event: 'resync', groups: [{ group: 'tea', after_seq: 2 }] });
+    await later();
+    expect(loop.told).toEqual(['hole 1-1', '2']); // it is still at it
+    await loop.takes(3);
+    const repairs = ['repair 3', 'repair 5', 'repair 9'];
+    expect(loop.told).toEqual(['hole 1-1', '2', 'hole 3-4', '5', 'live', 'hole 6-8', '9', ...repairs, 'live']);
+  });
+
+  test('that waits is told at once, and so is one that has not begun', async () => {
+    server.say('tea', 'a', { seq: 2 });
+    hearth = server.connect();
+    const told: string[] = [];
+    const stream = hearth
+      .group('tea')
+      .messages({ after: 2, onLive: () => told.push('live'), onHole: () => told.push('hole') });
+    await later(100);
+    expect(told).toEqual(['live']);
+    const next = stream.next();
+    server.say('tea', 'b', { seq: 5 });
+    await later(100);
+    expect([told, (await next).value.seq]).toEqual([['live', 'hole'], 5]);
+  });
+
+  test('that is left by a hook is told no more', async () => {
+    server.say('tea', 'a', { seq: 2 });
+    server.say('tea', 'b', { seq: 5 });
+    hearth = server.connect();
+    const holes: number[] = [];
+    const stream = hearth.group('tea').messages({
+      after: 0,
+      onHole: ({ from }) => {
+        if (holes.push(from) === 2) void stream.return!();
+      },
+    });
+    await later(100);
+    expect((await stream.next()).value.seq).toBe(2);
+    server.say('tea', 'c', { seq: 9 });
+    await later(100);
+    expect([await stream.next(), await stream.next(), holes]).toEqual([
+      { value: undefined, done: true },
+      { value: undefined, done: true },
+      [1, 3],
+    ]);
+  });
+
+  test('pulls again what it shows behind the messages that may have been recalled', async () => {
+    fill('tea', 3);
+    hearth = server.connect();
+    const loop = slowLoop('tea');
+    await later(100);
+    server.handlers.set('subscribe', ({ recalled_after_ms }) =>
+      recalled_after_ms === undefined ? (null as never) : refused('too_large'),
+    );
+    server.last.cut();
+    await later();
+    expect(loop.told).toEqual(['1']);
+    await loop.takes(3);
+    expect(loop.told).toEqual(['1', '2', '3', 'live', 'recalls lost', 'live']);
   });
 
   test('leaving it ends it, and the subscription to a room not joined', async () => {
