@@ -144,11 +144,10 @@ var Reader = class {
 	}
 	#handOut(message) {
 		this.cursor = message.seq;
-		this.#tell(() => this.#hooks.onMessage?.(message));
-		const recalled = this.#early.get(message.seq);
-		if (!recalled) return;
+		const recall = this.#early.get(message.seq);
 		this.#early.delete(message.seq);
-		if (message.recalled_ms === void 0) this.recall(recalled);
+		const left = recall ? tombstone(message, recall) : message;
+		this.#tell(() => this.#hooks.onMessage?.(left));
 	}
 	#read(seq) {
 		if (this.#repairTo === 0) return;
@@ -178,6 +177,16 @@ var Reader = class {
 		safely(hook);
 	}
 };
+/** What a recall leaves of a message. */
+function tombstone(message, { by, time_ms }) {
+	if (!message.body) return message;
+	const { body: _, ...rest } = message;
+	return {
+		...rest,
+		...time_ms !== void 0 && { recalled_ms: time_ms },
+		...by !== void 0 && { recalled_by: by }
+	};
+}
 /** Calls what is not ours; what it throws is thrown where nobody catches it. */
 function safely(call) {
 	try {
@@ -327,9 +336,12 @@ var Stream = class {
 		return {
 			onMessage: (message) => this.#add({ message }),
 			onHole: (hole) => this.#add({ tell: () => app.onHole?.(hole) }),
-			onRecall: (recall) => app.onRecall?.(recall),
+			onRecall: (recall) => this.#recall(recall, () => app.onRecall?.(recall)),
 			onRecallsLost: () => this.#add({ tell: () => app.onRecallsLost?.() }),
-			onRepair: onRepair && ((message) => this.#add({ tell: () => app.onRepair?.(message) })),
+			onRepair: onRepair && ((message) => this.#add({
+				message,
+				tell: onRepair
+			})),
 			onLive: (page) => this.#add({ tell: () => app.onLive?.(page) }),
 			onError: (error) => this.end(error)
 		};
@@ -339,21 +351,40 @@ var Stream = class {
 		this.#waiting.push(entry);
 		this.#serve();
 	}
+	/** Nobody gets the body from now on. It is told behind the message, unless that comes without a body anyway. */
+	#recall(recall, tell) {
+		let comes = false;
+		for (const entry of this.#waiting) {
+			if (entry.message?.seq !== recall.seq) continue;
+			entry.message = tombstone(entry.message, recall);
+			comes ||= !entry.tell;
+		}
+		if (comes) return;
+		if (this.#last?.seq !== recall.seq) {
+			tell();
+			return;
+		}
+		this.#waiting.unshift({ tell });
+		this.#serve();
+	}
 	/** Hands out what waits as far as the loop wants it; between two messages it is told what is between them. */
 	#serve() {
-		for (let entry = this.#waiting[0]; entry; entry = this.#waiting[0]) if (entry.message) {
-			const wanted = this.#wanted.shift();
-			if (!wanted) return;
-			this.#last = entry.message;
-			wanted.resolve({
-				value: entry.message,
-				done: false
-			});
-			this.#waiting.shift();
-		} else {
-			if (this.#last && this.#wanted.length === 0) return;
-			this.#waiting.shift();
-			safely(entry.tell);
+		for (let entry = this.#waiting[0]; entry; entry = this.#waiting[0]) {
+			const { message, tell } = entry;
+			if (tell) {
+				if (this.#last && this.#wanted.length === 0) return;
+				this.#waiting.shift();
+				safely(() => tell(message));
+			} else {
+				const wanted = this.#wanted.shift();
+				if (!wanted) return;
+				this.#waiting.shift();
+				this.#last = message;
+				wanted.resolve({
+					value: message,
+					done: false
+				});
+			}
 		}
 		if (!this.#over) return;
 		for (const { resolve, reject } of this.#wanted.splice(0)) {

@@ -1,4 +1,4 @@
-import type { Hole, Message, SubscribedPage } from './types';
+import type { Hole, Message, SubscribedPage, Tombstone } from './types';
 
 /** A message was recalled. Told once or more; `by` and `time_ms` are missing when it happened while this client was away. */
 export interface Recall {
@@ -144,11 +144,10 @@ export class Reader {
 
   #handOut(message: Message): void {
     this.cursor = message.seq;
-    this.#tell(() => this.#hooks.onMessage?.(message));
-    const recalled = this.#early.get(message.seq);
-    if (!recalled) return;
+    const recall = this.#early.get(message.seq);
     this.#early.delete(message.seq);
-    if (message.recalled_ms === undefined) this.recall(recalled);
+    const left = recall ? tombstone(message, recall) : message;
+    this.#tell(() => this.#hooks.onMessage?.(left));
   }
 
   #read(seq: number): void {
@@ -179,6 +178,17 @@ export class Reader {
   #tell(hook: () => void): void {
     safely(hook);
   }
+}
+
+/** What a recall leaves of a message. */
+export function tombstone(message: Message, { by, time_ms }: Recall): Tombstone {
+  if (!message.body) return message;
+  const { body: _, ...rest } = message;
+  return {
+    ...rest,
+    ...(time_ms !== undefined && { recalled_ms: time_ms }),
+    ...(by !== undefined && { recalled_by: by }),
+  };
 }
 
 /** Calls what is not ours; what it throws is thrown where nobody catches it. */

@@ -1,4 +1,4 @@
-import { type ReaderHooks, safely } from './reader';
+import { type ReaderHooks, type Recall, safely, tombstone } from './reader';
 import type { Message } from './types';
 
 const MOST_WAITING = 1000;
@@ -6,8 +6,11 @@ const MOST_WAITING = 1000;
 // Hermes, the engine of React Native, may lack the symbol; the loops that are compiled for it look for this name then.
 const asyncIterator: typeof Symbol.asyncIterator = Symbol.asyncIterator ?? '@@asyncIterator';
 
-/** A message for the loop, or what is to be told in its place among them. */
-type Entry = { message: Message; tell?: undefined } | { tell: () => void; message?: undefined };
+/** A message for the loop; with `tell` a call in its place among them, maybe with a message. */
+interface Entry {
+  message?: Message;
+  tell?: (message: Message) => void;
+}
 
 /**
  * Messages that wait for a loop, and what its hooks are told between them. When it is slow the group is read again later,
@@ -42,9 +45,9 @@ export class Stream implements AsyncIterableIterator<Message> {
     return {
       onMessage: (message) => this.#add({ message }),
       onHole: (hole) => this.#add({ tell: () => app.onHole?.(hole) }),
-      onRecall: (recall) => app.onRecall?.(recall),
+      onRecall: (recall) => this.#recall(recall, () => app.onRecall?.(recall)),
       onRecallsLost: () => this.#add({ tell: () => app.onRecallsLost?.() }),
-      onRepair: onRepair && ((message) => this.#add({ tell: () => app.onRepair?.(message) })),
+      onRepair: onRepair && ((message) => this.#add({ message, tell: onRepair })),
       onLive: (page) => this.#add({ tell: () => app.onLive?.(page) }),
       onError: (error) => this.end(error),
     };
@@ -56,19 +59,37 @@ export class Stream implements AsyncIterableIterator<Message> {
     this.#serve();
   }
 
+  /** Nobody gets the body from now on. It is told behind the message, unless that comes without a body anyway. */
+  #recall(recall: Recall, tell: () => void): void {
+    let comes = false;
+    for (const entry of this.#waiting) {
+      if (entry.message?.seq !== recall.seq) continue;
+      entry.message = tombstone(entry.message, recall);
+      comes ||= !entry.tell;
+    }
+    if (comes) return;
+    if (this.#last?.seq !== recall.seq) {
+      tell();
+      return;
+    }
+    this.#waiting.unshift({ tell });
+    this.#serve();
+  }
+
   /** Hands out what waits as far as the loop wants it; between two messages it is told what is between them. */
   #serve(): void {
     for (let entry = this.#waiting[0]; entry; entry = this.#waiting[0]) {
-      if (entry.message) {
-        const wanted = this.#wanted.shift();
-        if (!wanted) return;
-        this.#last = entry.message;
-        wanted.resolve({ value: entry.message, done: false });
-        this.#waiting.shift();
-      } else {
+      const { message, tell } = entry;
+      if (tell) {
         if (this.#last && this.#wanted.length === 0) return;
         this.#waiting.shift();
-        safely(entry.tell);
+        safely(() => tell(message!));
+      } else {
+        const wanted = this.#wanted.shift();
+        if (!wanted) return;
+        this.#waiting.shift();
+        this.#last = message;
+        wanted.resolve({ value: message!, done: false });
       }
     }
     if (!this.#over) return;

@@ -52,8 +52,9 @@ export interface Draft extends Omit<SentMessage, 'group' | 'from' | 'seq'> {
 /** What is left of a message that was recalled. */
 export interface Tombstone extends Stored {
   body?: undefined;
-  recalled_ms: number;
-  recalled_by: string;
+  /** Left out, and so is who did it, when this client had the message, and was away as it was recalled. */
+  recalled_ms?: number;
+  recalled_by?: string;
 }
 
 /** A message or what is left of it: without `body` it was recalled. */

@@ -172,7 +172,7 @@ describe('a reader', () => {
     expect(second.seqs).toEqual(range(1, 301));
   });
 
-  test('is told a recall that comes before a page which was read before it', async () => {
+  test('gets no body that was recalled behind the page it is in', async () => {
     fill('tea', 3);
     server.handlers.set('subscribe', ({ group }, socket) => {
       const page = server.page(group, 0, 200);
@@ -181,10 +181,15 @@ describe('a reader', () => {
       return { ok: { ...page, role: 'member', read_seq: 0, unread: 0, persisted_seq: 0 } };
     });
     hearth = server.connect();
-    const r = reader('tea', 0);
+    const seen: Message[] = [];
+    const r = reader('tea', 0, { onMessage: (m: Message) => seen.push(m) });
     await later();
-    expect(r.seqs).toEqual([1, 2, 3]);
-    expect(r.recalls.map((c) => c.seq)).toEqual([2]);
+    expect(seen.map((m) => [m.seq, m.body === undefined, m.recalled_by])).toEqual([
+      [1, false, undefined],
+      [2, true, 'bob'],
+      [3, false, undefined],
+    ]);
+    expect(r.recalls).toEqual([]);
   });
 
   test('is told recalls: live, and after a time away', async () => {
@@ -350,6 +355,64 @@ describe('a loop over messages', () => {
     await loop.takes(3);
     const repairs = ['repair 3', 'repair 5', 'repair 9'];
     expect(loop.told).toEqual(['hole 1-1', '2', 'hole 3-4', '5', 'live', 'hole 6-8', '9', ...repairs, 'live']);
+  });
+
+  test('that is slow never gets a body that was recalled, and is told of a recall behind the message', async () => {
+    fill('tea', 5);
+    hearth = server.connect();
+    const loop = slowLoop('tea');
+    await later(100);
+    await loop.takes(1);
+    server.recall('tea', 1); // done with
+    server.recall('tea', 2); // the loop is at it
+    server.recall('tea', 4); // waits
+    await later(100);
+    expect(loop.told).toEqual(['1', '2', 'recall 1']);
+    await loop.takes(3);
+    expect(loop.told.slice(3)).toEqual(['recall 2', '3', '4 tombstone', '5']);
+    server.recall('tea', 5);
+    await later(100);
+    await loop.takes(1);
+    server.recall('tea', 3);
+    await later(100);
+    expect(loop.told.slice(7)).toEqual(['recall 5', 'live', 'recall 3']);
+  });
+
+  test('that is slow never gets a body that was recalled while the client was away', async () => {
+    fill('tea', 3);
+    hearth = server.connect();
+    const loop = slowLoop('tea');
+    await later(100_000); // pings tell the time
+    server.last.cut();
+    server.recall('tea', 2);
+    server.recall('tea', 1);
+    await later();
+    await loop.takes(3);
+    expect(loop.told).toEqual(['1', 'recall 1', '2 tombstone', '3', 'live', 'live']);
+  });
+
+  test('that is slow never gets a repaired body that was recalled', async () => {
+    server.say('tea', 'a', { seq: 1 });
+    server.say('tea', 'b', { seq: 3 });
+    hearth = server.connect();
+    const loop = slowLoop('tea');
+    await later(100);
+    server.log('tea').splice(1, 0, { ...server.log('tea')[0]!, seq: 2 });
+    server.last.write({ event: 'resync', groups: [{ group: 'tea', after_seq: 1 }] });
+    await later(100);
+    server.recall('tea', 2);
+    server.recall('tea', 3);
+    await later(100);
+    await loop.takes(2);
+    expect(loop.told.filter((t) => !t.startsWith('recall'))).toEqual([
+      '1',
+      'hole 2-2',
+      '3 tombstone',
+      'live',
+      'repair 2 tombstone',
+      'repair 3 tombstone',
+      'live',
+    ]);
   });
 
   test('that waits is told at once, and so is one that has not begun', async () => {

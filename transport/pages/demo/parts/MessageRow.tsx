@@ -54,7 +54,7 @@ export function MessageRow({ chat, room, message, missed, follows }: Props) {
           </p>
         )}
         {message.body === undefined ? (
-          <p class="tombstone">taken back by {chat.name(message.recalled_by)} – the seq stays</p>
+          <p class="tombstone">taken back by {chat.name(message.recalled_by ?? 'somebody')} – the seq stays</p>
         ) : (
           <Body body={message.body} />
         )}
