@@ -97,6 +97,7 @@ var Reader = class {
 		if (after === void 0 || this.position < after) return;
 		if (this.full) {
 			this.behind = true;
+			for (const message of page.messages) if (message.seq <= this.cursor) this.#recalledMeanwhile(message);
 			return;
 		}
 		let holes = page.holes;
@@ -131,16 +132,17 @@ var Reader = class {
 	#message(message) {
 		if (message.seq > this.cursor) this.#handOut(message);
 		else if (message.seq <= this.#repairTo) this.#tell(() => this.#hooks.onRepair?.(message));
-		else if (message.recalled_ms !== void 0) {
-			const { group, seq, recalled_by: by, recalled_ms: time_ms } = message;
-			this.recall({
-				group,
-				seq,
-				by,
-				time_ms
-			});
-		}
+		else this.#recalledMeanwhile(message);
 		this.#read(message.seq);
+	}
+	/** Maybe recalled while nobody listened, and not listed: it is behind where the page of another reader starts. */
+	#recalledMeanwhile({ group, seq, recalled_by: by, recalled_ms: time_ms }) {
+		if (time_ms !== void 0) this.recall({
+			group,
+			seq,
+			by,
+			time_ms
+		});
 	}
 	#handOut(message) {
 		this.cursor = message.seq;

@@ -92,6 +92,7 @@ export class Reader {
     if (after === undefined || this.position < after) return; // not this reader's
     if (this.full) {
       this.behind = true;
+      for (const message of page.messages) if (message.seq <= this.cursor) this.#recalledMeanwhile(message);
       return;
     }
     let holes = page.holes;
@@ -134,12 +135,15 @@ export class Reader {
       this.#handOut(message);
     } else if (message.seq <= this.#repairTo) {
       this.#tell(() => this.#hooks.onRepair?.(message));
-    } else if (message.recalled_ms !== undefined) {
-      // Recalled while nobody listened, and below the page only of another reader.
-      const { group, seq, recalled_by: by, recalled_ms: time_ms } = message;
-      this.recall({ group, seq, by, time_ms });
+    } else {
+      this.#recalledMeanwhile(message);
     }
     this.#read(message.seq);
+  }
+
+  /** Maybe recalled while nobody listened, and not listed: it is behind where the page of another reader starts. */
+  #recalledMeanwhile({ group, seq, recalled_by: by, recalled_ms: time_ms }: Message): void {
+    if (time_ms !== undefined) this.recall({ group, seq, by, time_ms });
   }
 
   #handOut(message: Message): void {

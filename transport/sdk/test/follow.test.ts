@@ -415,6 +415,19 @@ describe('a loop over messages', () => {
     ]);
   });
 
+  test('that has no room hears of recalls that came with the page of another', async () => {
+    fill('tea', 1100);
+    hearth = server.connect();
+    const loop = slowLoop('tea');
+    await later(100_000);
+    server.last.cut();
+    server.recall('tea', 600);
+    reader('tea', 0);
+    await later();
+    await loop.takes(599);
+    expect(loop.told.at(-1)).toBe('600 tombstone');
+  });
+
   test('that waits is told at once, and so is one that has not begun', async () => {
     server.say('tea', 'a', { seq: 2 });
     hearth = server.connect();
