@@ -436,6 +436,7 @@ type fakeRedis struct {
 	traffic   map[string]int             // messages
 	nowMS     int64
 	online    map[string]int       // viewers
+	whole     string               // what the heat belongs to; "" while it is brought back
 	turns     map[string]*fakeTurn // by type of snapshot
 	snapshots map[string]fakeSnapshot
 	changes   []*domain.GroupChange
@@ -459,6 +460,7 @@ func newFakeRedis() *fakeRedis {
 		reads:     map[domain.GroupUser]int64{},
 		recent:    map[string][]domain.Record{},
 		nowMS:     timeOf(1000),
+		whole:     "1",
 		turns:     map[string]*fakeTurn{},
 		snapshots: map[string]fakeSnapshot{},
 		calls:     map[string]int{},
@@ -713,6 +715,12 @@ func (f *fakeRedis) Heat(context.Context) (groups []domain.GroupHeat, nowMS int6
 		}
 	}
 	return groups, f.nowMS, err
+}
+
+func (f *fakeRedis) WholeHeat(context.Context) (string, error) {
+	unlock, err := f.enter("WholeHeat")
+	defer unlock()
+	return f.whole, err
 }
 
 // fakeTurn is what instances share of one type's snapshots.

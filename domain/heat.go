@@ -101,6 +101,9 @@ type HeatCache interface {
 	Viewers
 	// Heat expires what is older than the window, then gives the groups in which somebody spoke, in no order.
 	Heat(ctx context.Context) (groups []GroupHeat, nowMS int64, err error)
+	// WholeHeat names the generations that all of the heat belongs to, "" while that of any is still being brought back. What
+	// Heat gave between two times that it said the same is whole.
+	WholeHeat(ctx context.Context) (of string, err error)
 	// SnapshotTurn looks for a fresh snapshot. If there is none, and nobody has the turn to take it, token gets it, for as
 	// long as hold; asking again prolongs it. Token "" only looks.
 	SnapshotTurn(ctx context.Context, typ, token string, hold time.Duration) (SnapshotTurn, error)
@@ -165,14 +168,15 @@ type Ranking struct {
 	cfg   RankingConfig
 	turns map[string]chan struct{} // by type, to look for the next snapshot: holds a token while nobody here does
 
-	mu    sync.Mutex           // guards types
+	mu    sync.Mutex           // guards types and parts
+	parts map[string]time.Time // by type, when the heat was last waited for here in vain
 	types map[string]GroupType // of the groups that were ranked lately: a group's never changes
 }
 
 // NewRanking wires the ranking.
 func NewRanking(cache HeatCache, heads *Heads, cfg RankingConfig) *Ranking {
 	cfg.Weights = cfg.Weights.orSpeakersAlone()
-	r := &Ranking{cache: cache, heads: heads, cfg: cfg, turns: make(map[string]chan struct{}), types: make(map[string]GroupType)}
+	r := &Ranking{cache: cache, heads: heads, cfg: cfg, turns: make(map[string]chan struct{}), types: make(map[string]GroupType), parts: make(map[string]time.Time)}
 	for _, typ := range []string{string(Room), string(Private), AllTypes} {
 		r.turns[typ] = make(chan struct{}, 1)
 		r.turns[typ] <- struct{}{}

@@ -257,7 +257,7 @@ func TestRankingIsUnavailableWhenAStoreIsDown(t *testing.T) {
 	w.mysql.down = errDown
 	_, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{})
 	requireCode(t, err, domain.CodeUnavailable, "")
-	for name, fails := range map[string]failing{"current": {"SnapshotTurn"}, "heat": {"Heat"}, "viewers": {"Online"}, "save": {"SaveSnapshot"}, "page": {"SnapshotPage"}, "speakers": {"Speakers"}} {
+	for name, fails := range map[string]failing{"current": {"SnapshotTurn"}, "heat": {"Heat"}, "whole": {"WholeHeat"}, "viewers": {"Online"}, "save": {"SaveSnapshot"}, "page": {"SnapshotPage"}, "speakers": {"Speakers"}} {
 		w := hotWorld()
 		ranking := domain.NewRanking(failingHeat{w.redis, fails}, w.heads, domain.RankingConfig{})
 		_, err := ranking.Page(ctx, server, domain.HotQuery{Explain: true})
@@ -284,6 +284,11 @@ func (f failing) err(method string) error {
 func (f failingHeat) Heat(ctx context.Context) ([]domain.GroupHeat, int64, error) {
 	groups, now, _ := f.HeatCache.Heat(ctx)
 	return groups, now, f.err("Heat")
+}
+
+func (f failingHeat) WholeHeat(ctx context.Context) (string, error) {
+	of, _ := f.HeatCache.WholeHeat(ctx)
+	return of, f.err("WholeHeat")
 }
 
 func (f failingHeat) SnapshotTurn(ctx context.Context, typ, token string, hold time.Duration) (domain.SnapshotTurn, error) {
@@ -340,6 +345,95 @@ func TestAnAppServerIsToldWhoSpeaks(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, page.Speakers)
 	require.Equal(t, 1, w.redis.calls["Speakers"], "nobody asked")
+}
+
+// heatIs says what the heat belongs to from now on.
+func (w *world) heatIs(of string) {
+	w.redis.mu.Lock()
+	defer w.redis.mu.Unlock()
+	w.redis.whole = of
+}
+
+func TestRankingWaitsForHeatThatIsBroughtBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, want := manyRooms(3)
+		w.heatIs("")
+		time.AfterFunc(700*time.Millisecond, func() { w.heatIs("2") })
+		page, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{})
+		require.NoError(t, err)
+		require.Equal(t, want, page.Entries)
+		require.Equal(t, 1, w.redis.calls["Heat"])
+	})
+}
+
+// However many ask, on however many instances, each waits for a second: none after the other.
+func TestRankingIsUnavailableWhileHeatIsNotWhole(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, want := manyRooms(3)
+		cfg := domain.RankingConfig{SnapshotTTL: 2 * time.Second}
+		fleet := []*domain.Ranking{domain.NewRanking(w.redis, w.heads, cfg), domain.NewRanking(w.redis, w.heads, cfg)}
+		ask := func(each func(*domain.HotPage, error)) {
+			var asking sync.WaitGroup
+			for i := range 40 {
+				asking.Go(func() {
+					begun := time.Now()
+					page, err := fleet[i%2].Page(ctx, user("ann"), domain.HotQuery{})
+					require.LessOrEqual(t, time.Since(begun), 1100*time.Millisecond)
+					each(page, err)
+				})
+				time.Sleep(time.Millisecond)
+			}
+			asking.Wait()
+		}
+		w.heatIs("")
+		ask(func(_ *domain.HotPage, err error) {
+			requireCode(t, err, domain.CodeUnavailable, "")
+			var refused *domain.Error
+			require.ErrorAs(t, err, &refused)
+			require.Equal(t, time.Second, refused.RetryAfter)
+		})
+		require.Zero(t, w.redis.calls["Heat"])
+		require.LessOrEqual(t, w.redis.calls["WholeHeat"], 2*(20+2), "one on each instance looks for all")
+
+		w.heatIs("2")
+		first, err := fleet[0].Page(ctx, user("ann"), domain.HotQuery{})
+		require.NoError(t, err)
+		require.Equal(t, want, first.Entries)
+		time.Sleep(2 * time.Second)
+		w.heatIs("")
+		ask(func(page *domain.HotPage, err error) {
+			require.NoError(t, err)
+			require.Equal(t, first.ID, page.ID, "the last one")
+		})
+	})
+}
+
+// losingHeat is a HeatCache that loses its heat while that is read, and has it again afterwards.
+type losingHeat struct {
+	domain.HeatCache
+	w *world
+}
+
+func (l losingHeat) Heat(ctx context.Context) (groups []domain.GroupHeat, nowMS int64, err error) {
+	groups, nowMS, err = l.HeatCache.Heat(ctx)
+	l.w.redis.mu.Lock()
+	defer l.w.redis.mu.Unlock()
+	if l.w.redis.whole == "1" {
+		groups, l.w.redis.whole = nil, "2"
+	}
+	return groups, nowMS, err
+}
+
+func TestARankingOfHeatThatWasLostMeanwhileIsTakenAgain(t *testing.T) {
+	t.Parallel()
+	w, want := manyRooms(3)
+	ranking := domain.NewRanking(losingHeat{w.redis, w}, w.heads, domain.RankingConfig{SnapshotTTL: 2 * time.Second})
+	page, err := ranking.Page(ctx, user("ann"), domain.HotQuery{})
+	require.NoError(t, err)
+	require.Equal(t, want, page.Entries)
+	require.Equal(t, 2, w.redis.calls["Heat"])
 }
 
 // slowHeat is a HeatCache whose heat comes when it is told to.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"slices"
@@ -18,7 +19,13 @@ const (
 	hotPoll     = 20 * time.Millisecond
 	hotPatience = 250 * time.Millisecond // then the last snapshot is better than a wait
 	hotChunk    = 1000                   // groups whose viewers are asked for together
+
+	heatPatience = time.Second // with heat that is being brought back: what there is of it would be taken for all
+	heatPoll     = 50 * time.Millisecond
 )
+
+// errPart says that some of the heat is still being brought back.
+var errPart = errors.New("heat is being brought back")
 
 // current is the id of the snapshot that serves everybody, taken now if there is none.
 func (r *Ranking) current(ctx context.Context, typ string) (string, error) {
@@ -26,6 +33,7 @@ func (r *Ranking) current(ctx context.Context, typ string) (string, error) {
 	if err != nil || turn.Fresh {
 		return turn.ID, err
 	}
+	begun := time.Now()
 	patience := time.NewTimer(hotPatience)
 	defer patience.Stop()
 	waits := patience.C
@@ -33,7 +41,7 @@ func (r *Ranking) current(ctx context.Context, typ string) (string, error) {
 		select {
 		case <-r.turns[typ]:
 			defer func() { r.turns[typ] <- struct{}{} }()
-			return r.next(ctx, typ, waits)
+			return r.next(ctx, typ, begun, waits)
 		case <-waits:
 			waits = nil
 			if turn, err = r.turn(ctx, typ, ""); err != nil || turn.ID != "" {
@@ -46,16 +54,26 @@ func (r *Ranking) current(ctx context.Context, typ string) (string, error) {
 }
 
 // next takes the next snapshot, or waits for the instance that does. Once patience has ended (nil: it has) it is content with
-// the last one; if that is no longer kept it waits for as long as the other one lives.
-func (r *Ranking) next(ctx context.Context, typ string, patience <-chan time.Time) (string, error) {
+// the last one; if that is no longer kept it waits for as long as the other one lives. While the heat is not whole nobody
+// needs the turn.
+func (r *Ranking) next(ctx context.Context, typ string, begun time.Time, patience <-chan time.Time) (string, error) {
 	token := rand.Text()
+	whole, err := r.whole(ctx, typ, begun)
 	for {
+		if err != nil {
+			return r.last(ctx, typ, err)
+		}
 		turn, err := r.turn(ctx, typ, token)
 		switch {
 		case err != nil || turn.Fresh:
 			return turn.ID, err
 		case turn.Mine:
-			return r.save(ctx, typ, token)
+			id, saveErr := r.save(ctx, typ, token, whole)
+			if !errors.Is(saveErr, errPart) {
+				return id, saveErr
+			}
+			whole, err = r.whole(ctx, typ, begun)
+			continue
 		case patience == nil && turn.ID != "":
 			return turn.ID, nil
 		}
@@ -67,6 +85,45 @@ func (r *Ranking) next(ctx context.Context, typ string, patience <-chan time.Tim
 			return "", waitedForHot(ctx)
 		}
 	}
+}
+
+// whole waits until all of the heat is there, and says what it belongs to. Those who asked while others here waited in vain
+// do not wait again.
+func (r *Ranking) whole(ctx context.Context, typ string, begun time.Time) (of string, err error) {
+	r.mu.Lock()
+	known := r.parts[typ].After(begun)
+	r.mu.Unlock()
+	for !known {
+		if of, err = r.cache.WholeHeat(ctx); err != nil {
+			return "", Unavailable(fmt.Errorf("whether heat is whole: %w", err), "Redis")
+		}
+		if of != "" {
+			return of, nil
+		}
+		if time.Since(begun) >= heatPatience {
+			r.mu.Lock()
+			r.parts[typ] = time.Now()
+			r.mu.Unlock()
+			break
+		}
+		select {
+		case <-time.After(heatPoll):
+		case <-ctx.Done():
+			return "", waitedForHot(ctx)
+		}
+	}
+	return "", errPart
+}
+
+// last is the snapshot from before the heat was lost, if that is still kept.
+func (r *Ranking) last(ctx context.Context, typ string, err error) (string, error) {
+	if !errors.Is(err, errPart) {
+		return "", err
+	}
+	if turn, err := r.turn(ctx, typ, ""); err != nil || turn.ID != "" {
+		return turn.ID, err
+	}
+	return "", &Error{Code: CodeUnavailable, Message: "the ranking is being counted anew, try again", RetryAfter: time.Second, Err: err}
 }
 
 func waitedForHot(ctx context.Context) error {
@@ -82,10 +139,10 @@ func (r *Ranking) turn(ctx context.Context, typ, token string) (SnapshotTurn, er
 }
 
 // save takes a snapshot whose turn this is, and keeps it.
-func (r *Ranking) save(ctx context.Context, typ, token string) (id string, err error) {
+func (r *Ranking) save(ctx context.Context, typ, token, whole string) (id string, err error) {
 	begun := time.Now()
 	release := r.hold(ctx, typ, token)
-	s, err := r.take(ctx, typ)
+	s, err := r.take(ctx, typ, whole)
 	if err == nil { // kept so long that the last one can serve those who lose their patience with the next
 		id, err = r.cache.SaveSnapshot(ctx, typ, token, s, r.cfg.SnapshotTTL, 2*r.cfg.SnapshotTTL+2*hotTurn)
 		if err != nil {
@@ -124,10 +181,17 @@ func (r *Ranking) hold(ctx context.Context, typ, token string) (release func()) 
 	return func() { cancel(); held.Wait() }
 }
 
-func (r *Ranking) take(ctx context.Context, typ string) (HotSnapshot, error) {
+// take reads a snapshot of heat that was whole before.
+func (r *Ranking) take(ctx context.Context, typ, whole string) (HotSnapshot, error) {
 	groups, nowMS, err := r.cache.Heat(ctx)
 	if err != nil {
 		return HotSnapshot{}, Unavailable(fmt.Errorf("heat: %w", err), "Redis")
+	}
+	switch still, err := r.cache.WholeHeat(ctx); {
+	case err != nil:
+		return HotSnapshot{}, Unavailable(fmt.Errorf("whether heat is whole: %w", err), "Redis")
+	case still != whole:
+		return HotSnapshot{}, errPart
 	}
 	types, err := r.complete(ctx, groups)
 	if err != nil {

@@ -200,6 +200,7 @@ func BenchmarkMillionGroups(b *testing.B) {
 func benchSnapshots(b *testing.B, store *Store, n int) {
 	b.Helper()
 	ctx := context.Background()
+	heatIsWhole(b, store)
 	ranking := domain.NewRanking(store, domain.NewHeads(store, noStore{}), domain.RankingConfig{SnapshotTTL: time.Minute})
 	var page *domain.HotPage
 	next := func() {

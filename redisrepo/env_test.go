@@ -100,6 +100,18 @@ func (e *env) raise(t *testing.T, gen int64) {
 	}
 }
 
+// heatIsWhole says so of every partition, as it is where the job has nothing to bring back: a ranking waits for that.
+func heatIsWhole(t testing.TB, s *Store) {
+	t.Helper()
+	for p := range int(s.cfg.Partitions) {
+		gen := domain.LogRange{Partition: p, Gen: s.gens(p)}
+		require.NoError(t, s.AddHeat(t.Context(), gen, nil))
+		if s.cfg.CountMessages {
+			require.NoError(t, s.AddMessages(t.Context(), gen, nil, true))
+		}
+	}
+}
+
 func (e *env) identity(t *testing.T) string {
 	t.Helper()
 	o, err := e.store.Observe(t.Context(), 0)

@@ -358,14 +358,10 @@ func (s *Store) ExpireHeat(ctx context.Context, partitions []int) (groups int64,
 
 // WithoutHeat is those of some partitions' generations whose heat was not brought back yet, or whose messages.
 func (s *Store) WithoutHeat(ctx context.Context, gens []domain.LogRange) (missing []domain.LogRange, err error) {
-	fields := []string{heatWhole}
-	if s.cfg.CountMessages {
-		fields = append(fields, trafficWhole)
-	}
 	pipe := s.rdb.Pipeline()
 	cmds := make([]*redis.SliceCmd, len(gens))
 	for i, g := range gens {
-		cmds[i] = pipe.HMGet(ctx, genKey(g.Partition), fields...)
+		cmds[i] = pipe.HMGet(ctx, genKey(g.Partition), s.wholeFields()...)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, fmt.Errorf("whether %d partitions have their heat: %w", len(gens), err)
@@ -377,6 +373,39 @@ func (s *Store) WithoutHeat(ctx context.Context, gens []domain.LogRange) (missin
 		}
 	}
 	return missing, nil
+}
+
+// wholeFields are all that say of gen that it was brought back what counts.
+func (s *Store) wholeFields() []string {
+	if s.cfg.CountMessages {
+		return []string{heatWhole, trafficWhole}
+	}
+	return []string{heatWhole}
+}
+
+// WholeHeat names the generations of all partitions, if each has its heat and is its server's; see domain.HeatCache. It asks
+// Redis alone: an instance may not have heard yet that it was emptied.
+func (s *Store) WholeHeat(ctx context.Context) (of string, err error) {
+	pipe := s.rdb.Pipeline()
+	vouch := s.newVouch()
+	cmds := make([]*redis.SliceCmd, s.cfg.Partitions)
+	standing := make([]*generationCheck, s.cfg.Partitions)
+	for p := range cmds {
+		cmds[p] = pipe.HMGet(ctx, genKey(p), s.wholeFields()...)
+		standing[p] = vouch.check(ctx, pipe, p)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return "", fmt.Errorf("whether %d partitions have their heat: %w", len(cmds), err)
+	}
+	gens := make([]string, len(cmds))
+	for p, c := range cmds {
+		gens[p] = field(c.Val(), 0)
+		gen, err := strconv.ParseInt(gens[p], 10, 64)
+		if err != nil || !standing[p].is(gen) || slices.ContainsFunc(c.Val(), func(whole any) bool { return whole != gens[p] }) {
+			return "", nil //nolint:nilerr // a partition without a generation has no heat
+		}
+	}
+	return strings.Join(gens, " "), nil
 }
 
 // AddHeat brings back the heat of a partition's generation: speakers are all who may count, of the groups of that

@@ -241,6 +241,49 @@ func TestHeatIsBroughtBackBetweenSends(t *testing.T) {
 	})
 }
 
+// A ranking of what was brought back so far would be taken for all.
+func TestAllHeatIsWholeOnceThatOfEveryPartitionIs(t *testing.T) {
+	for _, messages := range []bool{false, true} {
+		t.Run(fmt.Sprintf("messages counted: %v", messages), func(t *testing.T) {
+			eachRedis(t, func(t *testing.T, e *env) {
+				e.cfg.CountMessages = messages
+				e.store = e.open(t, e.addr)
+				whole := func() string {
+					of, err := e.store.WholeHeat(t.Context())
+					require.NoError(t, err)
+					return of
+				}
+				bringBack := func() {
+					for p := range testPartitions {
+						log := domain.LogRange{Partition: p, Gen: e.gens[p].Load()}
+						require.Empty(t, whole())
+						require.NoError(t, e.store.AddHeat(t.Context(), log, nil))
+						if messages {
+							require.Empty(t, whole())
+							require.NoError(t, e.store.AddMessages(t.Context(), log, nil, true))
+						}
+					}
+				}
+				bringBack()
+				first := whole()
+				require.NotEmpty(t, first)
+				require.Equal(t, first, whole())
+
+				e.raise(t, 2)
+				bringBack()
+				second := whole()
+				require.NotEmpty(t, second)
+				require.NotEqual(t, first, second, "it was away in between")
+
+				require.NoError(t, e.store.rdb.HSet(t.Context(), genKey(3), "server", "another").Err())
+				require.Empty(t, whole(), "an older copy of it")
+				require.NoError(t, e.store.rdb.FlushAll(t.Context()).Err())
+				require.Empty(t, whole(), "nobody has noticed yet")
+			})
+		})
+	}
+}
+
 func TestHeatIsWholeOnceAllOfItIsBack(t *testing.T) {
 	eachRedis(t, func(t *testing.T, e *env) {
 		log := e.log("a")
@@ -381,6 +424,7 @@ func TestRankingHasNeitherDirectConversationsNorSystem(t *testing.T) {
 		} {
 			s.must(t, d)
 		}
+		heatIsWhole(t, e.store)
 		ranking := domain.NewRanking(e.store, domain.NewHeads(e.store, noStore{}), domain.RankingConfig{SnapshotTTL: time.Second})
 		page, err := ranking.Page(context.Background(), domain.Actor{Key: "key"}, domain.HotQuery{Type: domain.AllTypes})
 		require.NoError(t, err)

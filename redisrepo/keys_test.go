@@ -225,6 +225,9 @@ func useHeat(t *testing.T, e *env, groups []string) {
 	missing, err = e.store.WithoutHeat(t.Context(), gens)
 	require.NoError(t, err)
 	require.Empty(t, missing)
+	whole, err := e.store.WholeHeat(t.Context())
+	require.NoError(t, err)
+	require.NotEmpty(t, whole)
 	speakers, err := e.store.Speakers(t.Context(), groups)
 	require.NoError(t, err)
 	require.NotEmpty(t, speakers)
@@ -544,6 +547,7 @@ func TestMethodsFailWithoutRedis(t *testing.T) {
 		"Heat":           func(ctx context.Context) error { _, _, err := s.Heat(ctx); return err },
 		"ExpireHeat":     func(ctx context.Context) error { _, err := s.ExpireHeat(ctx, []int{1}); return err },
 		"WithoutHeat":    func(ctx context.Context) error { _, err := s.WithoutHeat(ctx, []domain.LogRange{log}); return err },
+		"WholeHeat":      func(ctx context.Context) error { _, err := s.WholeHeat(ctx); return err },
 		"AddHeat":        func(ctx context.Context) error { return s.AddHeat(ctx, log, nil) },
 		"AddMessages":    func(ctx context.Context) error { return s.AddMessages(ctx, log, nil, true) },
 		"Traffic":        func(ctx context.Context) error { _, err := s.Traffic(ctx, []string{"a"}); return err },

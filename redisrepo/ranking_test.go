@@ -88,6 +88,7 @@ func (w *town) empty(rt *rapid.T) {
 	w.r.mu.Unlock()
 	w.gen++
 	w.e.raise(w.t, w.gen)
+	heatIsWhole(w.t, w.e.store)
 }
 
 func (w *town) set(s *domain.GroupSnapshot) {
@@ -531,6 +532,7 @@ func (f *fleet) ask(t *testing.T, e *env, ttl time.Duration, enough func() bool)
 	t.Helper()
 	s := e.sender(t, e.recovery(group("a", domain.Room)), AppendConfig{})
 	s.must(t, domain.Draft{Group: "a", From: "u"})
+	heatIsWhole(t, e.store)
 	f.dead, f.seen = make(map[*instance]bool), make(map[string]bool)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()

@@ -479,6 +479,8 @@ func (f *fake) Heat(context.Context) (groups []domain.GroupHeat, nowMS int64, er
 	return groups, 9000, f.down
 }
 
+func (f *fake) WholeHeat(context.Context) (string, error) { return "1", f.down }
+
 // SnapshotTurn has a snapshot taken for everybody who asks.
 func (f *fake) SnapshotTurn(context.Context, string, string, time.Duration) (domain.SnapshotTurn, error) {
 	return domain.SnapshotTurn{Mine: true}, f.down
