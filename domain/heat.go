@@ -115,6 +115,7 @@ type HeatCache interface {
 	// SnapshotPage reads lines from a snapshot, ok false when it is gone: their ranks, groups, heat and times. Reading its
 	// beginning keeps it at least as long as paging.
 	SnapshotPage(ctx context.Context, typ, id string, from, limit int, paging time.Duration) (s HotSnapshot, total int, ok bool, err error)
+	NowMS(ctx context.Context) (int64, error)
 	// Speakers are those who count in groups now, each group's latest first; of very many some are left out.
 	Speakers(ctx context.Context, groups []string) ([]Speaker, error)
 	// Traffic is the groups' numbers of messages in the window.
@@ -135,9 +136,10 @@ type HotPage struct {
 	HotSnapshot
 	Cursor string
 	Total  int // lines of the whole snapshot
-	// Speakers by group, each group's latest first, for a query that asked for them. They are those who count now, which
-	// is later than the snapshot.
-	Speakers map[string][]Speaker
+	// Speakers by group, each group's latest first, for a query that asked for them. They are those who counted at
+	// ExplainedMS, which is later than the snapshot: who spoke since is there, who has left the window since is not.
+	Speakers    map[string][]Speaker
+	ExplainedMS int64
 	// Weights, and Messages by group, are there as well where heat is not simply the number of speakers.
 	Weights  *HeatWeights
 	Messages map[string]int
@@ -189,7 +191,7 @@ func (r *Ranking) Page(ctx context.Context, actor Actor, q HotQuery) (*HotPage, 
 	if err := q.check(actor); err != nil {
 		return nil, err
 	}
-	id, from, err := parseHotCursor(q.Cursor)
+	id, from, err := parseHotCursor(q.Type, q.Cursor)
 	if err != nil {
 		return nil, err
 	}
@@ -285,7 +287,7 @@ func (q *HotQuery) check(actor Actor) error {
 
 func hotCursor(id string, from int) string { return id + "." + strconv.Itoa(from) }
 
-func parseHotCursor(cursor string) (id string, from int, err error) {
+func parseHotCursor(typ, cursor string) (id string, from int, err error) {
 	if cursor == "" {
 		return "", 0, nil
 	}
@@ -293,6 +295,9 @@ func parseHotCursor(cursor string) (id string, from int, err error) {
 	from, err = strconv.Atoi(offset)
 	if !ok || err != nil || from < 1 || !ValidID(id) { // from 0 would keep a snapshot for as long as somebody likes
 		return "", 0, BadField("cursor", "is not one that this server gave")
+	}
+	if of, _, _ := strings.Cut(id, "-"); of != typ && (of == string(Room) || of == string(Private) || of == AllTypes) {
+		return "", 0, BadField("cursor", "pages through a ranking of another type")
 	}
 	return id, from, nil
 }
@@ -302,6 +307,9 @@ func (r *Ranking) explain(ctx context.Context, page *HotPage) error {
 	speakers, err := r.cache.Speakers(ctx, groups)
 	if err != nil {
 		return Unavailable(fmt.Errorf("speakers of %d groups: %w", len(groups), err), "Redis")
+	}
+	if page.ExplainedMS, err = r.cache.NowMS(ctx); err != nil { // behind them: none of them is later
+		return Unavailable(fmt.Errorf("time of %d groups' speakers: %w", len(groups), err), "Redis")
 	}
 	page.Speakers = make(map[string][]Speaker, len(groups))
 	for _, s := range speakers {

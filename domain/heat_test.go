@@ -170,6 +170,26 @@ func TestRankingCursorPagesThroughOneSnapshot(t *testing.T) {
 	}
 }
 
+func TestACursorPagesThroughItsOwnTypeOnly(t *testing.T) {
+	t.Parallel()
+	w := hotWorld()
+	for _, of := range []string{"room", "all"} {
+		page, err := w.ranking.Page(ctx, server, domain.HotQuery{Type: of, Limit: 1})
+		require.NoError(t, err)
+		require.NotEmpty(t, page.Cursor)
+		for _, typ := range []string{"", "room", "group", "all"} {
+			next, err := w.ranking.Page(ctx, server, domain.HotQuery{Type: typ, Cursor: page.Cursor})
+			if typ == of || typ == "" && of == "room" {
+				require.NoError(t, err)
+				require.Equal(t, page.ID, next.ID)
+				continue
+			}
+			require.Error(t, err, "a cursor of %s for %q", of, typ)
+			requireCode(t, err, domain.CodeBadRequest, "cursor")
+		}
+	}
+}
+
 func TestRankingIsSharedWhileItIsFresh(t *testing.T) {
 	t.Parallel()
 	w, _ := manyRooms(3)
@@ -257,7 +277,7 @@ func TestRankingIsUnavailableWhenAStoreIsDown(t *testing.T) {
 	w.mysql.down = errDown
 	_, err := w.ranking.Page(ctx, user("ann"), domain.HotQuery{})
 	requireCode(t, err, domain.CodeUnavailable, "")
-	for name, fails := range map[string]failing{"current": {"SnapshotTurn"}, "heat": {"Heat"}, "whole": {"WholeHeat"}, "viewers": {"Online"}, "save": {"SaveSnapshot"}, "page": {"SnapshotPage"}, "speakers": {"Speakers"}} {
+	for name, fails := range map[string]failing{"current": {"SnapshotTurn"}, "heat": {"Heat"}, "whole": {"WholeHeat"}, "viewers": {"Online"}, "save": {"SaveSnapshot"}, "page": {"SnapshotPage"}, "speakers": {"Speakers"}, "their time": {"NowMS"}} {
 		w := hotWorld()
 		ranking := domain.NewRanking(failingHeat{w.redis, fails}, w.heads, domain.RankingConfig{})
 		_, err := ranking.Page(ctx, server, domain.HotQuery{Explain: true})
@@ -326,6 +346,11 @@ func TestTheFirstRanksOfAPageAreAPageOfTheirOwn(t *testing.T) {
 	}
 }
 
+func (f failingHeat) NowMS(ctx context.Context) (int64, error) {
+	now, _ := f.HeatCache.NowMS(ctx)
+	return now, f.err("NowMS")
+}
+
 func (f failingHeat) Speakers(ctx context.Context, groups []string) ([]domain.Speaker, error) {
 	speakers, _ := f.HeatCache.Speakers(ctx, groups)
 	return speakers, f.err("Speakers")
@@ -341,9 +366,11 @@ func TestAnAppServerIsToldWhoSpeaks(t *testing.T) {
 		"warm":    {{Group: "warm", User: "u0", TimeMS: timeOf(9)}, {Group: "warm", User: "u1", TimeMS: timeOf(8)}},
 	}, page.Speakers, "of this page and no other")
 	require.Equal(t, 1, w.redis.calls["Speakers"])
+	require.Equal(t, timeOf(1000), page.ExplainedMS)
 	page, err = w.ranking.Page(ctx, server, domain.HotQuery{})
 	require.NoError(t, err)
 	require.Nil(t, page.Speakers)
+	require.Zero(t, page.ExplainedMS)
 	require.Equal(t, 1, w.redis.calls["Speakers"], "nobody asked")
 }
 

@@ -208,7 +208,7 @@ func (r *Ranking) take(ctx context.Context, typ, whole string) (HotSnapshot, err
 		return HotSnapshot{}, err
 	}
 	RankHot(entries)
-	return HotSnapshot{ID: hotID(nowMS, entries), TimeMS: nowMS, Entries: entries}, nil
+	return HotSnapshot{ID: hotID(typ, nowMS, entries), TimeMS: nowMS, Entries: entries}, nil
 }
 
 // weigh makes lines of the groups that have any heat.
@@ -279,8 +279,8 @@ func (r *Ranking) forget(group string) {
 }
 
 // hotID differs where the ranking does: two instances may take theirs in the same millisecond, and who pages through the
-// one must not get into the other.
-func hotID(nowMS int64, entries []HotEntry) string {
+// one must not get into the other. It names its type, and so does a cursor by it.
+func hotID(typ string, nowMS int64, entries []HotEntry) string {
 	sum := fnv.New32a()
 	var line []byte
 	for i := range entries {
@@ -290,7 +290,7 @@ func hotID(nowMS int64, entries []HotEntry) string {
 		line = strconv.AppendInt(append(line, ' '), e.LastMS, 36)
 		_, _ = sum.Write(append(line, '\n')) // a hash takes everything
 	}
-	return strconv.FormatInt(nowMS, 36) + "-" + strconv.FormatUint(uint64(sum.Sum32()), 36)
+	return typ + "-" + strconv.FormatInt(nowMS, 36) + "-" + strconv.FormatUint(uint64(sum.Sum32()), 36)
 }
 
 // RankHot sorts by heat, then by the time of the last message, latest first, then by id, and numbers the lines

@@ -13,8 +13,10 @@ func (a *api) addHot() {
 		summary: "Rank groups by heat",
 		description: "Heat is the number of distinct users who sent a message in the last `window_ms`, unless the server is set to weigh " +
 			"messages and viewers in. A `cursor` pages " +
-			"through the same snapshot for 60 s, then it is `gone`. Users see rooms; app servers also " +
-			"`type=group` and `type=all`, and with `explain=1` who speaks.",
+			"through the same snapshot, of the same `type`, for 60 s, then it is `gone`. Users see rooms; app servers also " +
+			"`type=group` and `type=all`, and with `explain=1` who counts. Heat and order are those of the snapshot at `time_ms`, speakers those " +
+			"who count when they are asked for, at `explained_ms`: later, so that in between some have spoken, and some have left the window. " +
+			"While heat that Redis has lost is counted anew the last snapshot is shown, or the answer is `unavailable`.",
 		errors: []domain.Code{domain.CodeForbidden, domain.CodeGone},
 	}, a.hotGroups)
 }
@@ -34,13 +36,15 @@ type hotPage struct {
 	Groups   []hotGroup `json:"groups" nullable:"false"`
 	Cursor   string     `json:"cursor,omitempty" doc:"Where to go on; left out at the end."`
 
+	ExplainedMS int64 `json:"explained_ms,omitempty" doc:"With explain: when speakers, and messages, were read."`
+
 	Weights *domain.HeatWeights `json:"weights,omitempty" doc:"With explain, where heat is not simply the number of speakers: what each number counts for."`
 }
 
 type hotGroup struct {
 	domain.HotEntry
-	Speakers []hotSpeaker `json:"speakers,omitzero" nullable:"false" doc:"With explain: who counts now, the latest first; at most 1,000."`
-	Messages *int         `json:"messages,omitempty" doc:"With explain, where messages have a weight: how many count now."`
+	Speakers []hotSpeaker `json:"speakers,omitzero" nullable:"false" doc:"With explain: who counted at explained_ms, the latest first; at most 1,000."`
+	Messages *int         `json:"messages,omitempty" doc:"With explain, where messages have a weight: how many counted at explained_ms."`
 }
 
 type hotSpeaker struct {
@@ -62,7 +66,7 @@ func (a *api) hotGroups(ctx context.Context, in *hotInput) (*answer[hotPage], er
 	}
 	out := hotPage{
 		Snapshot: p.ID, TimeMS: p.TimeMS, WindowMS: a.HeatWindow.Milliseconds(), Groups: make([]hotGroup, len(p.Entries)), Cursor: p.Cursor,
-		Weights: p.Weights,
+		ExplainedMS: p.ExplainedMS, Weights: p.Weights,
 	}
 	for i, e := range p.Entries {
 		out.Groups[i].HotEntry = e

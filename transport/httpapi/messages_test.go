@@ -145,19 +145,20 @@ func TestHotWinsOverAGroup(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, nil)
 	s.do(t, "shop", "POST", "/v1/groups", `{"group":"r2","type":"room","name":"Second"}`).want(t, 201)
-	s.do(t, "zoe", "GET", "/v1/groups/hot", "").wantJSON(t, 200, `{"snapshot":"6y0-ztntfp","time_ms":9000,"window_ms":300000,"groups":[]}`)
+	s.do(t, "zoe", "GET", "/v1/groups/hot", "").wantJSON(t, 200, `{"snapshot":"room-6y0-ztntfp","time_ms":9000,"window_ms":300000,"groups":[]}`)
 	s.fill(t, "r", 2)
 	s.fill(t, "g", 1)
 	s.fill(t, "r2", 1)
 	const first = `{"rank":1,"group":"r","name":"Room","type":"room","heat":2,"online":0,"last_message_ms":2}`
 	const second = `{"rank":2,"group":"r2","name":"Second","type":"room","heat":1,"online":0,"last_message_ms":1}`
-	const frame = `"snapshot":"6y0-7al9ul","time_ms":9000,"window_ms":300000,"groups":`
+	const frame = `"snapshot":"room-6y0-7al9ul","time_ms":9000,"window_ms":300000,"groups":`
 	s.do(t, "zoe", "GET", "/v1/groups/hot?type=room", "").wantJSON(t, 200, `{`+frame+`[`+first+`,`+second+`]}`)
-	s.do(t, "zoe", "GET", "/v1/groups/hot?limit=1", "").wantJSON(t, 200, `{`+frame+`[`+first+`],"cursor":"6y0-7al9ul.1"}`)
-	s.do(t, "zoe", "GET", "/v1/groups/hot?limit=1&cursor=6y0-7al9ul.1", "").wantJSON(t, 200, `{`+frame+`[`+second+`]}`)
+	s.do(t, "zoe", "GET", "/v1/groups/hot?limit=1", "").wantJSON(t, 200, `{`+frame+`[`+first+`],"cursor":"room-6y0-7al9ul.1"}`)
+	s.do(t, "zoe", "GET", "/v1/groups/hot?limit=1&cursor=room-6y0-7al9ul.1", "").wantJSON(t, 200, `{`+frame+`[`+second+`]}`)
 	s.do(t, "shop", "GET", "/v1/groups/hot?type=all", "").want(t, 200)
+	s.do(t, "shop", "GET", "/v1/groups/hot?type=all&cursor=room-6y0-7al9ul.1", "").wantProblem(t, 400, domain.CodeBadRequest, "cursor")
 	s.do(t, "shop", "GET", "/v1/groups/hot?explain=1", "").wantJSON(t, 200, `{`+frame+`[`+
-		strings.TrimSuffix(first, "}")+`,"speakers":[{"user":"ann","time_ms":8000}]},`+strings.TrimSuffix(second, "}")+`,"speakers":[]}]}`)
+		strings.TrimSuffix(first, "}")+`,"speakers":[{"user":"ann","time_ms":8000}]},`+strings.TrimSuffix(second, "}")+`,"speakers":[]}],"explained_ms":5000}`)
 	s.do(t, "shop", "GET", "/v1/groups/hot?explain=0", "").wantJSON(t, 200, `{`+frame+`[`+first+`,`+second+`]}`)
 	s.do(t, "zoe", "GET", "/v1/groups/hot?explain=0", "").want(t, 200)
 	s.do(t, "zoe", "GET", "/v1/groups/hot?explain=1", "").wantProblem(t, 403, domain.CodeForbidden, "explain")
