@@ -51,6 +51,8 @@ type Process struct {
 	Stdout   io.Writer
 	Stderr   io.Writer
 	Terminal bool // Stdout is one
+	// Size is the terminal's, in columns and lines; 0 where it does not tell, nil where nobody can.
+	Size func() (width, height int)
 }
 
 // Warn writes each line to standard error.

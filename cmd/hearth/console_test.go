@@ -94,8 +94,15 @@ func TestTopOnATerminalIsDrawnAnewAndRestoresIt(t *testing.T) {
 	defer interrupt()
 	out := &notes{}
 	ended := make(chan int, 1)
+	sizes := make(chan [2]int, 1)
+	sizes <- [2]int{80, 24}
+	size := func() (width, height int) {
+		now := <-sizes
+		sizes <- now
+		return now[0], now[1]
+	}
 	go func() {
-		ended <- run(ctx, []string{"top"}, &Process{Environ: admin(dev), Stdout: out, Stderr: out, Terminal: true})
+		ended <- run(ctx, []string{"top"}, &Process{Environ: admin(dev), Stdout: out, Stderr: out, Terminal: true, Size: size})
 	}()
 	text := func() string {
 		out.mu.Lock()
@@ -103,6 +110,9 @@ func TestTopOnATerminalIsDrawnAnewAndRestoresIt(t *testing.T) {
 		return out.String()
 	}
 	require.Eventually(t, func() bool { return strings.Count(text(), "rank   heat  online  room") >= 2 }, 30*time.Second, 10*time.Millisecond)
+	<-sizes
+	sizes <- [2]int{6, 2}
+	require.Eventually(t, func() bool { return strings.HasSuffix(text(), "\x1b[1;1Hhearth"+restOfLine) }, 30*time.Second, 10*time.Millisecond, "it became smaller")
 	interrupt()
 	require.Zero(t, <-ended)
 	require.True(t, strings.HasPrefix(text(), enterScreen), "its own screen")
@@ -186,7 +196,7 @@ func TestTopGoesOnWhileItsInstanceIsAwayAndEndsWithoutItsKey(t *testing.T) {
 
 func number[N int64 | float64](n N) *N { return &n }
 
-func TestTopFitsATerminalOf80By24(t *testing.T) {
+func TestTopFitsItsTerminal(t *testing.T) {
 	t.Parallel()
 	seen := console.Overview{
 		TimeMS: 1_700_000_000_000, Instance: "a", Stores: map[string]console.StoreState{"redis": {OK: true}},
@@ -213,16 +223,21 @@ func TestTopFitsATerminalOf80By24(t *testing.T) {
 	for range 200 {
 		screen.take(nil, seen)
 	}
-	text := screen.screen(topHeight)
-	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
-	require.LessOrEqual(t, len(lines), topHeight)
-	for _, line := range lines {
-		width := 0
-		for _, r := range line {
-			width += columns(r)
+	for _, size := range [][2]int{{80, 24}, {30, 8}, {8, 3}, {1, 1}, {140, 40}, {100, 200}} {
+		width, height := size[0], size[1]
+		lines := strings.Split(strings.TrimSuffix(screen.screen(width, height), "\n"), "\n")
+		require.LessOrEqual(t, len(lines), height, "all of it are 37")
+		require.GreaterOrEqual(t, len(lines), min(height, 37))
+		require.True(t, strings.HasPrefix(lines[0], "hearth "[:min(7, width)]), "the first line first")
+		for _, line := range lines {
+			used := 0
+			for _, r := range line {
+				used += columns(r)
+			}
+			require.LessOrEqual(t, used, width, line)
 		}
-		require.LessOrEqual(t, width, topWidth, line)
 	}
+	text := screen.screen(topWidth, topHeight)
 	require.NotContains(t, text, "\x1b")
 	require.Contains(t, text, "mysql AWAY")
 	require.Contains(t, text, "dead letters -", "not known is not 0")
@@ -230,10 +245,16 @@ func TestTopFitsATerminalOf80By24(t *testing.T) {
 	require.Contains(t, text, "\nc UNREADY ")
 	require.Contains(t, text, "\nd SILENT ")
 	require.Contains(t, text, "… and 4 more\n")
+	require.NotContains(t, text, "\n  20   1000 ", "no room for it")
+	whole := screen.text()
+	require.Contains(t, whole, "\n  20   1000 ")
+	require.Contains(t, whole, strings.Repeat("部屋", 40)+"\n", "not cut")
+	require.NotContains(t, whole, "more\n")
+	require.NotContains(t, whole, "\x1b")
 
 	seen.Hot = nil
 	screen.take(nil, seen)
-	require.Contains(t, screen.screen(topHeight), "not known")
+	require.Contains(t, screen.screen(topWidth, topHeight), "not known")
 }
 
 func TestSparklineIsDrawnAgainstTheHighest(t *testing.T) {

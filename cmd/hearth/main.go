@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"golang.org/x/term"
 )
 
 func main() { os.Exit(realMain()) }
@@ -17,7 +19,19 @@ func realMain() int {
 	defer stop()
 	// After the first signal the next one kills, unless the command listens for it itself.
 	context.AfterFunc(ctx, stop)
-	return run(ctx, os.Args[1:], &Process{Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Terminal: isTerminal(os.Stdout)})
+	return run(ctx, os.Args[1:], &Process{
+		Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Terminal: isTerminal(os.Stdout), Size: sizeOf(os.Stdout),
+	})
+}
+
+func sizeOf(f *os.File) func() (width, height int) {
+	return func() (width, height int) {
+		width, height, err := term.GetSize(int(f.Fd()))
+		if err != nil {
+			return 0, 0
+		}
+		return width, height
+	}
 }
 
 // isTerminal takes every character device for one; /dev/null looks the same and does not mind.

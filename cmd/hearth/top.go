@@ -15,9 +15,9 @@ import (
 
 const (
 	topInterval  = time.Second
-	topWidth     = 80
+	topWidth     = 80 // of a terminal that does not tell its size
 	topHeight    = 24
-	topInstances = 8  // lines; of more their number is told
+	topInstances = 8  // lines on a terminal; of more their number is told
 	topRates     = 60 // seconds of the rate line
 	topSilent    = 8 * time.Second
 )
@@ -38,7 +38,7 @@ func (c *TopCmd) Run(ctx context.Context, p *Process) error {
 		return err
 	}
 	if c.JSON || c.Once || !p.Terminal {
-		text := t.screen(topHeight)
+		text := t.text()
 		if c.JSON {
 			text = strings.TrimSpace(string(t.answer)) + "\n"
 		}
@@ -54,7 +54,7 @@ func (c *TopCmd) redraw(ctx context.Context, p *Process, t *top) error {
 	tick := time.NewTicker(topInterval)
 	defer tick.Stop()
 	for {
-		fmt.Fprint(p.Stdout, drawn(t.screen(topHeight)))
+		fmt.Fprint(p.Stdout, drawn(t.screen(p.size())))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -120,17 +120,33 @@ func (t *top) take(answer []byte, seen console.Overview) {
 	t.rates = t.rates[max(0, len(t.rates)-topRates):]
 }
 
-// screen is what is shown, in lines that fit.
-func (t *top) screen(height int) string {
-	lines := t.summary()
-	lines = append(lines, "")
-	lines = append(lines, t.instances()...)
-	lines = append(lines, "")
-	lines = append(lines, t.hot(height-len(lines)-1)...)
+// size is the terminal's, asked for each time something is drawn: it may have become another.
+func (p *Process) size() (width, height int) {
+	if p.Size != nil {
+		if width, height = p.Size(); width > 0 && height > 0 {
+			return width, height
+		}
+	}
+	return topWidth, topHeight
+}
+
+// screen is what a terminal has room for: the first lines before the rooms, and of those as many as fit.
+func (t *top) screen(width, height int) string {
+	lines := t.lines(topInstances)
+	lines = lines[:min(len(lines), height)]
 	for i, line := range lines {
-		lines[i] = strings.TrimRight(fit(line, topWidth), " ")
+		lines[i] = strings.TrimRight(fit(line, width), " ")
 	}
 	return strings.Join(lines, "\n") + "\n"
+}
+
+// text is all that was seen.
+func (t *top) text() string { return strings.Join(t.lines(len(t.seen.Instances)), "\n") + "\n" }
+
+func (t *top) lines(instances int) []string {
+	lines := append(t.summary(), "")
+	lines = append(append(lines, t.instances(instances)...), "")
+	return append(lines, t.hot()...)
 }
 
 func (t *top) summary() []string {
@@ -157,15 +173,15 @@ func storeWord(s console.StoreState) string {
 	return "AWAY"
 }
 
-func (t *top) instances() []string {
+func (t *top) instances(most int) []string {
 	lines := []string{fmt.Sprintf("%-18s %6s %7s %7s %8s %9s %7s %8s", "instance", "up", "conns", "users", "msgs/s", "delivs/s", "backlog", "lag ms")}
 	var newest int64
 	for _, s := range t.seen.Instances {
 		newest = max(newest, s.SeenMS)
 	}
 	for i, s := range t.seen.Instances {
-		if i == topInstances {
-			return append(lines, fmt.Sprintf("… and %d more", len(t.seen.Instances)-topInstances))
+		if i == most {
+			return append(lines, fmt.Sprintf("… and %d more", len(t.seen.Instances)-most))
 		}
 		lines = append(lines, fmt.Sprintf("%s %6s %7s %7s %8s %9s %7s %8s",
 			fit(printable(s.Name)+stateOf(s, newest), 18), age(s.SeenMS-s.StartedMS), integer(s.Connections), integer(s.Users),
@@ -187,15 +203,12 @@ func stateOf(s domain.InstanceStatus, newestMS int64) string {
 	return ""
 }
 
-func (t *top) hot(height int) []string {
+func (t *top) hot() []string {
 	lines := []string{fmt.Sprintf("%4s %6s %7s  %s", "rank", "heat", "online", "room")}
 	if t.seen.Hot == nil {
 		return append(lines, "     not known")
 	}
 	for _, e := range t.seen.Hot.Groups {
-		if len(lines) >= height {
-			break
-		}
 		name := e.Name
 		if name == "" {
 			name = e.Group
@@ -278,7 +291,7 @@ func fit(text string, width int) string {
 // columns is 2 for East Asian letters and pictures, about.
 func columns(r rune) int {
 	if r >= 0x1100 && r <= 0x115f || r >= 0x2e80 && r <= 0xa4cf || r >= 0xac00 && r <= 0xd7a3 || r >= 0xf900 && r <= 0xfaff ||
-		r >= 0xfe30 && r <= 0xfe6f || r >= 0xff00 && r <= 0xff60 || r >= 0xffe0 && r <= 0xffe6 || r >= 0x1f300 {
+		r >= 0xfe30 && r <= 0xfe6f || r >= 0xff00 && r <= 0xff60 || r >= 0xffe0 && r <= 0xffe6 || r >= 0x2600 && r <= 0x27bf || r >= 0x1f000 {
 		return 2
 	}
 	return 1
