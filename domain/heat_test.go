@@ -437,10 +437,12 @@ func TestRankingIsUnavailableWhileHeatIsNotWhole(t *testing.T) {
 	})
 }
 
-// losingHeat is a HeatCache that loses its heat while that is read, and has it again afterwards.
+// losingHeat is a HeatCache that loses its heat while that is read; then says what it belongs to afterwards, "": there is
+// only a part.
 type losingHeat struct {
 	domain.HeatCache
-	w *world
+	w    *world
+	then string
 }
 
 func (l losingHeat) Heat(ctx context.Context) (groups []domain.GroupHeat, nowMS int64, err error) {
@@ -448,7 +450,7 @@ func (l losingHeat) Heat(ctx context.Context) (groups []domain.GroupHeat, nowMS 
 	l.w.redis.mu.Lock()
 	defer l.w.redis.mu.Unlock()
 	if l.w.redis.whole == "1" {
-		groups, l.w.redis.whole = nil, "2"
+		groups, l.w.redis.whole = nil, l.then
 	}
 	return groups, nowMS, err
 }
@@ -456,11 +458,22 @@ func (l losingHeat) Heat(ctx context.Context) (groups []domain.GroupHeat, nowMS 
 func TestARankingOfHeatThatWasLostMeanwhileIsTakenAgain(t *testing.T) {
 	t.Parallel()
 	w, want := manyRooms(3)
-	ranking := domain.NewRanking(losingHeat{w.redis, w}, w.heads, domain.RankingConfig{SnapshotTTL: 2 * time.Second})
+	ranking := domain.NewRanking(losingHeat{w.redis, w, "2"}, w.heads, domain.RankingConfig{SnapshotTTL: 2 * time.Second})
 	page, err := ranking.Page(ctx, user("ann"), domain.HotQuery{})
 	require.NoError(t, err)
 	require.Equal(t, want, page.Entries)
 	require.Equal(t, 2, w.redis.calls["Heat"])
+}
+
+func TestHeatThatWasLostMeanwhileAndIsNotBackIsNoRanking(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := manyRooms(3)
+		ranking := domain.NewRanking(losingHeat{w.redis, w, ""}, w.heads, domain.RankingConfig{SnapshotTTL: 2 * time.Second})
+		_, err := ranking.Page(ctx, user("ann"), domain.HotQuery{})
+		requireCode(t, err, domain.CodeUnavailable, "")
+		require.Equal(t, 1, w.redis.calls["Heat"])
+	})
 }
 
 // slowHeat is a HeatCache whose heat comes when it is told to.

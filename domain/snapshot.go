@@ -63,16 +63,16 @@ func (r *Ranking) next(ctx context.Context, typ string, begun time.Time, patienc
 		if err != nil {
 			return r.last(ctx, typ, err)
 		}
-		turn, err := r.turn(ctx, typ, token)
+		turn, failed := r.turn(ctx, typ, token)
 		switch {
-		case err != nil || turn.Fresh:
-			return turn.ID, err
+		case failed != nil || turn.Fresh:
+			return turn.ID, failed
 		case turn.Mine:
-			id, saveErr := r.save(ctx, typ, token, whole)
-			if !errors.Is(saveErr, errPart) {
-				return id, saveErr
+			id, failed := r.save(ctx, typ, token, whole)
+			if !errors.Is(failed, errPart) {
+				return id, failed
 			}
-			whole, err = r.whole(ctx, typ, begun)
+			whole, err = r.whole(ctx, typ, begun) // it was lost meanwhile
 			continue
 		case patience == nil && turn.ID != "":
 			return turn.ID, nil
