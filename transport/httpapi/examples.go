@@ -49,8 +49,8 @@ var examples = map[string]example{
 		`{"results":[{"group":"tea","max_seq":17,"min_seq":1,"read_seq":17,"unread":0,"persisted_seq":17,"messages":[` + aMessage + `],"holes":[],"more":false},` +
 			`{"group":"chess","error":{"code":"not_member","message":"you are not a member of this group","retryable":false}}]}`,
 	},
-	"hotGroups": {"", `{"snapshot":"1795266606000","time_ms":1795266606000,"window_ms":300000,"groups":[` +
-		`{"rank":1,"group":"tea","name":"Tea","type":"room","heat":2,"online":1,"last_message_ms":1795266606268}],"cursor":"MQ"}`},
+	"hotGroups": {"", `{"snapshot":"room-mwr4b8k4-5mnj9g","time_ms":1795266606000,"window_ms":300000,"groups":[` +
+		`{"rank":1,"group":"tea","name":"Tea","type":"room","heat":2,"online":1,"last_message_ms":1795266606268}],"cursor":"room-mwr4b8k4-5mnj9g.1"}`},
 	"createUpload": {
 		`{"name":"cat.jpg","content_type":"image/jpeg","bytes":48213}`,
 		`{"upload_url":"/v1/uploads/5d41402abc4b2a76b9719d911017c592/cat.jpg?bytes=48213&content_type=image%2Fjpeg&expires_ms=1795267506268&signature=jJ0c","method":"PUT",` +
