@@ -50,7 +50,7 @@ var shapes = map[string]string{
 	"readers":   "seq:int read_count:int users?:[id]",
 	"hot":       "snapshot:string time_ms:int window_ms:int groups:[ranked] cursor?:string",
 	"ranked":    "rank:int group:id name:string type:room|group heat:int online:int last_message_ms:int",
-	"explained": "snapshot:string time_ms:int window_ms:int groups:[explainedGroup] cursor?:string",
+	"explained": "snapshot:string time_ms:int window_ms:int groups:[explainedGroup] cursor?:string explained_ms:int",
 	"explainedGroup": "rank:int group:id name:string type:room|group heat:int online:int last_message_ms:int " +
 		"speakers:[speaker]",
 	"speaker": "user:id time_ms:int",
