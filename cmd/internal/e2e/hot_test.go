@@ -119,7 +119,7 @@ func TestHotRoomsAreCounted(t *testing.T) {
 	}
 	var said speech
 	compared := 0
-	for burst := range 8 {
+	for burst := 0; burst < 8 || compared < 20 && burst < 40; burst++ { // a busy machine compares less in a break
 		var talking errgroup.Group
 		for u, c := range clients {
 			talking.Go(func() error { return talk(c, &said, u, burst, rooms) })
