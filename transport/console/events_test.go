@@ -117,7 +117,7 @@ func TestEventsShowTheOverviewOnceASecond(t *testing.T) {
 		two.mu.Unlock()
 		pass(time.Second)
 		require.True(t, two.hasEnded(), "nobody reads it")
-		require.Zero(t, c.streams.count())
+		require.Empty(t, c.streams.open)
 	})
 }
 

@@ -64,10 +64,3 @@ func (s *streams) endOf(owner string) {
 func tooManyStreams(message string) error {
 	return &domain.Error{Code: domain.CodeOverloaded, Message: message, RetryAfter: 5 * time.Second}
 }
-
-// count is how many are open.
-func (s *streams) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.open)
-}
